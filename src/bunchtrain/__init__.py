@@ -1,0 +1,18 @@
+"""bunchtrain: simulation samples in, trained and uncertainty-qualified networks out, FPGA IP cores at the end.
+
+errors, files, registry, provenance   what everything stands on
+config      the campaign file, one section a module
+events      the HDF5 event contract
+models      networks (kinds)
+tasks       what is learned (kinds)
+parallel    processes (kinds)
+simulate    Pythia 8 and FastJet into ROOT files
+convert     ROOT files into HDF5
+prepare     splits, scaler, class weights
+scan        DeepHyper over real trainings
+train       one training on one or more ranks
+evaluate    accuracy, MC dropout, calibration
+synth       quantised student, RTL, IP core
+report      the HTML page
+cli         the command line
+"""

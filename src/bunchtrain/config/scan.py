@@ -1,0 +1,66 @@
+"""Section `scan`: the hyperparameter space and the search."""
+
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field, model_validator
+
+from bunchtrain.config.base import Positive, Section
+
+Value = int | float | str | bool
+Range = TypeVar("Range", "Integers", "Floats")
+
+
+class Integers(Section):
+    """A whole number between two bounds, both included."""
+
+    low: int
+    high: int
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _order(self) -> "Integers":
+        return _checked(self)
+
+
+class Floats(Section):
+    """A real number between two bounds."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _order(self) -> "Floats":
+        return _checked(self)
+
+
+class Choice(Section):
+    """One of a list."""
+
+    choices: Annotated[list[Value], Field(min_length=2)]
+
+
+def _checked(bounds: Range) -> Range:
+    if bounds.low >= bounds.high:
+        raise ValueError(f"empty range: low {bounds.low} is not below high {bounds.high}")
+    if bounds.log and bounds.low <= 0:
+        raise ValueError(f"a logarithmic range must start above 0, not at {bounds.low}")
+    return bounds
+
+
+class Scan(Section):
+    """The search. Keys of `space` are `model.<key>` or `train.<key>`."""
+
+    trials: int = Field(4, ge=0, description="evaluations; 0 takes the campaign's own values")
+    parallel: Positive = Field(2, description="evaluations at the same time")
+    epochs: Positive = Field(3, description="epochs of one evaluation")
+    max_jets: Positive | None = Field(None, description="training jets of one evaluation")
+    timeout: Positive = Field(600, description="seconds after which an evaluation is stopped")
+    space: dict[str, Integers | Floats | Choice] = Field(default_factory=dict)
+    objective: Literal["validation_loss", "validation_auc"] = "validation_loss"
+
+    @model_validator(mode="after")
+    def _something(self) -> "Scan":
+        if self.trials and not self.space:
+            raise ValueError("a scan of some trials needs a `space`")
+        return self

@@ -1,0 +1,27 @@
+"""Section `simulate`: the embedded generator's settings, the same for all samples."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from bunchtrain.config.base import Section
+
+Energy = Annotated[float, Field(gt=0)]
+
+
+class Simulate(Section):
+    """Pythia 8 and FastJet."""
+
+    collision_energy: Energy = Field(13000.0, description="GeV")
+    radius: float = Field(0.8, gt=0, le=2, description="anti-kt distance parameter")
+    pt_min: Energy = Field(500.0, description="lowest jet pt, GeV")
+    pt_max: Energy = Field(1000.0, description="highest jet pt, GeV")
+    eta_max: float = Field(2.0, gt=0, description="largest |eta| of a jet's axis")
+    constituent_pt_min: float = Field(0.5, ge=0, description="lowest constituent pt, GeV")
+    multiparton_interactions: bool = Field(False, description="the underlying event; three times slower")
+
+    @model_validator(mode="after")
+    def _window(self) -> "Simulate":
+        if self.pt_max <= self.pt_min:
+            raise ValueError("pt_max must exceed pt_min")
+        return self

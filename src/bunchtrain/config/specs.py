@@ -1,0 +1,136 @@
+"""What each stage reads of a campaign: narrow, so that a change reruns the stages that depend on it and no others.
+
+A rule hands its stage one of these as JSON (`bunchtrain <verb> --spec '{...}'`); Snakemake compares the text. `version` is the
+stage's VERSION: raising it reruns the stage and all below it.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from bunchtrain.config.base import Name, Section
+from bunchtrain.config.campaign import explain
+from bunchtrain.config.evaluate import Evaluate
+from bunchtrain.config.prepare import Prepare
+from bunchtrain.config.samples import Process
+from bunchtrain.config.scan import Scan
+from bunchtrain.config.simulate import Simulate
+from bunchtrain.config.synthesize import Synthesize
+from bunchtrain.config.train import Train
+from bunchtrain.errors import CampaignError
+
+
+class Spec(Section):
+    """What all stages have."""
+
+    version: int
+
+
+class SimulateSpec(Spec):
+    """One ROOT file of one sample."""
+
+    sample: Name
+    process: Process
+    shard: int
+    jets: int
+    seed: int
+    settings: Simulate
+
+
+class ConvertSpec(Spec):
+    """One group of ROOT files of one sample into one HDF5 file."""
+
+    sample: Name
+    label: int
+    classes: list[str]
+    format: dict[str, Any]
+    step_size: str
+    on_bad_file: str
+
+
+class PrepareSpec(Spec):
+    """Splits, scaler and class weights of the whole campaign."""
+
+    classes: list[str]
+    seed: int
+    settings: Prepare
+
+
+class TrainSpec(Spec):
+    """One training."""
+
+    seed: int
+    task: dict[str, Any]
+    model: dict[str, Any]
+    settings: Train
+
+
+class ScanSpec(Spec):
+    """The search: the space and the training that it varies."""
+
+    settings: Scan
+    training: TrainSpec
+
+
+class EvaluateSpec(Spec):
+    """Judging the trainings."""
+
+    seed: int
+    task: dict[str, Any]
+    settings: Evaluate
+
+
+class SynthesizeSpec(Spec):
+    """From a training to an IP core."""
+
+    name: Name
+    seed: int
+    task: dict[str, Any]
+    backend: dict[str, Any]
+    settings: Synthesize
+
+
+class ReportSpec(Spec):
+    """The page."""
+
+    name: Name
+    title: str
+    classes: list[str]
+
+
+AnySpec = TypeVar("AnySpec", bound=Spec)
+
+
+def parse_spec(kind: type[AnySpec], text: str) -> AnySpec:
+    """Read a spec from JSON text, or from the JSON or YAML file that `text` names.
+
+    Raises
+    ------
+    CampaignError
+        If it does not describe a `kind`.
+    """
+    source = "--spec"
+    if not text.lstrip().startswith("{"):
+        source = text
+        try:
+            text = Path(text).read_text(encoding="utf-8")
+        except OSError as error:
+            raise CampaignError("the spec cannot be read", file=source, found=error) from None
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise CampaignError("the spec is neither JSON nor YAML", file=source, found=error) from None
+    if not isinstance(values, dict):
+        raise CampaignError("the spec holds no keys", file=source, found=type(values).__name__)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise explain(error, source, kind) from None
+
+
+def as_text(spec: Spec) -> str:
+    """Return a spec as JSON in one line with sorted keys, the same text for the same content."""
+    return json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,1 @@
+"""Formats of ROOT files, one kind a module."""

@@ -1,0 +1,1 @@
+"""The HDF5 event contract: layout, writer, reader, splits, features and scaling."""

@@ -1,0 +1,70 @@
+"""What a network sees of a jet, from its constituents' four-momenta.
+
+B: batch, P: constituent, F: node feature, G: global feature.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+NODES = ("log_pt", "log_energy", "log_pt_fraction", "log_energy_fraction", "delta_eta", "delta_phi", "delta_r")
+GLOBALS = ("log_mass", "log_pt", "log_multiplicity")
+
+_TINY = 1e-6
+
+
+class Features(NamedTuple):
+    """Input of the networks; rows beyond a jet's constituents are zero and masked."""
+
+    nodes_BPF: Floats
+    points_BP2: Floats
+    globals_BG: Floats
+    mask_BP: NDArray[np.bool_]
+
+
+def wrap(phi: Floats) -> Floats:
+    """Return angles (rad) folded into [-pi, pi)."""
+    return (phi + np.float32(np.pi)) % np.float32(2 * np.pi) - np.float32(np.pi)
+
+
+def compute(p4_BP4: Floats, mask_BP: NDArray[np.bool_], jets_B4: Floats) -> Features:
+    """Compute the features of a batch.
+
+    Parameters
+    ----------
+    p4_BP4 : float32 [B, P, 4]
+        px, py, pz, energy (GeV).
+    mask_BP : bool [B, P]
+        True where there is a constituent.
+    jets_B4 : float32 [B, 4]
+        The jet's pt (GeV), eta, phi (rad), mass (GeV).
+    """
+    px, py, pz, energy = np.moveaxis(p4_BP4, -1, 0)
+    pt = np.hypot(px, py)
+    jet_pt, jet_eta, jet_phi, jet_mass = jets_B4.T
+    jet_energy = np.sqrt((jet_pt * np.cosh(jet_eta)) ** 2 + jet_mass**2)
+    eta = np.arcsinh(pz / np.maximum(pt, _TINY))
+    delta_eta = (eta - jet_eta[:, None]) * np.where(jet_eta < 0, -1, 1)[:, None]
+    delta_phi = wrap(np.arctan2(py, px) - jet_phi[:, None])
+    log_pt, log_energy = np.log(np.maximum(pt, _TINY)), np.log(np.maximum(energy, _TINY))
+    columns = (
+        log_pt,
+        log_energy,
+        log_pt - np.log(np.maximum(jet_pt, _TINY))[:, None],
+        log_energy - np.log(np.maximum(jet_energy, _TINY))[:, None],
+        delta_eta,
+        delta_phi,
+        np.hypot(delta_eta, delta_phi),
+    )
+    nodes = np.where(mask_BP[..., None], np.stack(columns, -1), 0).astype(np.float32)
+    points = np.where(mask_BP[..., None], np.stack([delta_eta, delta_phi], -1), 0).astype(np.float32)
+    multiplicity = np.maximum(mask_BP.sum(1), 1)
+    jet_features = np.stack(
+        [np.log(np.maximum(jet_mass, 1.0)), np.log(np.maximum(jet_pt, _TINY)), np.log(multiplicity)], -1
+    )
+    return Features(nodes, points, jet_features.astype(np.float32), mask_BP)

@@ -1,0 +1,86 @@
+"""The scaler: mean and standard deviation of each feature, from the training split alone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bunchtrain.errors import InputError
+from bunchtrain.events.features import GLOBALS, NODES, Features
+from bunchtrain.files import read_json, write_json
+
+
+@dataclass
+class Moments:
+    """Count, mean and summed squared deviation of each feature, merged exactly (Chan, Golub and LeVeque 1983)."""
+
+    width: int
+    count: int = 0
+    mean: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    squares: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self) -> None:
+        self.mean = np.zeros(self.width)
+        self.squares = np.zeros(self.width)
+
+    def add(self, rows: NDArray[Any]) -> None:
+        """Add rows, shape [n, width]."""
+        if len(rows) == 0:
+            return
+        rows = rows.astype(np.float64)
+        mean = rows.mean(0)
+        squares = ((rows - mean) ** 2).sum(0)
+        total = self.count + len(rows)
+        delta = mean - self.mean
+        self.mean = self.mean + delta * (len(rows) / total)
+        self.squares = self.squares + squares + delta**2 * (self.count * len(rows) / total)
+        self.count = total
+
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """Standard deviation; 1 where a feature never varies, so that scaling leaves it finite."""
+        std = np.sqrt(self.squares / max(self.count, 1))
+        return np.where(std > 1e-9, std, 1.0)
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Maps features to mean 0 and standard deviation 1."""
+
+    nodes_mean: list[float]
+    nodes_std: list[float]
+    globals_mean: list[float]
+    globals_std: list[float]
+
+    @classmethod
+    def from_moments(cls, nodes: Moments, jets: Moments) -> Scaler:
+        """Build from the moments of node and global features."""
+        return cls(nodes.mean.tolist(), nodes.std.tolist(), jets.mean.tolist(), jets.std.tolist())
+
+    def __call__(self, features: Features) -> Features:
+        """Return scaled features; the points stay in their natural units and padding stays zero."""
+        nodes = (features.nodes_BPF - np.float32(self.nodes_mean)) / np.float32(self.nodes_std)
+        jets = (features.globals_BG - np.float32(self.globals_mean)) / np.float32(self.globals_std)
+        return features._replace(nodes_BPF=np.where(features.mask_BP[..., None], nodes, np.float32(0)), globals_BG=jets)
+
+    def save(self, path: str | Path) -> None:
+        """Write as JSON, with the names of the features."""
+        write_json(path, {**asdict(self), "nodes": NODES, "globals": GLOBALS})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Scaler:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            If the file was written for other features.
+        """
+        values = read_json(path)
+        if values.pop("nodes", None) != list(NODES) or values.pop("globals", None) != list(GLOBALS):
+            raise InputError("a scaler was fitted to other features", file=path, mend="run prepare again")
+        return cls(**values)

@@ -1,0 +1,1 @@
+"""Networks, one kind a module: plain torch, one device, no parallelism."""

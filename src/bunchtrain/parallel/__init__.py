@@ -1,0 +1,1 @@
+"""How work is spread over processes: one backend a module behind one small protocol."""

@@ -1,0 +1,89 @@
+"""Kinds by file name: `models/gnn.py` is the kind `gnn` of `models`; other packages add kinds by entry point.
+
+An entry point group is called `bunchtrain.<family>`, its name is the kind, its value the module.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+from pydantic import BaseModel
+
+from bunchtrain.errors import CampaignError
+
+#: A module that is not a kind: the family's shared protocol.
+SHARED = "base"
+
+_DECLARATIVE = ("__future__", "typing", "collections", "pydantic", "bunchtrain.config")
+
+
+@functools.cache
+def _modules(family: str) -> dict[str, str]:
+    spec = importlib.util.find_spec(f"bunchtrain.{family}")
+    if spec is None:
+        raise LookupError(f"no family of kinds is called {family}")
+    found = {
+        module.name: f"bunchtrain.{family}.{module.name}"
+        for module in pkgutil.iter_modules(spec.submodule_search_locations)
+        if module.name != SHARED and not module.name.startswith("_")
+    }
+    outside = importlib.metadata.entry_points(group=f"bunchtrain.{family}")
+    return {**{entry.name: entry.value for entry in outside}, **found}
+
+
+def kinds(family: str) -> list[str]:
+    """Return the names of the kinds of a family, e.g. `kinds("models")`, without importing them."""
+    return sorted(_modules(family))
+
+
+def _module_name(family: str, kind: str, key: str | None) -> str:
+    try:
+        return _modules(family)[kind]
+    except KeyError:
+        problem = f"there is no {family.rpartition('.')[2]} kind of this name"
+        raise CampaignError(problem, key=key, found=kind, choices=kinds(family)) from None
+
+
+def load(family: str, kind: str, key: str | None = None) -> ModuleType:
+    """Import the module of one kind.
+
+    Raises
+    ------
+    CampaignError
+        If no such kind exists; `key` says where in the campaign it was named.
+    """
+    return importlib.import_module(_module_name(family, kind, key))
+
+
+@functools.cache
+def declared(family: str, kind: str, key: str | None = None) -> type[BaseModel]:
+    """Return the `Config` of a kind without importing its module.
+
+    A campaign is checked when Snakemake parses the DAG, where importing torch would cost seconds. So only the module's
+    declarative imports, its plain constants and its class `Config` are executed.
+    """
+    name = _module_name(family, kind, key)
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise CampaignError("the module of a kind cannot be found", key=key, found=name, mend="reinstall its package")
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    body: list[ast.stmt] = [node for node in tree.body if _is_declarative(node)]
+    namespace: dict[str, object] = {"__name__": name}
+    exec(compile(ast.Module(body=body, type_ignores=[]), spec.origin, "exec"), namespace)
+    config = namespace.get("Config")
+    if not (isinstance(config, type) and issubclass(config, BaseModel)):
+        raise CampaignError("the module of a kind declares no class Config", file=spec.origin, key=key)
+    return config
+
+
+def _is_declarative(node: ast.stmt) -> bool:
+    if isinstance(node, ast.ImportFrom):
+        return (node.module or "").startswith(_DECLARATIVE)
+    return isinstance(node, ast.ClassDef) and node.name == "Config"

@@ -1,0 +1,1 @@
+"""What synthesises RTL, one tool chain a module."""

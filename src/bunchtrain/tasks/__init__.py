@@ -1,0 +1,1 @@
+"""What is learned: classes, loss and metrics, one kind a module."""
