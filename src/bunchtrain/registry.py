@@ -80,6 +80,7 @@ def declared(family: str, kind: str, key: str | None = None) -> type[BaseModel]:
     config = namespace.get("Config")
     if not (isinstance(config, type) and issubclass(config, BaseModel)):
         raise CampaignError("the module of a kind declares no class Config", file=spec.origin, key=key)
+    config.model_rebuild(force=True, _types_namespace=namespace)
     return config
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
@@ -21,6 +22,9 @@ from bunchtrain.config.simulate import Simulate
 from bunchtrain.config.synthesize import Synthesize
 from bunchtrain.config.train import Train
 from bunchtrain.errors import CampaignError
+
+
+AnySection = TypeVar("AnySection", bound=Section)
 
 
 class Campaign(Section):
@@ -133,6 +137,20 @@ def checked_kind(kind: Kind, family: str, key: str, file: str | Path = "") -> di
         raise CampaignError(error.problem, **{"file": file, **error.details, "choices": registry.kinds(family)}) from None
 
 
+def parse_section(kind: type[AnySection], values: Mapping[str, Any], file: str | Path) -> AnySection:
+    """Check the values of one section.
+
+    Raises
+    ------
+    CampaignError
+        Naming file, key and what was found.
+    """
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        raise explain(error, file, kind) from None
+
+
 def explain(error: ValidationError, file: str | Path, model: type[BaseModel], prefix: str = "") -> CampaignError:
     """Turn the first complaint of pydantic into an error that names file, key and nearest match."""
     first = error.errors(include_url=False)[0]
@@ -151,12 +169,15 @@ def explain(error: ValidationError, file: str | Path, model: type[BaseModel], pr
         key=key,
         found=found if len(found) <= 120 else found[:117] + "...",
         expected=message[0].lower() + message[1:],
-        choices=_literals(first),
+        choices=_choices(first),
     )
 
 
-def _literals(complaint: Any) -> list[str] | None:
-    return None
+def _choices(complaint: Any) -> list[str] | None:
+    """Return the allowed words of a value that must be one of a list."""
+    if complaint["type"] != "literal_error":
+        return None
+    return re.findall(r"'([^']*)'", complaint["ctx"]["expected"])
 
 
 def _is_union_branch(place: int | str) -> bool:

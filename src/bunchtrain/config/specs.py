@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
 
 from bunchtrain.config.base import Name, Section
-from bunchtrain.config.campaign import explain
+from bunchtrain.config.campaign import parse_section
 from bunchtrain.config.evaluate import Evaluate
 from bunchtrain.config.prepare import Prepare
 from bunchtrain.config.samples import Process
@@ -125,10 +124,7 @@ def parse_spec(kind: type[AnySpec], text: str) -> AnySpec:
         raise CampaignError("the spec is neither JSON nor YAML", file=source, found=error) from None
     if not isinstance(values, dict):
         raise CampaignError("the spec holds no keys", file=source, found=type(values).__name__)
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        raise explain(error, source, kind) from None
+    return parse_section(kind, values, source)
 
 
 def as_text(spec: Spec) -> str:

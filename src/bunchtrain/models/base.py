@@ -1,0 +1,108 @@
+"""What all networks share: their call, how one is built from a campaign, and how one is kept on disk.
+
+A network is called as `model(nodes_BPF, points_BP2, globals_BG, mask_BP)` with scaled features (see `events.features`) and returns
+logits, shape [B, classes]. On disk it is two files side by side: `model.safetensors`, the weights alone, and `model.json`, its card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from bunchtrain import registry
+from bunchtrain.errors import InputError, TrainingError
+from bunchtrain.files import atomic, read_json, sha256, write_json
+
+WEIGHTS = "model.safetensors"
+CARD = "model.json"
+
+
+class Shape(NamedTuple):
+    """Widths of a network's inputs and output."""
+
+    nodes: int
+    globals: int
+    outputs: int
+
+
+def build(section: Mapping[str, Any], shape: Shape) -> nn.Module:
+    """Build a network with random weights from a campaign's `model` section (kind and options)."""
+    options = dict(section)
+    module = registry.load("models", options.pop("kind"), "model.kind")
+    model: nn.Module = module.Model(module.Config.model_validate(options), shape)
+    return model
+
+
+def save_weights(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write tensors to `path` (safetensors), atomically."""
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic(path) as temporary:
+        safetensors.torch.save_file(kept, temporary)
+
+
+def load_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read tensors from `path`; nothing in the file can be executed.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, or not safetensors (a pickle, for example).
+    """
+    try:
+        return safetensors.torch.load_file(path)
+    except FileNotFoundError:
+        raise InputError("weights are missing", file=path, mend="run train") from None
+    except (SafetensorError, OSError) as error:
+        raise InputError("a file of weights is not valid safetensors", file=path, found=error, mend="run train again") from None
+
+
+def save_model(folder: Path, model: nn.Module, card: Mapping[str, Any]) -> list[Path]:
+    """Write weights and card into `folder` and return their paths.
+
+    `card` holds at least `model` (the section), `shape`, `classes`, `particles` and `scaler`.
+    """
+    save_weights(model.state_dict(), folder / WEIGHTS)
+    write_json(folder / CARD, {**card, "weights_sha256": sha256(folder / WEIGHTS)})
+    return [folder / WEIGHTS, folder / CARD]
+
+
+def load_model(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Read a network and its card from `folder`; the network is in evaluation mode.
+
+    Raises
+    ------
+    InputError
+        If the files are missing, damaged, or do not belong together.
+    """
+    card = read_json(folder / CARD)
+    if not isinstance(card, dict) or not {"model", "shape", "classes", "weights_sha256"} <= card.keys():
+        raise InputError("a model card is incomplete", file=folder / CARD, mend="run train again")
+    tensors = load_weights(folder / WEIGHTS)
+    if sha256(folder / WEIGHTS) != card["weights_sha256"]:
+        raise InputError("weights and card do not belong together", file=folder / WEIGHTS, mend="run train again")
+    model = build(card["model"], Shape(**card["shape"]))
+    load_state(model, tensors, folder / WEIGHTS)
+    return model.eval(), card
+
+
+def load_state(model: nn.Module, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
+    """Put tensors into a network, or say which of them do not fit.
+
+    Raises
+    ------
+    TrainingError
+        Naming the first tensor that is missing, unknown, or of another shape.
+    """
+    wanted = model.state_dict()
+    for name in sorted({*wanted, *tensors}):
+        found = tuple(tensors[name].shape) if name in tensors else "nothing"
+        expected = tuple(wanted[name].shape) if name in wanted else "nothing"
+        if found != expected:
+            raise TrainingError("weights of another network", file=file, key=name, found=found, expected=expected)
+    model.load_state_dict(dict(tensors))

@@ -1,0 +1,90 @@
+"""The protocol between a training and the processes it is spread over.
+
+Parallelism knows no physics: it counts ranks, sends tensors and adds them up. A backend is a module with a class `Parallel`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from bunchtrain import registry
+from bunchtrain.errors import TrainingError
+
+
+class ParallelProtocol(Protocol):
+    """What a training asks of a backend.
+
+    Gradients are averaged over ranks by `average_gradients`, which the loop calls between backward and step: an explicit call is exact,
+    needs no wrapped optimizer, and so leaves the optimizer's state alone when it is loaded (see docs/decisions/0004).
+    """
+
+    name: str
+    rank: int
+    size: int
+    local_rank: int
+
+    def broadcast(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Overwrite the tensors of all ranks with those of rank 0."""
+        ...
+
+    def average_gradients(self, model: nn.Module) -> None:
+        """Replace each gradient by its mean over ranks."""
+        ...
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the sum of `values` over ranks, on every rank."""
+        ...
+
+    def barrier(self) -> None:
+        """Wait until all ranks are here."""
+        ...
+
+    def shutdown(self) -> None:
+        """Leave the group."""
+        ...
+
+
+#: Variables by which a launcher tells a process its group's size: Open MPI, Slurm with PMIx, horovodrun with Gloo, torchrun.
+_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMIX_SIZE", "HOROVOD_SIZE", "WORLD_SIZE")
+
+
+def launched_ranks(environ: Mapping[str, str] | None = None) -> int:
+    """Return how many processes the launcher started; 1 without a launcher.
+
+    Slurm's `SLURM_NTASKS` counts only inside a step started with an MPI type, since a plain batch script carries it too.
+    """
+    environ = os.environ if environ is None else environ
+    for name in _SIZES:
+        if name in environ:
+            return int(environ[name])
+    if "PMIX_RANK" in environ and "SLURM_STEP_NUM_TASKS" in environ:
+        return int(environ["SLURM_STEP_NUM_TASKS"])
+    return 1
+
+
+def start(backend: str) -> ParallelProtocol:
+    """Start a backend by name; `auto` takes horovod under a launcher of several ranks, else serial.
+
+    Raises
+    ------
+    TrainingError
+        If `serial` is asked for under a launcher of several ranks.
+    """
+    ranks = launched_ranks()
+    if backend == "auto":
+        backend = "horovod" if ranks > 1 else "serial"
+    if backend == "serial" and ranks > 1:
+        raise TrainingError(
+            "a serial training was started on several ranks",
+            key="train.backend",
+            found=f"serial on {ranks} ranks",
+            expected="horovod, ddp or auto",
+        )
+    module: Any = registry.load("parallel", backend, "train.backend")
+    parallel: ParallelProtocol = module.Parallel()
+    return parallel

@@ -1,0 +1,63 @@
+"""torch.distributed: Gloo on CPUs, NCCL where every rank has a GPU. The second engine beside Horovod.
+
+Under torchrun the rendezvous comes from its environment; under mpirun or srun from `MASTER_ADDR` and `MASTER_PORT`, localhost without
+them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+_RANK = ("RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID")
+_SIZE = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS")
+_LOCAL = ("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
+
+
+def _first(names: tuple[str, ...], default: int) -> int:
+    return next((int(os.environ[name]) for name in names if name in os.environ), default)
+
+
+class Parallel:
+    """The ranks that the launcher started."""
+
+    name = "ddp"
+
+    def __init__(self) -> None:
+        self.rank, self.size, self.local_rank = _first(_RANK, 0), _first(_SIZE, 1), _first(_LOCAL, 0)
+        os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+        os.environ.setdefault("MASTER_PORT", "29511")
+        engine = "nccl" if torch.cuda.is_available() and torch.cuda.device_count() > self.local_rank else "gloo"
+        dist.init_process_group(engine, rank=self.rank, world_size=self.size)
+
+    def broadcast(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Overwrite the tensors of all ranks with those of rank 0."""
+        for name in sorted(tensors):
+            dist.broadcast(tensors[name].data, 0)
+
+    def average_gradients(self, model: nn.Module) -> None:
+        """Replace each gradient by its mean over ranks, in one flat message."""
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        dist.all_reduce(flat)
+        flat /= self.size
+        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the sum of `values` over ranks, on every rank."""
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    def barrier(self) -> None:
+        """Wait until all ranks are here."""
+        dist.barrier()
+
+    def shutdown(self) -> None:
+        """Leave the group."""
+        dist.destroy_process_group()

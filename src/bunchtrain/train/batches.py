@@ -1,0 +1,59 @@
+"""Scaled features as tensors: kept in memory when the jets fit, else computed batch by batch from the memory-mapped shards.
+
+B: batch, P: constituent, F: node feature, G: global feature.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bunchtrain.events.features import Features
+from bunchtrain.events.reader import Dataset
+from bunchtrain.events.scaling import Scaler
+
+#: Bytes of features that a rank keeps in memory.
+IN_MEMORY = 1 << 30
+
+
+class Batch(NamedTuple):
+    """One step's jets."""
+
+    inputs: tuple[Tensor, Tensor, Tensor, Tensor]
+    labels_B: Tensor
+    weights_B: Tensor
+
+
+class BatchSource:
+    """Makes the batches of one split."""
+
+    def __init__(self, data: Dataset, scaler: Scaler, indices: NDArray[np.int64], dtype: torch.dtype = torch.float32) -> None:
+        self._data, self._scaler, self._dtype = data, scaler, dtype
+        labels = data.column("label")
+        self._labels = labels
+        self._weights = data.column("weight") * data.class_weights[labels]
+        self._indices = np.sort(indices)
+        self._kept: Features | None = None
+        if len(indices) * data.particles * 4 * 12 <= IN_MEMORY:
+            self._kept = self._compute(self._indices)
+
+    def _compute(self, indices: NDArray[np.int64]) -> Features:
+        return self._scaler(self._data.features(indices))
+
+    def __call__(self, indices: NDArray[np.int64]) -> Batch:
+        """Return the batch of the given jets."""
+        if self._kept is None:
+            features = self._compute(indices)
+        else:
+            rows = np.searchsorted(self._indices, indices)
+            features = Features(*(values[rows] for values in self._kept))
+        nodes, points, jets, mask = (torch.from_numpy(values) for values in features)
+        return Batch(
+            (nodes.to(self._dtype), points.to(self._dtype), jets.to(self._dtype), mask),
+            torch.from_numpy(self._labels[indices].astype(np.int64)),
+            torch.from_numpy(self._weights[indices]).to(self._dtype),
+        )

@@ -1,0 +1,48 @@
+"""Sums of the validation that add up over ranks: loss, weight, and the discriminant's histograms, which give the AUC.
+
+B: batch, C: class.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bunchtrain.parallel.base import ParallelProtocol
+from bunchtrain.tasks.base import TaskProtocol
+
+#: Bins of the discriminant's histogram; the AUC they give is exact but for ties inside a bin.
+BINS = 4096
+
+
+class ValidationSums:
+    """Loss and histograms of one validation."""
+
+    def __init__(self) -> None:
+        self._loss = torch.zeros(2, dtype=torch.float64)
+        self._histograms = torch.zeros(2, BINS, dtype=torch.float64)
+
+    def add(self, task: TaskProtocol, logits_BC: Tensor, labels_B: Tensor, weights_B: Tensor) -> None:
+        """Add a batch."""
+        self._loss += torch.stack([task.loss(logits_BC, labels_B, weights_B), weights_B.sum()]).double().cpu()
+        bins_B = (task.discriminant(task.probabilities(logits_BC)) * BINS).long().clamp(0, BINS - 1).cpu()
+        for row, label in enumerate((task.signal, task.background)):
+            self._histograms[row] += torch.bincount(bins_B[labels_B.cpu() == label], minlength=BINS)
+
+    def merge(self, parallel: ParallelProtocol) -> None:
+        """Add up over ranks."""
+        self._loss = parallel.sum(self._loss)
+        self._histograms = parallel.sum(self._histograms)
+
+    @property
+    def loss(self) -> float:
+        """Mean loss."""
+        return float(self._loss[0] / self._loss[1])
+
+    @property
+    def auc(self) -> float:
+        """Probability that a signal jet scores above a background jet, ties counted half; 0.5 when a class is absent."""
+        signal, background = self._histograms
+        pairs = float(signal.sum() * background.sum())
+        below = background.cumsum(0) - background / 2
+        return float((signal * below).sum()) / pairs if pairs else 0.5
