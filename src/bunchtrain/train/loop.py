@@ -108,6 +108,8 @@ class Trainer:
             restored = checkpoint.load(self.path, self.progress.fingerprint, self.model, self.optimizer)
             if restored is not None:
                 self.progress, self.best = restored
+                if self.parallel.rank != 0:  # the sums of a half-done epoch were added up on rank 0
+                    self.progress.loss_sum = self.progress.weight_sum = 0.0
                 self.say(f"goes on from epoch {self.progress.epoch + 1}, step {self.progress.step}")
                 return
             self.say("a checkpoint of another training is left aside; starts from the beginning")

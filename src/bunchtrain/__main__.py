@@ -1,0 +1,5 @@
+"""`python -m bunchtrain`."""
+
+from bunchtrain.cli import main
+
+main()

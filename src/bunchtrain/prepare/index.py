@@ -1,0 +1,131 @@
+"""The index: one HDF5 file of virtual columns over the shards, which stay where they are, with the split of every jet."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from bunchtrain.errors import ContractError, InputError
+from bunchtrain.events.layout import CONSTITUENTS, CONTRACT, JETS, check
+from bunchtrain.files import atomic, sha256
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """What the index needs to know of a shard."""
+
+    path: Path
+    sample: str
+    jets: int
+    constituents: int
+    sha256: str
+    sources: list[dict[str, Any]]
+
+
+def survey(paths: Sequence[Path], classes: Sequence[str]) -> list[ShardInfo]:
+    """Check every shard against the contract and read what the index needs.
+
+    Raises
+    ------
+    ContractError
+        If a shard breaks the contract, or was converted for other classes.
+    """
+    shards = []
+    for path in paths:
+        jets = check(path)
+        with h5py.File(path) as file:
+            found = json.loads(file.attrs["classes"])
+            if found != list(classes):
+                raise ContractError(
+                    "a shard was converted for other classes", file=path, found=found, expected=list(classes), mend="convert it again"
+                )
+            sources = json.loads(file.attrs["source_files"])
+            constituents = int(file["constituents/offsets"][-1])
+            shards.append(ShardInfo(path, str(file.attrs["sample"]), jets, constituents, sha256(path), sources))
+    return shards
+
+
+def refuse_duplicates(shards: Sequence[ShardInfo]) -> None:
+    """Refuse two inputs of the same content: their jets would stand on both sides of a split.
+
+    Raises
+    ------
+    InputError
+        Naming both files.
+    """
+    seen: dict[str, str] = {}
+    for shard in shards:
+        for source in shard.sources:
+            digest, path = source["sha256"], source["path"]
+            if digest in seen:
+                mend = "leave one of them out of the campaign's samples"
+                raise InputError("two inputs have the same content", file=path, found=f"the content of {seen[digest]}", mend=mend)
+            seen[digest] = path
+
+
+def column(shards: Sequence[ShardInfo], name: str) -> NDArray[Any]:
+    """Return a jet column of all shards, joined."""
+    parts = []
+    for shard in shards:
+        with h5py.File(shard.path) as file:
+            parts.append(file[f"jets/{name}"][:])
+    return np.concatenate(parts)
+
+
+def write(path: Path, shards: Sequence[ShardInfo], split: NDArray[np.uint8], attributes: dict[str, Any]) -> None:
+    """Write the index to `path`, atomically.
+
+    Parameters
+    ----------
+    path : path
+        Its place; shards are named relative to its folder, so that a campaign's folder can be moved.
+    shards : sequence of ShardInfo
+        In the order of the jets.
+    split : uint8 [N]
+        Index into `events.splits.SPLITS` of every jet.
+    attributes : dict
+        Attributes of the file.
+    """
+    shards = [shard for shard in shards if shard.jets]
+    folder = path.parent.resolve()
+    names = [os.path.relpath(shard.path.resolve(), folder) for shard in shards]
+    starts = np.concatenate([[0], np.cumsum([shard.jets for shard in shards])]).astype("i8")
+    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+        for item in JETS:
+            _join(file, f"jets/{item.name}", item.dtype, names, [shard.jets for shard in shards])
+        for item in CONSTITUENTS:
+            _join(file, f"constituents/{item.name}", item.dtype, names, [shard.constituents for shard in shards])
+        file["constituents/offsets"] = _joined_offsets(shards)
+        file["jets/split"] = split
+        file["shards/path"] = np.array([name.encode() for name in names])
+        file["shards/start"] = starts[:-1]
+        file["shards/sha256"] = np.array([shard.sha256.encode() for shard in shards])
+        file.attrs["contract"] = CONTRACT
+        file.attrs.update(attributes)
+
+
+def _join(file: h5py.File, name: str, dtype: str, sources: Sequence[str], lengths: Sequence[int]) -> None:
+    layout = h5py.VirtualLayout(shape=(sum(lengths),), dtype=dtype)
+    start = 0
+    for source, length in zip(sources, lengths, strict=True):
+        if length:
+            layout[start : start + length] = h5py.VirtualSource(source, name, shape=(length,), dtype=dtype)
+        start += length
+    file.create_virtual_dataset(name, layout)
+
+
+def _joined_offsets(shards: Sequence[ShardInfo]) -> NDArray[np.int64]:
+    parts, total = [np.zeros(1, np.int64)], 0
+    for shard in shards:
+        with h5py.File(shard.path) as file:
+            parts.append(file["constituents/offsets"][1:] + total)
+        total += shard.constituents
+    return np.concatenate(parts)

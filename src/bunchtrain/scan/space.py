@@ -1,0 +1,83 @@
+"""From the campaign's space to DeepHyper, and the next suggestion as a pure function of what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bunchtrain.config.scan import Choice, Scan
+
+if TYPE_CHECKING:
+    from deephyper.hpo import HpProblem
+
+Values = dict[str, Any]
+
+#: Points at which the surrogate model is asked for each suggestion.
+CANDIDATES = 1000
+
+
+def defaults(settings: Scan, sections: Mapping[str, Mapping[str, Any]]) -> Values:
+    """Return the campaign's own values of the dimensions: the scan's first evaluation."""
+    found = {}
+    for name in settings.space:
+        section, _, key = name.partition(".")
+        found[name] = sections[section][key]
+    return found
+
+
+def problem(settings: Scan) -> HpProblem:
+    """Return the space as DeepHyper's problem."""
+    from deephyper.hpo import HpProblem
+
+    space = HpProblem()
+    for name, dimension in settings.space.items():
+        if isinstance(dimension, Choice):
+            space.add_hyperparameter(list(dimension.choices), name)
+        else:
+            prior = "log-uniform" if dimension.log else "uniform"
+            space.add_hyperparameter((dimension.low, dimension.high, prior), name)
+    return space
+
+
+def suggest(
+    settings: Scan, space: HpProblem, number: int, known: Sequence[tuple[Values, float | str]], seed: int, folder: str
+) -> Values:
+    """Return the values of evaluation `number`, by centralised Bayesian optimisation.
+
+    A fresh search is told everything and asked once, so that a suggestion depends on seed, number and known results alone: a killed
+    scan goes on with the very suggestions it would have made.
+
+    Parameters
+    ----------
+    settings, space
+        The campaign's section and its DeepHyper problem.
+    number : int
+        Which evaluation this is.
+    known : sequence of (values, result)
+        A result is a number, larger is better, or a reason that starts with `F_`.
+    seed : int
+        Of the scan.
+    folder : str
+        Where DeepHyper may write its logs.
+    """
+    from deephyper.hpo import CBO
+
+    search = CBO(
+        space,
+        random_state=seed + number,
+        log_dir=folder,
+        checkpoint_history_to_csv=False,
+        surrogate_model="ET",
+        acq_func="UCBd",
+        acq_optimizer="sampling",
+        acq_optimizer_kwargs={"max_total_failures": -1, "n_points": CANDIDATES},
+        n_initial_points=settings.initial,
+    )
+    if known:
+        search.tell([(values, result) for values, result in known])
+    return {name: _plain(value) for name, value in search.ask(1)[0].items()}
+
+
+def _plain(value: Any) -> Any:
+    """Return numpy scalars as Python's own."""
+    return value.item() if hasattr(value, "item") else value
