@@ -23,7 +23,6 @@ from bunchtrain.config.synthesize import Synthesize
 from bunchtrain.config.train import Train
 from bunchtrain.errors import CampaignError
 
-
 AnySection = TypeVar("AnySection", bound=Section)
 
 
@@ -134,7 +133,8 @@ def checked_kind(kind: Kind, family: str, key: str, file: str | Path = "") -> di
     except ValidationError as error:
         raise explain(error, file, registry.declared(family, kind.kind), key) from None
     except CampaignError as error:
-        raise CampaignError(error.problem, **{"file": file, **error.details, "choices": registry.kinds(family)}) from None
+        error.details = {"file": str(file), **error.details}
+        raise
 
 
 def parse_section(kind: type[AnySection], values: Mapping[str, Any], file: str | Path) -> AnySection:
@@ -214,7 +214,9 @@ def _check_space(campaign: Campaign, file: str | Path) -> None:
     for name, dimension in campaign.scan.space.items():
         key = f"scan.space.{name}"
         if name not in known:
-            raise CampaignError("the scan varies a key that does not exist", file=file, key=key, found=name, choices=known)
+            raise CampaignError(
+                "the scan varies a key that does not exist", file=file, key=key, found=name, choices=known
+            )
         values = dimension.choices if hasattr(dimension, "choices") else [dimension.low, dimension.high]
         head, _, tail = name.partition(".")
         for value in values:

@@ -18,10 +18,12 @@ class Generate(Section):
 
 
 class Sample(Section):
-    """One sample: input files, or a process to generate. The name of the sample's key is free, its `label` is the class."""
+    """One sample: input files, or a process to generate; its `label` is the class."""
 
     label: Name = Field(description="class of these jets, e.g. top")
-    files: list[str] = Field(default_factory=list, description="ROOT files: paths or globs, relative to the working folder")
+    files: list[str] = Field(
+        default_factory=list, description="ROOT files: paths or globs, relative to the working folder"
+    )
     generate: Generate | None = Field(None, description="what to generate when there are no files")
 
     @model_validator(mode="after")

@@ -53,7 +53,9 @@ class Scan(Section):
 
     trials: int = Field(4, ge=0, description="evaluations; 0 takes the campaign's own values")
     parallel: Positive = Field(2, description="evaluations at the same time")
-    initial: Positive = Field(2, description="evaluations before the surrogate model suggests; the first is the campaign's own values")
+    initial: Positive = Field(
+        2, description="evaluations before the surrogate model suggests; the first is the campaign's own values"
+    )
     epochs: Positive = Field(3, description="epochs of one evaluation")
     max_jets: Positive | None = Field(None, description="training jets of one evaluation")
     timeout: Positive = Field(600, description="seconds after which an evaluation is stopped")

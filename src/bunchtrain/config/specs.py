@@ -1,7 +1,7 @@
 """What each stage reads of a campaign: narrow, so that a change reruns the stages that depend on it and no others.
 
-A rule hands its stage one of these as JSON (`bunchtrain <verb> --spec '{...}'`); Snakemake compares the text. `version` is the
-stage's VERSION: raising it reruns the stage and all below it.
+A rule hands its stage one of these as JSON (`bunchtrain <verb> --spec '{...}'`); Snakemake compares the text.
+`version` is the stage's VERSION: raising it reruns the stage and all below it.
 """
 
 import json

@@ -108,7 +108,9 @@ class Dataset:
         if name not in self._cache:
             with h5py.File(self.path) as file:
                 if f"jets/{name}" not in file:
-                    raise InputError("there is no such jet column", file=self.path, found=name, choices=list(file["jets"]))
+                    raise InputError(
+                        "there is no such jet column", file=self.path, found=name, choices=list(file["jets"])
+                    )
                 self._cache[name] = file[f"jets/{name}"][:]
         values = self._cache[name]
         return values if indices is None else values[indices]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunchtrain.errors import InputError
-from bunchtrain.events.features import GLOBALS, NODES, Features
+from bunchtrain.events.features import GLOBALS, NODES, Features, Floats
 from bunchtrain.files import read_json, write_json
 
 
@@ -47,6 +47,10 @@ class Moments:
         return np.where(std > 1e-9, std, 1.0)
 
 
+def _float32(values: list[float]) -> Floats:
+    return np.asarray(values, dtype=np.float32)
+
+
 @dataclass(frozen=True)
 class Scaler:
     """Maps features to mean 0 and standard deviation 1."""
@@ -63,9 +67,9 @@ class Scaler:
 
     def __call__(self, features: Features) -> Features:
         """Return scaled features; the points stay in their natural units and padding stays zero."""
-        nodes = (features.nodes_BPF - np.float32(self.nodes_mean)) / np.float32(self.nodes_std)
-        jets = (features.globals_BG - np.float32(self.globals_mean)) / np.float32(self.globals_std)
-        return features._replace(nodes_BPF=np.where(features.mask_BP[..., None], nodes, np.float32(0)), globals_BG=jets)
+        nodes = (features.nodes_BPF - _float32(self.nodes_mean)) / _float32(self.nodes_std)
+        jets = (features.globals_BG - _float32(self.globals_mean)) / _float32(self.globals_std)
+        return features._replace(nodes_BPF=nodes * features.mask_BP[..., None], globals_BG=jets)
 
     def save(self, path: str | Path) -> None:
         """Write as JSON, with the names of the features."""

@@ -1,4 +1,4 @@
-"""Splits by event: all jets of one event land on the same side, whatever the file, the order or the number of events."""
+"""Splits by event: all jets of one event land on the same side, whatever the file, the order or their number."""
 
 from __future__ import annotations
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -14,70 +15,156 @@ from bunchtrain.errors import ContractError
 from bunchtrain.events.layout import CONSTITUENTS, CONTRACT, JETS, Column, check
 from bunchtrain.files import atomic
 
+_GROUPS = (("jets", JETS), ("constituents", CONSTITUENTS))
+_COUNTS = Column("counts", "i8", "1", "constituents of each jet")
+_OFFSETS = Column("offsets", "i8", "1", "first row of each jet, then the end")
+
+#: Values copied at a time.
+_STEP = 1 << 20
+
+
+class Mark(NamedTuple):
+    """A length to which a writer can go back."""
+
+    jets: int
+    constituents: int
+
 
 class EventWriter:
-    """Appends events to a file step by step, in memory bounded by one step.
+    """Gathers events step by step, in memory bounded by one step, and writes them as one file in the end.
 
-    While it is being filled, a file has growing (chunked) columns; `finish` copies them into contiguous ones. Use `write_events`
-    when everything is in memory.
+    While it is being filled, each column is a nameless temporary file in `folder`: it vanishes with the process,
+    however that ends. Use `write_events` when everything is in memory.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self._file = h5py.File(path, "w")
-        for group, columns in (("jets", JETS), ("constituents", CONSTITUENTS)):
+    def __init__(self, folder: str | Path) -> None:
+        self.jets = 0
+        self.constituents = 0
+        self._columns: dict[str, tuple[Column, IO[bytes]]] = {}
+        for group, columns in (*_GROUPS, ("constituents", (_COUNTS,))):
             for column in columns:
-                self._file.create_dataset(
-                    f"{group}/{column.name}", shape=(0,), maxshape=(None,), chunks=(65536,), dtype=column.dtype
-                )
-        self._file.create_dataset("constituents/counts", shape=(0,), maxshape=(None,), chunks=(65536,), dtype="i8")
+                self._columns[f"{group}/{column.name}"] = column, tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
 
-    def append(
-        self, jets: Mapping[str, NDArray[Any]], constituents: Mapping[str, NDArray[Any]], counts: NDArray[Any]
-    ) -> None:
-        """Append jets [n], their flat constituents [m] and the constituents per jet [n]; the counts add up to m."""
-        total = int(np.sum(counts))
-        for column in JETS:
-            self._extend(f"jets/{column.name}", jets[column.name], len(counts))
-        for column in CONSTITUENTS:
-            self._extend(f"constituents/{column.name}", constituents[column.name], total)
-        self._extend("constituents/counts", np.asarray(counts), len(counts))
+    def __enter__(self) -> EventWriter:
+        """Return the writer."""
+        return self
 
-    def _extend(self, name: str, values: NDArray[Any], expected: int) -> None:
-        if len(values) != expected:
-            raise ContractError("columns differ in length", file=self._file.filename, key=name, found=len(values), expected=expected)
-        if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
-            bad = int(np.flatnonzero(~np.isfinite(values))[0])
-            raise ContractError("a value is not finite", file=self._file.filename, key=name, found=f"row {bad}: {values[bad]}")
-        dataset = self._file[name]
-        start = len(dataset)
-        dataset.resize((start + expected,))
-        dataset[start:] = values
-
-    def finish(self, path: Path, attributes: Mapping[str, Any], source_branches: Mapping[str, str]) -> None:
-        """Write the finished file to `path` and close."""
-        with h5py.File(path, "w") as out:
-            for group, columns in (("jets", JETS), ("constituents", CONSTITUENTS)):
-                for column in columns:
-                    name = f"{group}/{column.name}"
-                    self._copy_contiguous(out, name)
-                    describe(out[name], column, source_branches.get(name, ""))
-            offsets = np.concatenate([[0], np.cumsum(self._file["constituents/counts"][:])]).astype("i8")
-            out.create_dataset("constituents/offsets", data=offsets)
-            describe(out["constituents/offsets"], Column("offsets", "i8", "1", "first row of each jet, then the end"), "")
-            out.attrs["contract"] = CONTRACT
-            out.attrs.update(attributes)
+    def __exit__(self, *_: object) -> None:
+        """Close the temporary files."""
         self.close()
 
-    def _copy_contiguous(self, out: h5py.File, name: str, step: int = 1 << 22) -> None:
-        source = self._file[name]
-        target = out.create_dataset(name, shape=source.shape, dtype=source.dtype)
-        for start in range(0, len(source), step):
-            target[start : start + step] = source[start : start + step]
+    def append(
+        self,
+        jets: Mapping[str, NDArray[Any]],
+        constituents: Mapping[str, NDArray[Any]],
+        counts: NDArray[Any],
+        *,
+        source: str | Path | None = None,
+    ) -> None:
+        """Append jets.
+
+        Parameters
+        ----------
+        jets : mapping
+            The columns `layout.JETS`, each of shape [n].
+        constituents : mapping
+            The columns `layout.CONSTITUENTS`, flat, jet after jet, each of shape [m].
+        counts : int [n]
+            Constituents of each jet; they add up to m.
+        source : path, optional
+            The file they come from, for the error's sake.
+
+        Raises
+        ------
+        ContractError
+            If a column has another length, or a value is not finite in the column's precision.
+        """
+        given = {**{f"jets/{name}": values for name, values in jets.items()}, "constituents/counts": counts}
+        given |= {f"constituents/{name}": values for name, values in constituents.items()}
+        lengths = {"jets": len(counts), "constituents": int(np.sum(counts))}
+        ready = {}
+        for name, (column, _) in self._columns.items():
+            length = lengths["jets" if column is _COUNTS else name.partition("/")[0]]
+            ready[name] = _checked(given[name], column, name, length, source)
+        for name, values in ready.items():
+            self._columns[name][1].write(values.data)
+        self.jets += lengths["jets"]
+        self.constituents += lengths["constituents"]
+
+    def mark(self) -> Mark:
+        """Return the present length, for `rollback`."""
+        return Mark(self.jets, self.constituents)
+
+    def rollback(self, mark: Mark) -> None:
+        """Forget what was appended since `mark`."""
+        for name, (column, stream) in self._columns.items():
+            rows = mark.jets if column is _COUNTS or name.startswith("jets/") else mark.constituents
+            stream.seek(rows * np.dtype(column.dtype).itemsize)
+            stream.truncate()
+        self.jets, self.constituents = mark
+
+    def finish(self, path: Path, attributes: Mapping[str, Any], source_branches: Mapping[str, str]) -> None:
+        """Write all events to the HDF5 file `path`.
+
+        Parameters
+        ----------
+        path : path
+            Replaced if it exists; make it atomic outside.
+        attributes : mapping
+            Attributes of the file.
+        source_branches : mapping
+            Dataset, e.g. `jets/pt`, to the branch it comes from.
+        """
+        with h5py.File(path, "w") as out:
+            out.attrs["contract"] = CONTRACT
+            out.attrs.update(attributes)
+            for group, columns in _GROUPS:
+                for column in columns:
+                    name = f"{group}/{column.name}"
+                    self._copy(out, name)
+                    describe(out[name], column, source_branches.get(name, ""))
+            self._write_offsets(out)
+
+    def _copy(self, out: h5py.File, name: str) -> None:
+        column, stream = self._columns[name]
+        rows = self.jets if name.startswith("jets/") else self.constituents
+        target = out.create_dataset(name, shape=(rows,), dtype=column.dtype)
+        stream.seek(0)
+        for start in range(0, rows, _STEP):
+            target[start : start + _STEP] = _read(stream, column.dtype, min(_STEP, rows - start))
+
+    def _write_offsets(self, out: h5py.File) -> None:
+        target = out.create_dataset("constituents/offsets", shape=(self.jets + 1,), dtype=_OFFSETS.dtype)
+        describe(target, _OFFSETS, "")
+        stream = self._columns["constituents/counts"][1]
+        stream.seek(0)
+        end = 0
+        for start in range(0, self.jets, _STEP):
+            ends = end + np.cumsum(_read(stream, _COUNTS.dtype, min(_STEP, self.jets - start)))
+            target[start + 1 : start + 1 + len(ends)] = ends
+            end = int(ends[-1])
 
     def close(self) -> None:
-        """Close without finishing."""
-        if self._file:
-            self._file.close()
+        """Close the temporary files, which removes them."""
+        for _, stream in self._columns.values():
+            stream.close()
+
+
+def _read(stream: IO[bytes], dtype: str, rows: int) -> NDArray[Any]:
+    return np.frombuffer(stream.read(rows * np.dtype(dtype).itemsize), dtype)
+
+
+def _checked(values: NDArray[Any], column: Column, name: str, length: int, source: str | Path | None) -> NDArray[Any]:
+    """Return values in a column's precision."""
+    if len(values) != length:
+        raise ContractError("columns differ in length", file=source, key=name, found=len(values), expected=length)
+    with np.errstate(over="ignore"):
+        converted = np.ascontiguousarray(values, column.dtype)
+    if converted.dtype.kind == "f" and not np.isfinite(converted).all():
+        bad = int(np.flatnonzero(~np.isfinite(converted))[0])
+        found = f"{values[bad]} in row {bad} of a step"
+        raise ContractError("a value is not a finite number", file=source, key=name, found=found, expected=column.dtype)
+    return converted
 
 
 def describe(dataset: h5py.Dataset, column: Column, source_branch: str) -> None:
@@ -95,13 +182,7 @@ def write_events(
     source_branches: Mapping[str, str] | None = None,
 ) -> None:
     """Write events that are in memory to `path`, atomically, and check the file against the contract."""
-    with atomic(path) as temporary:
-        scratch = temporary.with_name(temporary.name + "-growing")
-        writer = EventWriter(scratch)
-        try:
-            writer.append(jets, constituents, counts)
-            writer.finish(temporary, attributes, source_branches or {})
-        finally:
-            writer.close()
-            scratch.unlink(missing_ok=True)
+    with atomic(path) as temporary, EventWriter(temporary.parent) as writer:
+        writer.append(jets, constituents, counts)
+        writer.finish(temporary, attributes, source_branches or {})
         check(temporary)

@@ -1,7 +1,8 @@
 """What all networks share: their call, how one is built from a campaign, and how one is kept on disk.
 
-A network is called as `model(nodes_BPF, points_BP2, globals_BG, mask_BP)` with scaled features (see `events.features`) and returns
-logits, shape [B, classes]. On disk it is two files side by side: `model.safetensors`, the weights alone, and `model.json`, its card.
+A network is called as `model(nodes_BPF, points_BP2, globals_BG, mask_BP)` with scaled features (see
+`events.features`) and returns logits, shape [B, classes]. On disk it is two files side by side: `model.safetensors`,
+the weights alone, and `model.json`, its card.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
     except FileNotFoundError:
         raise InputError("weights are missing", file=path, mend="run train") from None
     except (SafetensorError, OSError) as error:
-        raise InputError("a file of weights is not valid safetensors", file=path, found=error, mend="run train again") from None
+        raise InputError(
+            "a file of weights is not valid safetensors", file=path, found=error, mend="run train again"
+        ) from None
 
 
 def save_model(folder: Path, model: nn.Module, card: Mapping[str, Any]) -> list[Path]:

@@ -3,9 +3,8 @@
 B: batch, P: constituent, F: node feature, H: hidden width, G: global feature, C: class.
 """
 
-from pydantic import BaseModel, ConfigDict, Field
-
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from bunchtrain.models.base import Shape

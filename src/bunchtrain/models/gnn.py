@@ -3,9 +3,8 @@
 B: batch, P: constituent, K: neighbour, F: node feature, H: hidden width, G: global feature, C: class.
 """
 
-from pydantic import BaseModel, ConfigDict, Field
-
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -43,8 +42,8 @@ def nearest_neighbours(points_BP2: Tensor, mask_BP: Tensor, k: int) -> tuple[Ten
 class MessagePassing(nn.Module):
     """One round: each node takes the mean and the largest of relu(A x_i + B x_j + c(ΔR_ij)) over its neighbours.
 
-    The edge network's first layer is linear in (x_i, x_j, e_ij), so it is applied to the nodes before they are gathered: P products
-    in place of P·K.
+    The edge network's first layer is linear in (x_i, x_j, e_ij), so it is applied to the nodes before they are
+    gathered: P products in place of P·K.
     """
 
     def __init__(self, width: int) -> None:

@@ -1,11 +1,11 @@
 """The protocol between a training and the processes it is spread over.
 
-Parallelism knows no physics: it counts ranks, sends tensors and adds them up. A backend is a module with a class `Parallel`.
+Parallelism knows no physics: it counts ranks, sends tensors and adds them up. A backend is a module with a class
+`Parallel`.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -14,13 +14,15 @@ from torch import nn
 
 from bunchtrain import registry
 from bunchtrain.errors import TrainingError
+from bunchtrain.parallel import launched_ranks
 
 
 class ParallelProtocol(Protocol):
     """What a training asks of a backend.
 
-    Gradients are averaged over ranks by `average_gradients`, which the loop calls between backward and step: an explicit call is exact,
-    needs no wrapped optimizer, and so leaves the optimizer's state alone when it is loaded (see docs/decisions/0004).
+    Gradients are averaged over ranks by `average_gradients`, which the loop calls between backward and step: an
+    explicit call is exact, needs no wrapped optimizer, and so leaves the optimizer's state alone when it is loaded
+    (see docs/decisions/0004).
     """
 
     name: str
@@ -47,24 +49,6 @@ class ParallelProtocol(Protocol):
     def shutdown(self) -> None:
         """Leave the group."""
         ...
-
-
-#: Variables by which a launcher tells a process its group's size: Open MPI, Slurm with PMIx, horovodrun with Gloo, torchrun.
-_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMIX_SIZE", "HOROVOD_SIZE", "WORLD_SIZE")
-
-
-def launched_ranks(environ: Mapping[str, str] | None = None) -> int:
-    """Return how many processes the launcher started; 1 without a launcher.
-
-    Slurm's `SLURM_NTASKS` counts only inside a step started with an MPI type, since a plain batch script carries it too.
-    """
-    environ = os.environ if environ is None else environ
-    for name in _SIZES:
-        if name in environ:
-            return int(environ[name])
-    if "PMIX_RANK" in environ and "SLURM_STEP_NUM_TASKS" in environ:
-        return int(environ["SLURM_STEP_NUM_TASKS"])
-    return 1
 
 
 def start(backend: str) -> ParallelProtocol:

@@ -1,7 +1,7 @@
 """torch.distributed: Gloo on CPUs, NCCL where every rank has a GPU. The second engine beside Horovod.
 
-Under torchrun the rendezvous comes from its environment; under mpirun or srun from `MASTER_ADDR` and `MASTER_PORT`, localhost without
-them.
+Under torchrun the rendezvous comes from its environment; under mpirun or srun from `MASTER_ADDR` and `MASTER_PORT`,
+localhost without them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class Parallel:
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         dist.all_reduce(flat)
         flat /= self.size
-        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        sizes = [gradient.numel() for gradient in gradients]
+        for gradient, part in zip(gradients, torch.split(flat, sizes), strict=True):
             gradient.copy_(part.view_as(gradient))
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:

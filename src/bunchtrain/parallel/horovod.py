@@ -12,7 +12,9 @@ from bunchtrain.errors import MissingDependency
 try:
     import horovod.torch as hvd
 except ImportError as error:
-    raise MissingDependency("horovod with its torch extension", needed_by="train.backend horovod", mend="run make env") from error
+    raise MissingDependency(
+        "horovod with its torch extension", needed_by="train.backend horovod", mend="run make env"
+    ) from error
 
 
 class Parallel:

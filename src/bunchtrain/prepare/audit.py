@@ -28,7 +28,7 @@ def audit(events: NDArray[np.uint64], content: NDArray[Any], split: NDArray[np.u
     ----------
     events : uint64 [N]
         Hash of each jet's event.
-    content : structured [N]
+    content : float32 [N, columns]
         The jets' own values; equal rows are the same jet under two names.
     split : uint8 [N]
         Index into `SPLITS`.
@@ -43,12 +43,11 @@ def audit(events: NDArray[np.uint64], content: NDArray[Any], split: NDArray[np.u
     InputError
         Naming the jets and the splits.
     """
-    packed = np.frombuffer(np.ascontiguousarray(content).tobytes(), dtype=f"V{content.dtype.itemsize}")
-    _, hashed = np.unique(packed, return_inverse=True)
+    hashed = np.unique(content, axis=0, return_inverse=True)[1].ravel()
     for keys, what in ((events, "event"), (hashed, "jet")):
-        rows = _in_two_splits(keys, split)
-        if len(rows):
-            where = ", ".join(f"jet {row} in {SPLITS[split[row]]}" for row in rows[:4])
+        found = _in_two_splits(keys, split)
+        if len(found):
+            where = ", ".join(f"jet {row} in {SPLITS[split[row]]}" for row in found[:4])
             mend = "the same simulation is in the campaign twice: leave one copy out"
             raise InputError(f"the same {what} stands in two splits", found=where, mend=mend)
     return {

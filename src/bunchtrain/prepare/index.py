@@ -1,4 +1,4 @@
-"""The index: one HDF5 file of virtual columns over the shards, which stay where they are, with the split of every jet."""
+"""The index: one HDF5 file of virtual columns over the shards, which stay put, with the split of every jet."""
 
 from __future__ import annotations
 
@@ -45,7 +45,11 @@ def survey(paths: Sequence[Path], classes: Sequence[str]) -> list[ShardInfo]:
             found = json.loads(file.attrs["classes"])
             if found != list(classes):
                 raise ContractError(
-                    "a shard was converted for other classes", file=path, found=found, expected=list(classes), mend="convert it again"
+                    "a shard was converted for other classes",
+                    file=path,
+                    found=found,
+                    expected=list(classes),
+                    mend="convert it again",
                 )
             sources = json.loads(file.attrs["source_files"])
             constituents = int(file["constituents/offsets"][-1])
@@ -67,7 +71,9 @@ def refuse_duplicates(shards: Sequence[ShardInfo]) -> None:
             digest, path = source["sha256"], source["path"]
             if digest in seen:
                 mend = "leave one of them out of the campaign's samples"
-                raise InputError("two inputs have the same content", file=path, found=f"the content of {seen[digest]}", mend=mend)
+                raise InputError(
+                    "two inputs have the same content", file=path, found=f"the content of {seen[digest]}", mend=mend
+                )
             seen[digest] = path
 
 

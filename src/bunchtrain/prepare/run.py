@@ -48,7 +48,13 @@ def prepare(spec: PrepareSpec, shards: list[Path], out: Path) -> None:
     scaler.save(out / "scaler.json")
     write_json(
         out / "summary.json",
-        {"classes": spec.classes, "jets": counts, "class_weights": class_weights, "audit": looked_at, "shards": len(infos)},
+        {
+            "classes": spec.classes,
+            "jets": counts,
+            "class_weights": class_weights,
+            "audit": looked_at,
+            "shards": len(infos),
+        },
     )
     written = [out / "dataset.h5", out / "scaler.json", out / "summary.json"]
     provenance.record(written, stage="prepare", spec=spec.model_dump(mode="json"), inputs=shards, facts=looked_at)
@@ -68,7 +74,8 @@ def _split(infos: list[ShardInfo], spec: PrepareSpec) -> tuple[NDArray[np.uint64
 
 def _content(infos: list[ShardInfo]) -> NDArray[Any]:
     names = ("pt", "eta", "phi", "mass")
-    return np.rec.fromarrays([index.column(infos, name) for name in names], names=list(names))
+    content: NDArray[Any] = np.stack([index.column(infos, name) for name in names], -1)
+    return content
 
 
 def _counts(labels: NDArray[Any], split: NDArray[np.uint8], classes: list[str]) -> dict[str, dict[str, int]]:
@@ -80,7 +87,11 @@ def _counts(labels: NDArray[Any], split: NDArray[np.uint8], classes: list[str]) 
         for kind, count in row.items():
             if count == 0:
                 raise InputError(
-                    "a class has no jet in a split", key=name, found=f"no {kind}", expected="some of every class", mend="add jets"
+                    "a class has no jet in a split",
+                    key=name,
+                    found=f"no {kind}",
+                    expected="some of every class",
+                    mend="add jets",
                 )
     return counts
 
@@ -91,7 +102,9 @@ def _class_weights(
     """Return the weights that give every class the same sum and the whole training split the mean weight 1."""
     sums = np.bincount(labels[training], weights[training].astype(np.float64), classes)
     if np.any(sums <= 0):
-        raise InputError("the event weights of a class do not add up to a positive number", key="weight", found=sums.tolist())
+        raise InputError(
+            "the event weights of a class do not add up to a positive number", key="weight", found=sums.tolist()
+        )
     return [float(value) for value in training.sum() / (classes * sums)]
 
 

@@ -1,4 +1,4 @@
-"""The scan: suggestions by DeepHyper, answers by real trainings, a journal that survives, a table and the best values."""
+"""The scan: DeepHyper suggests, real trainings answer, a journal survives; a table and the best values come out."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ class _Search:
     def _may_start(self, number: int) -> bool:
         """Return whether a slot is free and what the suggestion rests on is known."""
         settings = self._spec.settings
-        known = all(i in self._journal.trials and self._journal.trials[i].done for i in range(number - settings.parallel + 1))
+        known = all(
+            i in self._journal.trials and self._journal.trials[i].done for i in range(number - settings.parallel + 1)
+        )
         return known and len(self._running) < settings.parallel
 
     def _start(self, pool: ThreadPoolExecutor, number: int) -> None:
@@ -105,23 +107,37 @@ class _Search:
 
 
 def _readable(values: Values) -> str:
-    return ", ".join(f"{name} = {value:.3g}" if isinstance(value, float) else f"{name} = {value}" for name, value in values.items())
+    return ", ".join(
+        f"{name} = {value:.3g}" if isinstance(value, float) else f"{name} = {value}" for name, value in values.items()
+    )
 
 
 def _write(spec: ScanSpec, journal: Journal, out: Path, inputs: list[Path]) -> None:
-    trials = [trial for _, trial in sorted(journal.trials.items()) if trial.done and trial.number < spec.settings.trials]
+    trials = [
+        trial for _, trial in sorted(journal.trials.items()) if trial.done and trial.number < spec.settings.trials
+    ]
     good = [trial for trial in trials if not trial.failed]
     if trials and not good:
         reasons = ", ".join(sorted({str(trial.result) for trial in trials}))
         log = out / "trials" / "0000" / "train.log"
-        raise TrainingError("no evaluation of the scan ended well", file=log, found=reasons, mend="read the log of the first")
+        raise TrainingError(
+            "no evaluation of the scan ended well", file=log, found=reasons, mend="read the log of the first"
+        )
     best = max(good, key=lambda trial: float(trial.result or 0), default=None)
     values = best.values if best else {}
-    facts = {"trial": best.number if best else None, "objective": best.result if best else None, "name": spec.settings.objective}
+    facts = {
+        "trial": best.number if best else None,
+        "objective": best.result if best else None,
+        "name": spec.settings.objective,
+    }
     write_text(out / "results.csv", _table(spec, trials))
     write_json(out / "best.json", {"values": values, **facts})
     provenance.record(
-        [out / "results.csv", out / "best.json"], stage="scan", spec=spec.model_dump(mode="json"), inputs=inputs, facts=facts
+        [out / "results.csv", out / "best.json"],
+        stage="scan",
+        spec=spec.model_dump(mode="json"),
+        inputs=inputs,
+        facts=facts,
     )
 
 

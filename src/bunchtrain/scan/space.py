@@ -44,8 +44,8 @@ def suggest(
 ) -> Values:
     """Return the values of evaluation `number`, by centralised Bayesian optimisation.
 
-    A fresh search is told everything and asked once, so that a suggestion depends on seed, number and known results alone: a killed
-    scan goes on with the very suggestions it would have made.
+    A fresh search is told everything and asked once, so that a suggestion depends on seed, number and known results
+    alone: a killed scan goes on with the very suggestions it would have made.
 
     Parameters
     ----------

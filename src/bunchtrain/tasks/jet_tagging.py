@@ -3,9 +3,8 @@
 B: batch, C: class.
 """
 
-from pydantic import BaseModel, ConfigDict, Field
-
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional
 
@@ -28,7 +27,10 @@ class Task:
         for key in ("signal", "background"):
             if getattr(config, key) not in classes:
                 raise CampaignError(
-                    "the task names a class that no sample has", key=f"task.{key}", found=getattr(config, key), choices=classes
+                    "the task names a class that no sample has",
+                    key=f"task.{key}",
+                    found=getattr(config, key),
+                    choices=classes,
                 )
         self.classes = classes
         self.signal = classes.index(config.signal)

@@ -1,4 +1,4 @@
-"""Scaled features as tensors: kept in memory when the jets fit, else computed batch by batch from the memory-mapped shards.
+"""Scaled features as tensors: kept in memory when the jets fit, else computed batch by batch from the shards.
 
 B: batch, P: constituent, F: node feature, G: global feature.
 """
@@ -31,7 +31,9 @@ class Batch(NamedTuple):
 class BatchSource:
     """Makes the batches of one split."""
 
-    def __init__(self, data: Dataset, scaler: Scaler, indices: NDArray[np.int64], dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, data: Dataset, scaler: Scaler, indices: NDArray[np.int64], dtype: torch.dtype = torch.float32
+    ) -> None:
         self._data, self._scaler, self._dtype = data, scaler, dtype
         labels = data.column("label")
         self._labels = labels
@@ -50,7 +52,8 @@ class BatchSource:
             features = self._compute(indices)
         else:
             rows = np.searchsorted(self._indices, indices)
-            features = Features(*(values[rows] for values in self._kept))
+            kept = self._kept
+            features = Features(kept.nodes_BPF[rows], kept.points_BP2[rows], kept.globals_BG[rows], kept.mask_BP[rows])
         nodes, points, jets, mask = (torch.from_numpy(values) for values in features)
         return Batch(
             (nodes.to(self._dtype), points.to(self._dtype), jets.to(self._dtype), mask),

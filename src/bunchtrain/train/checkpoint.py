@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file, written atomically, from which a training goes on exactly.
 
-Tensors are the network's, the optimizer's and the best network's so far; the header carries the rest as JSON. Nothing in it can be
-executed. Random numbers need no state: they follow from seed, step and rank (`sampler.stream_seed`).
+Tensors are the network's, the optimizer's and the best network's so far; the header carries the rest as JSON. Nothing
+in it can be executed. Random numbers need no state: they follow from seed, step and rank (`sampler.stream_seed`).
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def load(
 ) -> tuple[Progress, dict[str, Tensor]] | None:
     """Restore network and optimizer from `path`; return the progress and the best weights.
 
-    None is returned when there is no checkpoint, or when it belongs to another training (other data, settings or version).
+    None is returned when there is no checkpoint, or when it belongs to another training (other data, settings or
+    version).
 
     Raises
     ------

@@ -49,7 +49,7 @@ class Split:
 
 
 def learning_rate(settings: Train, size: int, step: int, steps: int) -> float:
-    """Return the rate of a step: linear rise to `size` times the base rate (arXiv:1706.02677), then a cosine down to 0."""
+    """Return a step's rate: a linear rise to `size` times the base (arXiv:1706.02677), then a cosine to 0."""
     warmup = settings.warmup_epochs * steps
     total = settings.epochs * steps
     if step < warmup:
@@ -75,7 +75,9 @@ class Trainer:
     ) -> None:
         self.model, self.task, self.parallel, self.settings = model, task, parallel, settings
         self.seed, self.path, self.say = seed, checkpoint_path, say
-        self.optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        )
         self.progress = Progress(fingerprint)
         self.best = model.state_dict()
         self._told_to_stop = False
@@ -123,7 +125,9 @@ class Trainer:
         seconds = time.perf_counter() - started
         sums = self._validate(validation)
         progress = self.progress
-        loss_sum, weight_sum = self.parallel.sum(torch.tensor([progress.loss_sum, progress.weight_sum], dtype=torch.float64)).tolist()
+        loss_sum, weight_sum = self.parallel.sum(
+            torch.tensor([progress.loss_sum, progress.weight_sum], dtype=torch.float64)
+        ).tolist()
         row = {
             "epoch": progress.epoch + 1,
             "train_loss": loss_sum / weight_sum,
@@ -140,8 +144,9 @@ class Trainer:
         progress.epoch, progress.step, progress.loss_sum, progress.weight_sum = progress.epoch + 1, 0, 0.0, 0.0
         self._save()
         self.say(
-            f"epoch {progress.epoch}/{self.settings.epochs}  train loss {row['train_loss']:.4f}  validation loss {sums.loss:.4f}  "
-            f"AUC {sums.auc:.4f}  {row['jets_per_second']:.0f} jets/s  waiting for data {row['waiting_for_data']:.0%}"
+            f"epoch {progress.epoch}/{self.settings.epochs}  loss {row['train_loss']:.4f}  "
+            f"validation {sums.loss:.4f}  AUC {sums.auc:.4f}  {row['jets_per_second']:.0f} jets/s  "
+            f"waiting for data {row['waiting_for_data']:.0%}"
         )
 
     def _steps(self, train: Split, steps: int) -> tuple[float, int]:
@@ -170,8 +175,9 @@ class Trainer:
                 group["lr"] = learning_rate(self.settings, parallel.size, number, steps)
             self.optimizer.zero_grad()
             loss = self.task.loss(self.model(*batch.inputs), batch.labels_B, batch.weights_B)
-            # The mean over ranks of size/count times each rank's sum is the mean over the global batch, however it was dealt.
-            (loss * (parallel.size / count)).backward()
+            # The mean over ranks of size/count times each rank's sum is the mean over the global batch, however it was
+            # dealt.
+            torch.autograd.backward(loss * (parallel.size / count))
             parallel.average_gradients(self.model)
             self.optimizer.step()
             value = loss.item()
@@ -199,7 +205,9 @@ class Trainer:
                 sums.add(self.task, logits, batch.labels_B, batch.weights_B)
         sums.merge(self.parallel)
         if not math.isfinite(sums.loss):
-            raise NonFiniteLoss("the validation loss is not finite", key=f"epoch {self.progress.epoch + 1}", found=sums.loss)
+            raise NonFiniteLoss(
+                "the validation loss is not finite", key=f"epoch {self.progress.epoch + 1}", found=sums.loss
+            )
         return sums
 
     def _out_of_patience(self) -> bool:
@@ -231,4 +239,6 @@ class Trainer:
         sums = self.parallel.sum(torch.tensor([self.progress.loss_sum, self.progress.weight_sum], dtype=torch.float64))
         self.progress.loss_sum, self.progress.weight_sum = sums.tolist()
         self._save()
-        raise Requeue("the training was asked to stop and saved its state", file=self.path, mend="run it again to go on")
+        raise Requeue(
+            "the training was asked to stop and saved its state", file=self.path, mend="run it again to go on"
+        )

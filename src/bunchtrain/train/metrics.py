@@ -41,7 +41,7 @@ class ValidationSums:
 
     @property
     def auc(self) -> float:
-        """Probability that a signal jet scores above a background jet, ties counted half; 0.5 when a class is absent."""
+        """Probability that a signal jet scores above a background jet, ties half; 0.5 without a class."""
         signal, background = self._histograms
         pairs = float(signal.sum() * background.sum())
         below = background.cumsum(0) - background / 2

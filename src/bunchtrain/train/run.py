@@ -30,7 +30,9 @@ from bunchtrain.train.loop import Split, Trainer
 HISTORY = "history.json"
 
 
-def train(spec: TrainSpec, dataset: Path, scaler: Path, out: Path, *, best: Path | None = None, threads: int = 1) -> None:
+def train(
+    spec: TrainSpec, dataset: Path, scaler: Path, out: Path, *, best: Path | None = None, threads: int = 1
+) -> None:
     """Train and write `model.safetensors`, `model.json` and `history.json` into `out`.
 
     Parameters
@@ -49,13 +51,11 @@ def train(spec: TrainSpec, dataset: Path, scaler: Path, out: Path, *, best: Path
     torch.set_num_threads(threads)
     spec = with_best(spec, best)
     parallel = parallels.start(spec.settings.backend)
-    first = parallel.rank == 0
-    try:
-        with exclusive(out / ".lock") if first else contextlib.nullcontext():
-            parallel.barrier()
-            _train(spec, dataset, scaler, out, parallel, [dataset, scaler, *([best] if best else [])])
-    finally:
-        parallel.shutdown()
+    with exclusive(out / ".lock") if parallel.rank == 0 else contextlib.nullcontext():
+        parallel.barrier()
+        _train(spec, dataset, scaler, out, parallel, [dataset, scaler, *([best] if best else [])])
+    # Only after success: a rank that fails leaves at once and its launcher ends the others.
+    parallel.shutdown()
 
 
 def with_best(spec: TrainSpec, best: Path | None) -> TrainSpec:
@@ -92,7 +92,8 @@ def _train(
     kept = max(1, round(len(data.indices("validation")) * spec.settings.validate_fraction))
     validation = _split(data, scaler, "validation", kept, spec.seed)
     trainer.say(
-        f"{spec.model['kind']} with {sum(p.numel() for p in model.parameters())} weights on {len(train_split.indices)} jets, "
+        f"{spec.model['kind']} with {sum(p.numel() for p in model.parameters())} weights "
+        f"on {len(train_split.indices)} jets, "
         f"{parallel.size} rank(s) of {parallel.name}"
     )
     model.load_state_dict(trainer.fit(train_split, validation))
@@ -104,10 +105,19 @@ def _train(
             "classes": data.classes,
             "particles": data.particles,
             "scaler": asdict(scaler),
-            "training": {"settings": spec.settings.model_dump(), "seed": spec.seed, "ranks": parallel.size, "backend": parallel.name},
+            "training": {
+                "settings": spec.settings.model_dump(),
+                "seed": spec.seed,
+                "ranks": parallel.size,
+                "backend": parallel.name,
+            },
         }
         written = models.save_model(out, model, card)
-        history = {"rows": trainer.progress.history, "best_epoch": trainer.progress.best_epoch + 1, "ranks": parallel.size}
+        history = {
+            "rows": trainer.progress.history,
+            "best_epoch": trainer.progress.best_epoch + 1,
+            "ranks": parallel.size,
+        }
         write_json(out / HISTORY, history)
         facts = {"ranks": parallel.size, "backend": parallel.name, "seed": spec.seed}
         provenance.record(
@@ -120,7 +130,9 @@ def _train(
 def _split(data: Dataset, scaler: Scaler, name: str, most: int | None, seed: int) -> Split:
     indices: NDArray[np.int64] = data.indices(name)
     if len(indices) == 0:
-        raise InputError("a split has no jets", file=data.path, key=name, mend="convert more jets, or change prepare.split")
+        raise InputError(
+            "a split has no jets", file=data.path, key=name, mend="convert more jets, or change prepare.split"
+        )
     if most is not None and most < len(indices):
         indices = np.sort(np.random.default_rng([seed, len(indices)]).choice(indices, most, replace=False))
     return Split(indices, BatchSource(data, scaler, indices))

@@ -23,8 +23,8 @@ def rank_batches(
 ) -> Iterator[tuple[int, NDArray[np.int64], int]]:
     """Yield (step, this rank's jets, jets of all ranks) from step `start` on.
 
-    A global batch is a stretch of the epoch's order; rank r takes every `size`-th jet of it from r on. The last batch may be short, on
-    a rank even empty.
+    A global batch is a stretch of the epoch's order; rank r takes every `size`-th jet of it from r on. The last batch
+    may be short, on a rank even empty.
     """
     order = epoch_order(indices, seed, epoch)
     for step in range(start, steps_per_epoch(len(order), global_batch)):

@@ -1,0 +1,27 @@
+# From simulation samples to trained networks, their uncertainty, and an FPGA IP core.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/simulate.smk"
+include: "workflow/rules/convert.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/scan.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/synthesize.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        core=f"{PLAN.output}/synthesize/core.zip",
+        page=f"{PLAN.output}/report.html",
+    message:
+        "{input.core} is the IP core, {input.page} the report."

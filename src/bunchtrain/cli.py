@@ -1,0 +1,199 @@
+"""The command line: one verb per stage; a stage's code is imported when its verb runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bunchtrain.errors import BunchtrainError
+from bunchtrain.parallel import launched_ranks
+
+app = typer.Typer(
+    name="bunchtrain",
+    help="Simulation samples in, trained and uncertainty-qualified networks out, FPGA IP cores at the end.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+SpecText = Annotated[str, typer.Option("--spec", help="what the stage reads of the campaign: JSON, or a file of it")]
+Out = Annotated[Path, typer.Option("--out", help="folder of the outputs")]
+DatasetPath = Annotated[Path, typer.Option("--dataset", help="dataset.h5 of the stage prepare")]
+ScalerPath = Annotated[Path, typer.Option("--scaler", help="scaler.json of the stage prepare")]
+Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads of each process")]
+
+CHAIN = "The chain"
+LOOK = "Looking at things"
+
+
+@app.command(rich_help_panel=CHAIN)
+def simulate(spec: SpecText, out: Annotated[Path, typer.Option("--out", help="ROOT file to write")]) -> None:
+    """Generate one ROOT file of jets with Pythia 8 and FastJet."""
+    from bunchtrain.config.specs import SimulateSpec, parse_spec
+    from bunchtrain.simulate import run
+
+    run.simulate(parse_spec(SimulateSpec, spec), out)
+
+
+@app.command(rich_help_panel=CHAIN)
+def convert(
+    spec: SpecText,
+    files: Annotated[list[Path], typer.Argument(help="ROOT files")],
+    out: Annotated[Path, typer.Option("--out", help="HDF5 file to write")],
+    manifest: Annotated[Path, typer.Option("--manifest", help="JSON file to write: what became of every input")],
+) -> None:
+    """Convert ROOT files into one HDF5 file under the event contract."""
+    from bunchtrain.config.specs import ConvertSpec, parse_spec
+    from bunchtrain.convert import run
+
+    run.convert(parse_spec(ConvertSpec, spec), files, out, manifest)
+
+
+@app.command(rich_help_panel=CHAIN)
+def prepare(spec: SpecText, shards: Annotated[list[Path], typer.Argument(help="HDF5 shards")], out: Out) -> None:
+    """Split by event, fit the scaler, weigh the classes, and join the shards in one index."""
+    from bunchtrain.config.specs import PrepareSpec, parse_spec
+    from bunchtrain.prepare import run
+
+    run.prepare(parse_spec(PrepareSpec, spec), shards, out)
+
+
+@app.command(rich_help_panel=CHAIN)
+def scan(spec: SpecText, dataset: DatasetPath, scaler: ScalerPath, out: Out) -> None:
+    """Scan the hyperparameters with DeepHyper; every evaluation is a training of its own."""
+    from bunchtrain.config.specs import ScanSpec, parse_spec
+    from bunchtrain.scan import run
+
+    run.scan(parse_spec(ScanSpec, spec), dataset, scaler, out)
+
+
+@app.command(rich_help_panel=CHAIN)
+def train(
+    spec: SpecText,
+    dataset: DatasetPath,
+    scaler: ScalerPath,
+    out: Out,
+    best: Annotated[Path | None, typer.Option("--best", help="best.json of the stage scan")] = None,
+    threads: Threads = 1,
+) -> None:
+    """Train one network, on the ranks that mpirun, srun, horovodrun or torchrun started, or on one."""
+    from bunchtrain.config.specs import TrainSpec, parse_spec
+    from bunchtrain.train import run
+
+    run.train(parse_spec(TrainSpec, spec), dataset, scaler, out, best=best, threads=threads)
+
+
+@app.command(rich_help_panel=CHAIN)
+def evaluate(
+    spec: SpecText,
+    trainings: Annotated[list[Path], typer.Argument(help="folders of trained networks, one per seed")],
+    dataset: DatasetPath,
+    out: Out,
+    threads: Threads = 1,
+) -> None:
+    """Judge trained networks on the test split, with MC dropout."""
+    from bunchtrain.config.specs import EvaluateSpec, parse_spec
+    from bunchtrain.evaluate import run
+
+    run.evaluate(parse_spec(EvaluateSpec, spec), dataset, trainings, out, threads=threads)
+
+
+@app.command(rich_help_panel=CHAIN)
+def synthesize(
+    spec: SpecText,
+    model: Annotated[Path, typer.Option("--model", help="folder of the trained network")],
+    dataset: DatasetPath,
+    out: Out,
+) -> None:
+    """Distil a compact student, quantise it, and make an FPGA IP core of it, proven bit for bit."""
+    from bunchtrain.config.specs import SynthesizeSpec, parse_spec
+    from bunchtrain.synth import run
+
+    run.synthesize(parse_spec(SynthesizeSpec, spec), dataset, model, out)
+
+
+@app.command(rich_help_panel=CHAIN)
+def report(
+    spec: SpecText,
+    results: Annotated[Path, typer.Option("--results", help="folder of the campaign's results")],
+    out: Annotated[Path, typer.Option("--out", help="HTML file to write")],
+) -> None:
+    """Write the campaign's page: one HTML file that needs no network."""
+    from bunchtrain.config.specs import ReportSpec, parse_spec
+    from bunchtrain.report import run
+
+    run.report(parse_spec(ReportSpec, spec), results, out)
+
+
+@app.command(rich_help_panel=LOOK)
+def check(file: Annotated[Path, typer.Argument(help="campaign file")] = Path("config/config.yaml")) -> None:
+    """Check a campaign file and say what its stages will read."""
+    from bunchtrain.campaign import describe
+
+    describe(file)
+
+
+@app.command(rich_help_panel=LOOK)
+def provenance(path: Annotated[Path, typer.Argument(help="any output of a campaign")]) -> None:
+    """Show what an output was made from, back to the inputs, and whether anything has changed since."""
+    from bunchtrain.lineage import show
+
+    raise typer.Exit(show(path))
+
+
+@app.command(rich_help_panel=LOOK)
+def doctor() -> None:
+    """Say what is installed, what is missing, and the command that mends it."""
+    from bunchtrain.doctor import examine
+
+    raise typer.Exit(examine())
+
+
+campaign_app = typer.Typer(help="Run a campaign from here.", no_args_is_help=True)
+app.add_typer(campaign_app, name="campaign", rich_help_panel=CHAIN)
+
+
+@campaign_app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="campaign file")] = Path("config/config.yaml"),
+) -> None:
+    """Run a campaign through Snakemake; what follows the file goes to Snakemake as it is.
+
+    A run that was killed is taken up where it stopped: its lock is removed once no other run holds this folder.
+    """
+    from bunchtrain.campaign import drive
+
+    drive(file, context.args)
+
+
+def main() -> None:
+    """Run a verb; print a problem that the user can mend without a traceback."""
+    try:
+        app()
+    except BunchtrainError as error:
+        head, _, rest = str(error).partition("\n")
+        console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+        console.print(f"error: {head}", style="bold red")
+        if rest:
+            console.print(rest)
+        _leave(error.exit_code)
+    except Exception:
+        if launched_ranks() == 1:
+            raise
+        traceback.print_exc()
+        _leave(1)
+
+
+def _leave(status: int) -> None:
+    """Exit; a rank of several leaves at once, so that the launcher ends the others, which wait for it in a collective."""
+    sys.stderr.flush()
+    if launched_ranks() > 1:
+        os._exit(status)
+    sys.exit(status)

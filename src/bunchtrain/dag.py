@@ -1,0 +1,198 @@
+"""What Snakemake needs to know of a campaign: the groups of files, and the narrow spec of every stage.
+
+Parsing the DAG imports no torch, uproot or h5py: only the campaign's sections and the stages' VERSIONs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bunchtrain import convert, evaluate, prepare, report, scan, simulate, synth, train
+from bunchtrain.config.base import Kind
+from bunchtrain.config.campaign import KINDS, Campaign, checked_kind, parse_campaign
+from bunchtrain.config.specs import (
+    ConvertSpec,
+    EvaluateSpec,
+    PrepareSpec,
+    ReportSpec,
+    ScanSpec,
+    SimulateSpec,
+    Spec,
+    SynthesizeSpec,
+    TrainSpec,
+    as_text,
+)
+from bunchtrain.errors import CampaignError
+
+#: The verbs of the chain in its order, with their specs.
+STAGES: dict[str, type[Spec]] = {
+    "simulate": SimulateSpec,
+    "convert": ConvertSpec,
+    "prepare": PrepareSpec,
+    "scan": ScanSpec,
+    "train": TrainSpec,
+    "evaluate": EvaluateSpec,
+    "synthesize": SynthesizeSpec,
+    "report": ReportSpec,
+}
+
+
+class Plan:
+    """A checked campaign, seen by the DAG.
+
+    Parameters
+    ----------
+    values : mapping
+        The campaign, as Snakemake read it.
+    file : path
+        Where it came from, for messages.
+
+    Raises
+    ------
+    CampaignError
+        If the campaign cannot be done: before any job starts.
+    """
+
+    def __init__(self, values: Mapping[str, Any], file: str | Path) -> None:
+        self.campaign: Campaign = parse_campaign(values, file)
+        self.output = self.campaign.output
+        self._file = file
+        self._groups = {name: self._group(name) for name in self.campaign.samples}
+        self._check_task()
+
+    def _check_task(self) -> None:
+        task = self._kind("task", self.campaign.task)
+        for key in ("signal", "background"):
+            if key in task and task[key] not in self.campaign.classes:
+                raise CampaignError(
+                    "the task names a class that no sample has",
+                    file=self._file,
+                    key=f"task.{key}",
+                    found=task[key],
+                    choices=self.campaign.classes,
+                )
+
+    def _group(self, name: str) -> list[list[str]]:
+        """Cut the files of a sample into groups, a job each.
+
+        By count, not by size: a file whose content changes then reruns its own group alone.
+        """
+        sample, size = self.campaign.samples[name], self.campaign.convert.files_per_job
+        if sample.generate is not None:
+            files = [f"{self.output}/simulate/{name}/{shard:04d}.root" for shard in range(sample.generate.shards)]
+        else:
+            files = self._found(name, sample.files)
+        return [files[start : start + size] for start in range(0, len(files), size)]
+
+    def _found(self, name: str, patterns: list[str]) -> list[str]:
+        files: list[str] = []
+        for pattern in patterns:
+            path = Path(pattern)
+            matches = sorted(str(match) for match in Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+            if not matches:
+                raise CampaignError(
+                    "no file matches",
+                    file=self._file,
+                    key=f"samples.{name}.files",
+                    found=pattern,
+                    expected=f"at least one file, looked for from {Path.cwd()}",
+                )
+            files += [match for match in matches if match not in files]
+        return files
+
+    def groups(self, sample: str) -> list[str]:
+        """Return the names of a sample's groups of files, e.g. 0000."""
+        return [f"{number:04d}" for number in range(len(self._groups[sample]))]
+
+    def files(self, sample: str, group: str) -> list[str]:
+        """Return the ROOT files of one group."""
+        return self._groups[sample][int(group)]
+
+    def converted(self) -> list[str]:
+        """Return the HDF5 shards of all samples."""
+        return [f"{self.output}/convert/{name}/{group}.h5" for name in self._groups for group in self.groups(name)]
+
+    def trainings(self) -> list[str]:
+        """Return the folders of the trainings, one per seed."""
+        return [f"{self.output}/train/seed{number}" for number in range(self.campaign.train.seeds)]
+
+    def spec(self, stage: str, **wildcards: str) -> str:
+        """Return what a stage reads of the campaign, as JSON text; the same text reruns nothing."""
+        return as_text(getattr(self, f"_{stage}")(**wildcards))
+
+    def _kind(self, key: str, kind: Kind) -> dict[str, Any]:
+        return checked_kind(kind, KINDS[key], key, self._file)
+
+    def _simulate(self, sample: str, shard: str) -> SimulateSpec:
+        generate = self.campaign.samples[sample].generate
+        if generate is None:
+            raise CampaignError("a sample with files is not generated", file=self._file, key=f"samples.{sample}")
+        return SimulateSpec(
+            version=simulate.VERSION,
+            sample=sample,
+            process=generate.process,
+            shard=int(shard),
+            jets=generate.jets_per_shard,
+            seed=self.campaign.seed,
+            settings=self.campaign.simulate,
+        )
+
+    def _convert(self, sample: str) -> ConvertSpec:
+        settings, classes = self.campaign.convert, self.campaign.classes
+        return ConvertSpec(
+            version=convert.VERSION,
+            sample=sample,
+            label=classes.index(self.campaign.samples[sample].label),
+            classes=classes,
+            format=self._kind("convert.format", settings.format),
+            step_size=settings.step_size,
+            on_bad_file=settings.on_bad_file,
+        )
+
+    def _prepare(self) -> PrepareSpec:
+        campaign = self.campaign
+        return PrepareSpec(
+            version=prepare.VERSION, classes=campaign.classes, seed=campaign.seed, settings=campaign.prepare
+        )
+
+    def _train(self, number: str = "0") -> TrainSpec:
+        campaign = self.campaign
+        return TrainSpec(
+            version=train.VERSION,
+            seed=campaign.seed + int(number),
+            task=self._kind("task", campaign.task),
+            model=self._kind("model", campaign.model),
+            settings=campaign.train,
+        )
+
+    def _scan(self) -> ScanSpec:
+        """Return the scan's spec; settings of the final training that its evaluations override do not count."""
+        training, scanned = self._train(), self.campaign.scan
+        fixed = {"ranks": 1, "seeds": 1, "backend": "serial", "epochs": scanned.epochs, "patience": scanned.epochs}
+        settings = training.settings.model_copy(update={**fixed, "max_jets": scanned.max_jets})
+        return ScanSpec(
+            version=scan.VERSION, settings=scanned, training=training.model_copy(update={"settings": settings})
+        )
+
+    def _evaluate(self) -> EvaluateSpec:
+        campaign = self.campaign
+        task = self._kind("task", campaign.task)
+        return EvaluateSpec(version=evaluate.VERSION, seed=campaign.seed, task=task, settings=campaign.evaluate)
+
+    def _synthesize(self) -> SynthesizeSpec:
+        campaign = self.campaign
+        return SynthesizeSpec(
+            version=synth.VERSION,
+            name=campaign.name,
+            seed=campaign.seed,
+            task=self._kind("task", campaign.task),
+            backend=self._kind("synthesize.backend", campaign.synthesize.backend),
+            settings=campaign.synthesize,
+        )
+
+    def _report(self) -> ReportSpec:
+        campaign = self.campaign
+        title = campaign.report.title or campaign.name
+        return ReportSpec(version=report.VERSION, name=campaign.name, title=title, classes=campaign.classes)

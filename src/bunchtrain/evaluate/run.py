@@ -1,0 +1,169 @@
+"""Judge the trained networks on the test split: accuracy, rejection, MC dropout, calibration.
+
+N: jet, C: class.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bunchtrain import provenance
+from bunchtrain.config.specs import EvaluateSpec
+from bunchtrain.errors import InputError, TrainingError
+from bunchtrain.evaluate import dropout
+from bunchtrain.evaluate.calibration import calibration, usefulness
+from bunchtrain.evaluate.discrimination import auc, auc_error, likelihood_ratio, rejection, roc
+from bunchtrain.events.reader import Dataset
+from bunchtrain.events.scaling import Scaler
+from bunchtrain.files import atomic, write_json
+from bunchtrain.models import base as models
+from bunchtrain.tasks import base as tasks
+from bunchtrain.tasks.base import TaskProtocol
+
+#: Jets of one batch.
+BATCH = 1024
+
+Columns = dict[str, NDArray[np.float64]]
+
+
+def evaluate(spec: EvaluateSpec, dataset: Path, trainings: list[Path], out: Path, *, threads: int = 1) -> None:
+    """Write `metrics.json` and `predictions.h5` into `out`.
+
+    Parameters
+    ----------
+    spec : EvaluateSpec
+    dataset : path
+        The index that `prepare` wrote.
+    trainings : list of path
+        Folders of trained networks, one per seed; figures are the first one's, `seeds` holds all.
+    out : path
+        Folder of this stage.
+    threads : int
+        CPU threads.
+    """
+    torch.set_num_threads(threads)
+    data = Dataset(dataset)
+    task = tasks.build(spec.task, data.classes)
+    indices = data.indices("test")
+    labels = data.column("label", indices).astype(np.int64)
+    runs = []
+    for number, folder in enumerate(trainings):
+        columns = _predict(spec, data, task, folder, indices)
+        _write_predictions(out / "predictions.h5", columns, indices, labels, data.classes) if number == 0 else None
+        runs.append(_judge(spec, task, columns, labels))
+        print(
+            f"[evaluate] {folder.name}: AUC {runs[-1]['auc']['value']:.4f}, ECE {runs[-1]['calibration']['ece']:.4f}",
+            flush=True,
+        )
+    seeds = [{"auc": run["auc"]["value"], "accuracy": run["calibration"]["accuracy"]} for run in runs]
+    mass = _mass_baseline(spec, data, task, indices, labels)
+    common = {"classes": data.classes, "signal": data.classes[task.signal], "background": data.classes[task.background]}
+    counts = {name: int(np.sum(labels == label)) for label, name in enumerate(data.classes)}
+    write_json(out / "metrics.json", {**common, "jets": counts, **runs[0], "mass": mass, "seeds": seeds})
+    inputs = [dataset, *(folder / name for folder in trainings for name in (models.WEIGHTS, models.CARD))]
+    facts = {"auc": runs[0]["auc"]["value"]}
+    written = [out / "metrics.json", out / "predictions.h5"]
+    provenance.record(written, stage="evaluate", spec=spec.model_dump(mode="json"), inputs=inputs, facts=facts)
+
+
+def _predict(
+    spec: EvaluateSpec, data: Dataset, task: TaskProtocol, folder: Path, indices: NDArray[np.int64]
+) -> Columns:
+    """Return the single-pass and the MC-dropout answers of one network."""
+    model, card = models.load_model(folder)
+    if card["classes"] != data.classes:
+        raise InputError(
+            "a network was trained for other classes", file=folder, found=card["classes"], expected=data.classes
+        )
+    scaler = Scaler(**card["scaler"])
+    parts: list[list[NDArray[np.float64]]] = []
+    for start in range(0, len(indices), BATCH):
+        features = scaler(data.features(indices[start : start + BATCH], card["particles"]))
+        inputs = (features.nodes_BPF, features.points_BP2, features.globals_BG, features.mask_BP)
+        tensors = tuple(torch.from_numpy(values) for values in inputs)
+        model.eval()
+        with torch.no_grad():
+            single = task.probabilities(model(*tensors)).double()
+        dropout.switch_on(model)
+        settings = {"passes": spec.settings.passes, "seed": spec.seed + start}
+        posterior = dropout.predict(model, tensors, task.probabilities, task.discriminant, **settings)
+        parts.append([tensor.numpy() for tensor in (single, task.discriminant(single), *posterior)])
+    names = ("single", "single_score", "mean", "score", "spread", "entropy", "mutual_information")
+    columns = {name: np.concatenate([part[place] for part in parts]) for place, name in enumerate(names)}
+    for name, values in columns.items():
+        if not np.isfinite(values).all():
+            raise TrainingError("a network answers with NaN or infinity", file=folder, key=name, mend="train again")
+    return columns
+
+
+def _judge(spec: EvaluateSpec, task: TaskProtocol, columns: Columns, labels: NDArray[np.int64]) -> dict[str, Any]:
+    settings = spec.settings
+    signal, background = labels == task.signal, labels == task.background
+    score = columns["score"]
+    right = columns["mean"].argmax(1) == labels
+    options = {"bins": settings.bins, "bootstrap": settings.bootstrap, "seed": spec.seed}
+    single = calibration(columns["single"], labels, **options)
+    return {
+        **_discrimination(score[signal], score[background], settings.working_points),
+        "single_pass": {
+            "auc": auc(columns["single_score"][signal], columns["single_score"][background]),
+            "calibration": single,
+        },
+        "calibration": calibration(columns["mean"], labels, **options),
+        "passes": settings.passes,
+        "confusion": _confusion(columns["mean"].argmax(1), labels, len(task.classes)),
+        "uncertainty": {name: usefulness(columns[name], right) for name in ("spread", "entropy", "mutual_information")},
+        "spread": {"right": _quantiles(columns["spread"][right]), "wrong": _quantiles(columns["spread"][~right])},
+    }
+
+
+def _discrimination(signal: NDArray[Any], background: NDArray[Any], working_points: list[float]) -> dict[str, Any]:
+    area = auc(signal, background)
+    efficiencies, passing = roc(signal, background)
+    return {
+        "auc": {"value": area, "error": auc_error(area, len(signal), len(background))},
+        "roc": {"signal_efficiency": efficiencies.tolist(), "background_efficiency": passing.tolist()},
+        "working_points": [rejection(signal, background, point) for point in working_points],
+    }
+
+
+def _mass_baseline(
+    spec: EvaluateSpec, data: Dataset, task: TaskProtocol, indices: NDArray[np.int64], labels: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Judge the jet mass alone: a cut from below, and the best window (likelihood ratio of the training split)."""
+    mass, train = data.column("mass", indices), data.indices("train")
+    train_labels = data.column("label", train)
+    pair = (train_labels == task.signal) | (train_labels == task.background)
+    ratio = likelihood_ratio(data.column("mass", train)[pair], train_labels[pair] == task.signal, mass)
+    signal, background = labels == task.signal, labels == task.background
+    found = {"cut": mass, "window": ratio}
+    return {name: _discrimination(x[signal], x[background], spec.settings.working_points) for name, x in found.items()}
+
+
+def _confusion(answers: NDArray[np.int64], labels: NDArray[np.int64], classes: int) -> list[list[int]]:
+    table: list[list[int]] = (
+        np.bincount(labels * classes + answers, minlength=classes**2).reshape(classes, classes).tolist()
+    )
+    return table
+
+
+def _quantiles(values: NDArray[Any]) -> list[float]:
+    """Return the 5, 25, 50, 75 and 95 % quantiles; empty without values."""
+    return np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95]).tolist() if len(values) else []
+
+
+def _write_predictions(
+    path: Path, columns: Columns, indices: NDArray[np.int64], labels: NDArray[np.int64], classes: list[str]
+) -> None:
+    """Write what was predicted for each test jet, so that figures can be made again without the network."""
+    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+        file["index"], file["label"] = indices, labels
+        for name, values in columns.items():
+            file[name] = values.astype(np.float32)
+        file.attrs["classes"] = classes

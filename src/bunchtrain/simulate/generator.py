@@ -1,0 +1,126 @@
+"""Pythia 8: the hard processes, the seeds, and events in batches."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from bunchtrain.config.simulate import Simulate
+from bunchtrain.config.specs import SimulateSpec
+from bunchtrain.errors import CampaignError, MissingDependency
+
+_HADRONIC = "1 2 3 4 5"
+_HADRONIC_W = ("24:onMode = off", f"24:onIfAny = {_HADRONIC}")
+_HADRONIC_Z = ("23:onMode = off", f"23:onIfAny = {_HADRONIC}")
+
+#: Largest seed that Pythia takes.
+_SEEDS = 900_000_000
+
+#: The window in the hard process's pt, in units of the jets' window: jets migrate into theirs from a little outside.
+_BELOW, _ABOVE = 0.9, 1.25
+
+#: Events made at a time (about 0.1 MB each).
+_BATCH = 250
+
+
+@dataclass(frozen=True)
+class Process:
+    """A hard process: Pythia's switches, and the particles (absolute PDG ids) a jet must stem from, if any."""
+
+    switches: tuple[str, ...]
+    origins: tuple[int, ...] = ()
+
+
+PROCESSES = {
+    "qcd": Process(("HardQCD:all = on",)),
+    "top": Process(("Top:gg2ttbar = on", "Top:qqbar2ttbar = on", *_HADRONIC_W), (6,)),
+    "wz": Process(
+        (
+            "WeakBosonAndParton:qqbar2gmZg = on",
+            "WeakBosonAndParton:qg2gmZq = on",
+            "WeakBosonAndParton:qqbar2Wg = on",
+            "WeakBosonAndParton:qg2Wq = on",
+            "WeakZ0:gmZmode = 2",
+            *_HADRONIC_W,
+            *_HADRONIC_Z,
+        ),
+        (23, 24),
+    ),
+}
+
+
+def _number(*parts: object, bits: int) -> int:
+    digest = hashlib.blake2b(":".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> (64 - bits)
+
+
+def pythia_seed(spec: SimulateSpec) -> int:
+    """Return the seed of one shard, in 1 to 900 000 000; the shards of one sample never share theirs."""
+    return (_number("seed", spec.seed, spec.sample, bits=40) + spec.shard) % _SEEDS + 1
+
+
+def run_number(spec: SimulateSpec) -> int:
+    """Return the run number of one shard, below 2^60: a hash of seed and sample, then 20 bits of the shard."""
+    return (_number("run", spec.seed, spec.sample, bits=40) << 20) + spec.shard
+
+
+def steering(process: str, settings: Simulate, seed: int) -> list[str]:
+    """Return the lines that set up Pythia."""
+    highest = min(_ABOVE * settings.pt_max, settings.collision_energy / 2)
+    on_off = "on" if settings.multiparton_interactions else "off"
+    return [
+        "Print:quiet = on",
+        "Random:setSeed = on",
+        f"Random:seed = {seed}",
+        f"Beams:eCM = {settings.collision_energy}",
+        f"PhaseSpace:pTHatMin = {_BELOW * settings.pt_min}",
+        f"PhaseSpace:pTHatMax = {highest}",
+        f"PartonLevel:MPI = {on_off}",
+        *PROCESSES[process].switches,
+    ]
+
+
+class Generator:
+    """Pythia, set up for one shard."""
+
+    def __init__(self, spec: SimulateSpec) -> None:
+        try:
+            import pythia8mc
+        except ImportError:
+            mend = "pip install 'bunchtrain[simulate]'"
+            raise MissingDependency("pythia8mc", needed_by="simulate", mend=mend) from None
+        self.seed = pythia_seed(spec)
+        self.tried = 0
+        self._pythia = pythia8mc.Pythia("", False)
+        for line in steering(spec.process, spec.settings, self.seed):
+            if not self._pythia.readString(line):
+                raise CampaignError("Pythia refuses a setting", key="simulate", found=line)
+        if not self._pythia.init():
+            raise CampaignError(
+                "Pythia cannot start with these settings",
+                key="simulate",
+                found=f"process {spec.process}, {spec.settings}",
+                mend="lower pt_min or raise collision_energy",
+            )
+
+    def batches(self) -> Iterator[Any]:
+        """Yield batches of events without end, as awkward records with the fields `prt` and `info`."""
+        while True:
+            self.tried += _BATCH
+            yield self._pythia.nextBatch(_BATCH)
+
+    def facts(self) -> dict[str, Any]:
+        """Return version, seed and the cross section (pb) as known after the events made so far."""
+        info = self._pythia.infoPython()
+        picobarn = 1e9
+        return {
+            "generator": "Pythia",
+            "generator_version": f"{self._pythia.settings.parm('Pythia:versionNumber'):.3f}",
+            "seed": self.seed,
+            "cross_section_pb": info.sigmaGen() * picobarn,
+            "cross_section_error_pb": info.sigmaErr() * picobarn,
+            "phase_space_points_tried": int(info.nTried()),
+            "events_generated": int(info.nAccepted()),
+        }

@@ -1,0 +1,148 @@
+"""Events to jets: visible particles, anti-kt clustering, and the match to the particle a jet stems from."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bunchtrain.config.simulate import Simulate
+from bunchtrain.errors import MissingDependency
+
+_NEUTRINOS = (12, 14, 16)
+
+#: Jets kept of one event.
+LEADING = 2
+
+
+class Jets(NamedTuple):
+    """Jets, in the order of their events, leading jet first. All are awkward arrays or numpy arrays of length N.
+
+    `event` is the place of the event in its batch; `parts` has the fields px, py, pz, energy (GeV) and id, by falling pt.
+    """
+
+    event: Any
+    weight: Any
+    pt: Any
+    eta: Any
+    phi: Any
+    mass: Any
+    parts: Any
+
+    def take(self, count: int) -> Jets:
+        """Return the first `count` jets."""
+        return Jets(*(column[:count] for column in self))
+
+
+def find_jets(events: Any, settings: Simulate, origins: tuple[int, ...]) -> Jets:
+    """Return the jets of a batch of events that pass the selection.
+
+    Parameters
+    ----------
+    events : awkward array
+        A batch from `Generator.batches`.
+    settings : Simulate
+        Radius (rad), window in pt (GeV) and eta.
+    origins : tuple of int
+        Absolute PDG ids; a jet must lie within `radius` of such a particle. Empty: any jet will do.
+    """
+    import awkward as ak
+
+    visible = _visible(events.prt, settings)
+    jets, members = _cluster(visible, settings)
+    keep = (jets.pt >= settings.pt_min) & (jets.pt < settings.pt_max) & (abs(jets.eta) < settings.eta_max)
+    if origins:
+        keep = keep & _matched(jets, _last_copies(events.prt, origins), settings.radius)
+    chosen, members = jets[keep], members[keep]
+    event = np.repeat(np.arange(len(events)), ak.to_numpy(ak.num(chosen.pt)))
+    weights = ak.to_numpy(events.info.weights[:, 0])
+    parts = ak.flatten(_pick(visible, members), axis=1)
+    flat = {name: ak.to_numpy(ak.flatten(chosen[name])) for name in ("pt", "eta", "phi", "mass")}
+    return Jets(event=event, weight=weights[event], parts=_falling(parts), **flat)
+
+
+def _visible(particles: Any, settings: Simulate) -> Any:
+    """Return the stable particles that are no neutrinos and have some pt."""
+    pt = np.hypot(particles.p.px, particles.p.py)
+    seen = (particles.status > 0) & (pt > settings.constituent_pt_min)
+    for neutrino in _NEUTRINOS:
+        seen = seen & (abs(particles.id) != neutrino)
+    return particles[seen]
+
+
+def _cluster(visible: Any, settings: Simulate) -> tuple[Any, Any]:
+    """Return the leading jets of each event with pt, eta, phi, mass, and their constituents' places in `visible`."""
+    import awkward as ak
+
+    fastjet = _fastjet()
+    momenta = ak.zip({"px": visible.p.px, "py": visible.p.py, "pz": visible.p.pz, "E": visible.p.e})
+    definition = fastjet.JetDefinition(fastjet.antikt_algorithm, settings.radius)
+    sequence = fastjet.ClusterSequence(ak.with_name(momenta, "Momentum4D"), definition)
+    jets = sequence.inclusive_jets(min_pt=settings.pt_min)
+    members = sequence.constituent_index(min_pt=settings.pt_min)
+    pt = np.hypot(jets.px, jets.py)
+    mass = np.sqrt(np.maximum(jets.E**2 - pt**2 - jets.pz**2, 0))
+    found = ak.zip({"pt": pt, "eta": np.arcsinh(jets.pz / pt), "phi": np.arctan2(jets.py, jets.px), "mass": mass})
+    order = ak.argsort(pt, ascending=False, stable=True)[:, :LEADING]
+    return found[order], members[order]
+
+
+def _fastjet() -> Any:
+    try:
+        import fastjet
+        from fastjet import _swig
+    except ImportError:
+        raise MissingDependency("fastjet", needed_by="simulate", mend="pip install 'bunchtrain[simulate]'") from None
+    _swig.ClusterSequence.set_fastjet_banner_stream(None)
+    return fastjet
+
+
+def _last_copies(particles: Any, origins: tuple[int, ...]) -> Any:
+    """Return the particles with one of the given ids as they are when they decay, after their recoils in the shower."""
+    chosen = particles[_is_any(particles.id, origins)]
+    daughter = particles.id[chosen.daughter1]
+    return chosen[daughter != chosen.id]
+
+
+def _is_any(ids: Any, wanted: tuple[int, ...]) -> Any:
+    found = abs(ids) == wanted[0]
+    for number in wanted[1:]:
+        found = found | (abs(ids) == number)
+    return found
+
+
+def _matched(jets: Any, particles: Any, radius: float) -> Any:
+    """Return for each jet whether one of `particles` of its event lies within `radius` in eta and phi."""
+    import awkward as ak
+
+    momentum = particles.p
+    eta = np.arcsinh(momentum.pz / np.hypot(momentum.px, momentum.py))
+    phi = np.arctan2(momentum.py, momentum.px)
+    jet_eta, other_eta = ak.unzip(ak.cartesian([jets.eta, eta], nested=True))
+    jet_phi, other_phi = ak.unzip(ak.cartesian([jets.phi, phi], nested=True))
+    turn = (jet_phi - other_phi + np.pi) % (2 * np.pi) - np.pi
+    return ak.any(np.hypot(jet_eta - other_eta, turn) < radius, axis=-1)
+
+
+def _pick(visible: Any, members: Any) -> Any:
+    """Return the constituents of each jet of each event: event, jet, constituent."""
+    import awkward as ak
+
+    sizes = ak.num(members, axis=2)
+    flat = ak.flatten(members, axis=2)
+    picked = visible[flat]
+    momentum = picked.p
+    fields = {"px": momentum.px, "py": momentum.py, "pz": momentum.pz, "energy": momentum.e, "id": picked.id}
+    parts = ak.flatten(ak.zip(fields))
+    per_jet = ak.unflatten(parts, ak.flatten(sizes))
+    return ak.unflatten(per_jet, ak.num(sizes))
+
+
+def _falling(parts: Any) -> Any:
+    """Return the constituents of each jet by falling pt, as single precision."""
+    import awkward as ak
+
+    order = ak.argsort(np.hypot(parts.px, parts.py), ascending=False, stable=True)
+    parts = parts[order]
+    kinds = {"px": np.float32, "py": np.float32, "pz": np.float32, "energy": np.float32, "id": np.int32}
+    return ak.zip({name: ak.values_astype(parts[name], kind) for name, kind in kinds.items()})

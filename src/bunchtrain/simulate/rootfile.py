@@ -1,0 +1,77 @@
+"""Jets into a ROOT file, the same bytes for the same jets."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bunchtrain.simulate.jets import Jets
+
+TREE = "jets"
+METADATA = "metadata"
+
+_BRANCHES = {
+    "run_number": "uint64",
+    "event_number": "uint64",
+    "weight": "float32",
+    "jet_pt": "float32",
+    "jet_eta": "float32",
+    "jet_phi": "float32",
+    "jet_mass": "float32",
+    "part": "var * {px: float32, py: float32, pz: float32, energy: float32, id: int32}",
+}
+
+
+class JetFile:
+    """An open ROOT file with the tree `jets`, one entry per jet; constituents are `part_<field>`, counted by `npart`."""
+
+    def __init__(self, file: Any, run: int) -> None:
+        self._file = file
+        self._run = run
+        self._tree = file.mktree(TREE, _BRANCHES, title="one entry per jet; GeV, rad")
+
+    def write(self, jets: Jets) -> None:
+        """Append jets; `jets.event` holds their event numbers."""
+        columns = {f"jet_{name}": np.float32(getattr(jets, name)) for name in ("pt", "eta", "phi", "mass")}
+        event = np.asarray(jets.event, np.uint64)
+        run = np.full(len(event), self._run, np.uint64)
+        weight = np.float32(jets.weight)
+        self._tree.extend({"run_number": run, "event_number": event, "weight": weight, **columns, "part": jets.parts})
+
+    def describe(self, metadata: dict[str, Any]) -> None:
+        """Store `metadata` as JSON in a string object of the file."""
+        self._file[METADATA] = json.dumps(metadata, sort_keys=True)
+
+
+@contextlib.contextmanager
+def jet_file(path: Path, run: int) -> Iterator[JetFile]:
+    """Open a new ROOT file at `path`.
+
+    LZ4 is used because its blocks carry a checksum: a flipped bit is noticed when the file is read.
+    """
+    import uproot
+
+    identity = uuid.uuid5(uuid.NAMESPACE_OID, f"bunchtrain run {run}")
+    with path.open("wb+") as stream, _no_clock():
+        # A stream, not a path: ROOT stores the path, and this one is temporary.
+        with uproot.recreate(stream, compression=uproot.LZ4(4), uuid_function=lambda: identity) as file:
+            yield JetFile(file, run)
+
+
+@contextlib.contextmanager
+def _no_clock() -> Iterator[None]:
+    """Let uproot write its epoch, 1995, as the time of every object: the bytes then depend on the content alone."""
+    import uproot
+
+    true_code = uproot._util.datetime_to_code
+    uproot._util.datetime_to_code = lambda _: 0
+    try:
+        yield
+    finally:
+        uproot._util.datetime_to_code = true_code

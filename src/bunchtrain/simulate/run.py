@@ -1,0 +1,127 @@
+"""One shard of one sample: events, jets, a ROOT file and its record."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bunchtrain.config.specs import SimulateSpec
+from bunchtrain.errors import BunchtrainError, CampaignError, MissingDependency
+from bunchtrain.files import atomic
+from bunchtrain.provenance import record
+from bunchtrain.simulate.generator import PROCESSES, Generator, run_number
+from bunchtrain.simulate.jets import Jets, find_jets
+from bunchtrain.simulate.rootfile import jet_file
+
+#: Without one jet in so many events, the settings are taken for a mistake.
+_HOPELESS = 5000
+
+#: Seconds between two lines of progress.
+_QUIET = 10.0
+
+
+def simulate(spec: SimulateSpec, out: Path) -> None:
+    """Generate the jets of one shard and write them to the ROOT file `out`, with a provenance record beside it.
+
+    The same spec gives the same bytes.
+
+    Raises
+    ------
+    CampaignError
+        If Pythia cannot start, or makes no jets inside the window.
+    MissingDependency
+        If Pythia, FastJet or uproot is not installed.
+    BunchtrainError
+        If the file cannot be written.
+    """
+    _check(spec)
+    try:
+        with atomic(out) as temporary:
+            facts = _fill(spec, temporary)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        problem = "the disk is full" if full else "a file cannot be written"
+        raise BunchtrainError(problem, file=out, found=error, mend="nothing was left; make room and run again") from None
+    record([out], stage="simulate", spec=spec.model_dump(mode="json"), facts=facts)
+
+
+def _check(spec: SimulateSpec) -> None:
+    if spec.jets < 1:
+        raise CampaignError("a shard needs at least one jet", key="generate.jets_per_shard", found=spec.jets)
+    if not 0 <= spec.shard < 1 << 20:
+        raise CampaignError("the number of a shard is out of range", key="shard", found=spec.shard, expected="0 to 1048575")
+    try:
+        import uproot  # noqa: F401
+    except ImportError:
+        raise MissingDependency("uproot", needed_by="simulate", mend="pip install 'bunchtrain[simulate]'") from None
+
+
+def _fill(spec: SimulateSpec, path: Path) -> dict[str, Any]:
+    """Write the jets to `path` and return the metadata."""
+    generator = Generator(spec)
+    normalisation = {"events": 0, "sum_of_weights": 0.0}
+    with jet_file(path, run_number(spec)) as file:
+        for jets in _enough(spec, generator, normalisation):
+            file.write(jets)
+        metadata = {**_about(spec), **generator.facts(), **normalisation}
+        file.describe(metadata)
+    return metadata
+
+
+def _about(spec: SimulateSpec) -> dict[str, Any]:
+    import fastjet
+
+    return {
+        "fastjet_version": fastjet.__version__,
+        "process": spec.process,
+        "sample": spec.sample,
+        "shard": spec.shard,
+        "run_number": run_number(spec),
+        "jets": spec.jets,
+        "settings": spec.settings.model_dump(mode="json"),
+    }
+
+
+def _enough(spec: SimulateSpec, generator: Generator, normalisation: dict[str, Any]) -> Iterator[Jets]:
+    """Yield batches of jets until there are exactly `spec.jets`.
+
+    `normalisation` counts the events looked at, up to the one that gave the last jet, and adds their weights.
+    """
+    found, start, told = 0, time.monotonic(), time.monotonic()
+    for batch in generator.batches():
+        weights = np.asarray(batch.info.weights[:, 0])
+        jets = find_jets(batch, spec.settings, PROCESSES[spec.process].origins).take(spec.jets - found)
+        found += len(jets.event)
+        looked_at = len(weights) if found < spec.jets else int(jets.event[-1]) + 1
+        if len(jets.event):
+            yield jets._replace(event=jets.event + normalisation["events"])
+        normalisation["events"] += looked_at
+        normalisation["sum_of_weights"] += float(weights[:looked_at].sum())
+        if found == spec.jets:
+            break
+        if generator.tried >= _HOPELESS * (found + 1):
+            raise _hopeless(spec, generator, found)
+        if time.monotonic() - told > _QUIET:
+            told = time.monotonic()
+            _tell(spec, f"{found} of {spec.jets} jets after {told - start:.0f} s")
+    _tell(spec, f"{found} jets from {normalisation['events']} events in {time.monotonic() - start:.1f} s")
+
+
+def _tell(spec: SimulateSpec, text: str) -> None:
+    print(f"[simulate] {spec.sample} shard {spec.shard} ({spec.process}): {text}", flush=True)
+
+
+def _hopeless(spec: SimulateSpec, generator: Generator, found: int) -> CampaignError:
+    settings = spec.settings
+    return CampaignError(
+        "the generator makes hardly any jets inside the window",
+        key="simulate",
+        found=f"{found} jets in {generator.tried} events of process {spec.process}",
+        expected=f"pt {settings.pt_min} to {settings.pt_max} GeV, |eta| below {settings.eta_max}, radius {settings.radius}",
+        mend="widen pt_min to pt_max, or eta_max; a boosted top or W/Z fits in a jet from pt of about 2 m / radius",
+    )

@@ -1,0 +1,29 @@
+# The campaign, checked; what the rules ask of it.
+from snakemake.exceptions import WorkflowError
+
+from bunchtrain.dag import Plan
+from bunchtrain.errors import BunchtrainError
+
+try:
+    PLAN = Plan(config, " and ".join(map(str, workflow.configfiles)))
+except BunchtrainError as error:
+    raise WorkflowError(str(error)) from None
+
+
+wildcard_constraints:
+    sample="|".join(PLAN.campaign.samples),
+    shard=r"\d{4}",
+    group=r"\d{4}",
+    number=r"\d+",
+
+
+def spec(stage):
+    """What a stage reads of the campaign, as JSON; a change of it reruns the stage."""
+    return lambda wildcards: PLAN.spec(
+        stage, **{k: v for k, v in wildcards.items() if k in ("sample", "shard", "number")}
+    )
+
+
+def grow(megabytes):
+    """Memory that doubles with every attempt."""
+    return lambda wildcards, attempt: megabytes * 2 ** (attempt - 1)

@@ -1,0 +1,23 @@
+rule convert:
+    input:
+        lambda wildcards: PLAN.files(wildcards.sample, wildcards.group),
+    output:
+        events=f"{PLAN.output}/convert/{{sample}}/{{group}}.h5",
+        manifest=f"{PLAN.output}/convert/{{sample}}/{{group}}.json",
+    params:
+        spec=spec("convert"),
+    log:
+        f"{PLAN.output}/logs/convert/{{sample}}-{{group}}.log",
+    benchmark:
+        f"{PLAN.output}/benchmarks/convert/{{sample}}-{{group}}.tsv"
+    conda:
+        "../../envs/convert.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(2000),
+        runtime=30,
+    message:
+        "convert {wildcards.sample} {wildcards.group}"
+    shell:
+        "bunchtrain convert --spec {params.spec:q} --out {output.events:q} --manifest {output.manifest:q} -- {input:q}"
+        " 2>&1 | tee {log:q}"

@@ -1,0 +1,24 @@
+rule prepare:
+    input:
+        PLAN.converted(),
+    output:
+        dataset=f"{PLAN.output}/prepare/dataset.h5",
+        scaler=f"{PLAN.output}/prepare/scaler.json",
+        summary=f"{PLAN.output}/prepare/summary.json",
+    params:
+        spec=spec("prepare"),
+        out=subpath(output.dataset, parent=True),
+    log:
+        f"{PLAN.output}/logs/prepare.log",
+    benchmark:
+        f"{PLAN.output}/benchmarks/prepare.tsv"
+    conda:
+        "../../envs/convert.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(4000),
+        runtime=30,
+    message:
+        "prepare splits, scaler and index"
+    shell:
+        "bunchtrain prepare --spec {params.spec:q} --out {params.out:q} -- {input:q} 2>&1 | tee {log:q}"

@@ -1,0 +1,29 @@
+rule report:
+    input:
+        summary=rules.prepare.output.summary,
+        scan=[rules.scan.output.table, rules.scan.output.best],
+        history=expand(f"{PLAN.output}/train/seed{{number}}/history.json", number=range(PLAN.campaign.train.seeds)),
+        metrics=rules.evaluate.output.metrics,
+        predictions=rules.evaluate.output.predictions,
+        core=rules.synthesize.output.core,
+        synthesis=rules.synthesize.output.report,
+        manifests=[path.removesuffix("h5") + "json" for path in PLAN.converted()],
+    output:
+        page=f"{PLAN.output}/report.html",
+    params:
+        spec=spec("report"),
+        results=PLAN.output,
+    log:
+        f"{PLAN.output}/logs/report.log",
+    benchmark:
+        f"{PLAN.output}/benchmarks/report.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(2000),
+        runtime=20,
+    message:
+        "report"
+    shell:
+        "bunchtrain report --spec {params.spec:q} --results {params.results:q} --out {output.page:q} 2>&1 | tee {log:q}"

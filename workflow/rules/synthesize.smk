@@ -1,0 +1,29 @@
+rule synthesize:
+    input:
+        dataset=rules.prepare.output.dataset,
+        weights=f"{PLAN.output}/train/seed0/model.safetensors",
+        card=f"{PLAN.output}/train/seed0/model.json",
+    output:
+        core=f"{PLAN.output}/synthesize/core.zip",
+        report=f"{PLAN.output}/synthesize/report.json",
+        student=f"{PLAN.output}/synthesize/student.safetensors",
+        card=f"{PLAN.output}/synthesize/student.json",
+    params:
+        spec=spec("synthesize"),
+        model=subpath(input.weights, parent=True),
+        out=subpath(output.core, parent=True),
+    log:
+        f"{PLAN.output}/logs/synthesize.log",
+    benchmark:
+        f"{PLAN.output}/benchmarks/synthesize.tsv"
+    conda:
+        "../../envs/synthesize.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(6000),
+        runtime=240,
+    message:
+        "synthesize a compact student into an IP core"
+    shell:
+        "bunchtrain synthesize --spec {params.spec:q} --model {params.model:q} --dataset {input.dataset:q}"
+        " --out {params.out:q} 2>&1 | tee {log:q}"

@@ -1,0 +1,30 @@
+rule train:
+    input:
+        dataset=rules.prepare.output.dataset,
+        scaler=rules.prepare.output.scaler,
+        best=rules.scan.output.best,
+    output:
+        weights=f"{PLAN.output}/train/seed{{number}}/model.safetensors",
+        card=f"{PLAN.output}/train/seed{{number}}/model.json",
+        history=f"{PLAN.output}/train/seed{{number}}/history.json",
+    params:
+        spec=spec("train"),
+        out=subpath(output.weights, parent=True),
+    log:
+        f"{PLAN.output}/logs/train/seed{{number}}.log",
+    benchmark:
+        f"{PLAN.output}/benchmarks/train/seed{{number}}.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: PLAN.campaign.train.ranks
+    resources:
+        # A cluster profile says mpi: "srun --mpi=pmix".
+        mpi="mpirun --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 --mca btl self,vader,tcp",
+        tasks=PLAN.campaign.train.ranks,
+        mem_mb=grow(1500 * PLAN.campaign.train.ranks),
+        runtime=240,
+    message:
+        "train the best configuration, seed {wildcards.number}, on {resources.tasks} ranks"
+    shell:
+        "{resources.mpi} -n {resources.tasks} bunchtrain train --spec {params.spec:q} --dataset {input.dataset:q}"
+        " --scaler {input.scaler:q} --best {input.best:q} --out {params.out:q} 2>&1 | tee {log:q}"
