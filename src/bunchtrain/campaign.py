@@ -40,8 +40,8 @@ def describe(file: Path) -> None:
 def drive(file: Path, arguments: list[str]) -> None:
     """Run the campaign `file` through Snakemake in this folder and exit with its status.
 
-    The driver holds a lock of the kernel, which ends with it. When that lock is free, no driver lives, so the lock that Snakemake keeps
-    on disk is a leftover of a killed one and is removed.
+    The driver holds a lock of the kernel, which ends with it. When that lock is free, no driver lives, so the lock that
+    Snakemake keeps on disk is a leftover of a killed one and is removed.
 
     Raises
     ------
@@ -64,5 +64,6 @@ def drive(file: Path, arguments: list[str]) -> None:
     if any((state / "locks").glob("*.lock")):
         print("removing the lock of a run that was killed", flush=True)
         subprocess.run([*command, "--unlock"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    os.environ["BUNCHTRAIN_ROOT"] = str(SNAKEFILE.parent)  # for envs/post-deploy.sh
     os.set_inheritable(handle, True)  # Snakemake takes this process's place and keeps the lock
     os.execv(command[0], [*command, *arguments])

@@ -24,4 +24,6 @@ class Simulate(Section):
     def _window(self) -> "Simulate":
         if self.pt_max <= self.pt_min:
             raise ValueError("pt_max must exceed pt_min")
+        if 2 * self.pt_min >= self.collision_energy:
+            raise ValueError("two jets of pt_min need more than the collision_energy")
         return self

@@ -74,6 +74,11 @@ def _train(
     spec: TrainSpec, dataset: Path, scaler_path: Path, out: Path, parallel: ParallelProtocol, inputs: list[Path]
 ) -> None:
     data, scaler = Dataset(dataset), Scaler.load(scaler_path)
+    say = _speaker(parallel)
+    identity = fingerprint([spec.model_dump(mode="json"), sha256(dataset), sha256(scaler_path), parallel.size])
+    if _finished(out, identity):
+        say("this training is finished")
+        return
     task = tasks.build(spec.task, data.classes)
     shape = models.Shape(len(NODES), len(GLOBALS), task.outputs)
     torch.manual_seed(spec.seed)
@@ -84,14 +89,14 @@ def _train(
         parallel,
         spec.settings,
         seed=spec.seed,
-        fingerprint=fingerprint([spec.model_dump(mode="json"), sha256(dataset), sha256(scaler_path), parallel.size]),
+        fingerprint=identity,
         checkpoint_path=out / "checkpoint.safetensors",
-        say=_speaker(parallel),
+        say=say,
     )
     train_split = _split(data, scaler, "train", spec.settings.max_jets, spec.seed)
     kept = max(1, round(len(data.indices("validation")) * spec.settings.validate_fraction))
     validation = _split(data, scaler, "validation", kept, spec.seed)
-    trainer.say(
+    say(
         f"{spec.model['kind']} with {sum(p.numel() for p in model.parameters())} weights "
         f"on {len(train_split.indices)} jets, "
         f"{parallel.size} rank(s) of {parallel.name}"
@@ -99,6 +104,7 @@ def _train(
     model.load_state_dict(trainer.fit(train_split, validation))
     if parallel.rank == 0:
         card = {
+            "fingerprint": identity,
             "model": spec.model,
             "task": spec.task,
             "shape": shape._asdict(),
@@ -125,6 +131,15 @@ def _train(
         )
         trainer.path.unlink(missing_ok=True)
     parallel.barrier()
+
+
+def _finished(out: Path, identity: str) -> bool:
+    """Return whether `out` holds the result of this very training, e.g. by a process that outlived its killed driver."""
+    outputs = [out / name for name in (models.WEIGHTS, models.CARD, HISTORY)]
+    records = [provenance.record_path(output) for output in outputs]
+    if not all(path.exists() for path in (*outputs, *records)):
+        return False
+    return bool(read_json(out / models.CARD).get("fingerprint") == identity)
 
 
 def _split(data: Dataset, scaler: Scaler, name: str, most: int | None, seed: int) -> Split:

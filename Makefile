@@ -1,0 +1,43 @@
+# The two commands: `make demo` runs the default campaign, `make test` the tests. Both make the environment first.
+SHELL := /bin/bash
+CAMPAIGN ?= config/config.yaml
+CORES ?= $(shell nproc)
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test test-all lint lock schema clean bench-training bench-fpga
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+env: ## Make the environment in .venv
+	@bash envs/bootstrap.sh
+
+demo: env ## Run the default campaign: simulation to IP core and report
+	@$(BIN)/bunchtrain campaign run $(CAMPAIGN) --cores $(CORES)
+
+test: env ## Run the tests
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-all: env ## Run the tests, the long ones too
+	@$(BIN)/python -m pytest
+
+lint: env ## Check style, types and workflow
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/snakefmt --check Snakefile workflow
+	@$(BIN)/snakemake --lint
+
+lock: env ## Lock the requirements anew
+	@bash envs/lock.sh
+
+schema: env ## Write the JSON schema of campaigns
+	@$(BIN)/python -m bunchtrain.config.schema config/schema.json
+
+bench-training: env ## Measure the training
+	@$(BIN)/python benchmarks/bench_training.py
+
+bench-fpga: env ## Measure the synthesis
+	@$(BIN)/python benchmarks/bench_fpga.py
+
+clean: ## Remove the environment and all results
+	rm -rf .venv .venv.lock results .snakemake

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Make the environment: system packages, .venv from the lock, Horovod with MPI and Gloo. Rerunning is a no-op in a moment.
+#   PYTHON             interpreter to use (default: python3.11, else python3 if it is 3.11)
+#   BUNCHTRAIN_CACHE   where built wheels are kept (default: bunchtrain in the user's cache folder)
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$here")
+venv=$root/.venv
+say() { printf '[env] %s\n' "$*"; }
+fail() { printf '[env] error: %s\n' "$*" >&2; exit 1; }
+
+find_python() {
+  local candidate
+  for candidate in "${PYTHON:-}" python3.11 python3; do
+    [ -n "$candidate" ] || continue
+    "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && { command -v "$candidate"; return; }
+  done
+  fail "Python 3.11 is needed. Debian 12: apt-get install python3.11 python3.11-venv; or name one: make env PYTHON=/path/to/python3.11"
+}
+
+missing_packages() { # what a tool or a header shows to be missing, whoever installed it
+  command -v g++ >/dev/null && command -v make >/dev/null || echo build-essential
+  command -v cmake >/dev/null || echo cmake
+  command -v mpicxx >/dev/null || echo libopenmpi-dev
+  command -v mpirun >/dev/null || echo openmpi-bin
+  command -v yosys >/dev/null || echo yosys
+}
+
+install_system_packages() {
+  local missing as_root=()
+  mapfile -t missing < <(missing_packages)
+  [ ${#missing[@]} -gt 0 ] || return 0
+  if ! command -v apt-get >/dev/null; then fail "missing: ${missing[*]} (Debian's names; install them with this system's package manager)"; fi
+  if [ "$(id -u)" -ne 0 ]; then
+    sudo -n true 2>/dev/null || fail "missing system packages, and no right to install them. Ask for: apt-get install ${missing[*]}"
+    as_root=(sudo -n)
+  fi
+  say "installing system packages: ${missing[*]}"
+  "${as_root[@]}" apt-get update -qq
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+stamp() { cat "$here/requirements.lock" "$here"/*.sh "$root/pyproject.toml" <("$1" -V) | sha256sum | cut -d' ' -f1; }
+
+python=$(find_python)
+wanted=$(stamp "$python")
+if [ -x "$venv/bin/bunchtrain" ] && [ "$(cat "$venv/.bunchtrain-stamp" 2>/dev/null)" = "$wanted" ] && [ -z "$(missing_packages)" ]; then
+  say "ready"
+  exit 0
+fi
+
+started=$SECONDS
+install_system_packages
+exec 9>"$root/.venv.lock"
+flock 9
+if ! "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
+  rm -rf "$venv"
+  "$python" -m venv "$venv" || fail "python -m venv failed. Debian: apt-get install python3.11-venv"
+fi
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+pip=("$venv/bin/python" -m pip)
+if ! "$venv/bin/python" -c 'import torch, sys; sys.exit(torch.__version__.split("+")[0] != "2.13.0")' 2>/dev/null; then
+  say "installing torch 2.13.0"
+  # Its dependencies at the versions of the lock, without hashes here; the next step checks them.
+  sed -n 's/^\([A-Za-z0-9_.-]*==[^ ]*\).*/\1/p' "$here/requirements.lock" > "$venv/constraints.txt"
+  "${pip[@]}" install -q -c "$venv/constraints.txt" torch==2.13.0
+fi
+say "installing the locked packages"
+"${pip[@]}" install -q --no-deps --require-hashes -r "$here/requirements.lock"
+bash "$here/horovod.sh" "$venv"
+"${pip[@]}" install -q --no-deps --no-build-isolation -e "$root"
+"${pip[@]}" check >/dev/null || fail "packages do not fit together: $("${pip[@]}" check)"
+printf '%s\n' "$wanted" > "$venv/.bunchtrain-stamp"
+say "ready after $((SECONDS - started)) s"

@@ -1,0 +1,103 @@
+"""What every network must do, whatever its kind."""
+
+import pytest
+import torch
+
+from bunchtrain import registry
+from bunchtrain.models.base import Shape, build, load_model, save_model
+from bunchtrain.tasks import base as tasks
+
+SHAPE = Shape(nodes=7, globals=3, outputs=3)
+KINDS = registry.kinds("models")
+
+
+def jets(batch=6, particles=12, seed=0):
+    """Scaled features of random jets with 1 to `particles` constituents."""
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.arange(particles) < torch.randint(1, particles + 1, (batch, 1), generator=generator)
+    nodes = torch.randn(batch, particles, 7, generator=generator, dtype=torch.float64) * mask[..., None]
+    points = torch.randn(batch, particles, 2, generator=generator, dtype=torch.float64) * mask[..., None]
+    return nodes, points, torch.randn(batch, 3, generator=generator, dtype=torch.float64), mask
+
+
+@pytest.fixture(params=KINDS)
+def model(request):
+    torch.manual_seed(0)
+    return build({"kind": request.param}, SHAPE).double().eval()
+
+
+def test_logits_have_a_column_per_class(model):
+    assert model(*jets()).shape == (6, 3)
+
+
+def test_permuting_constituents_changes_nothing(model):
+    nodes, points, globals_, mask = jets()
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(1))
+    permuted = model(nodes[:, order], points[:, order], globals_, mask[:, order])
+    torch.testing.assert_close(permuted, model(nodes, points, globals_, mask), rtol=1e-10, atol=1e-10)
+
+
+def test_more_padding_changes_nothing(model):
+    nodes, points, globals_, mask = jets()
+
+    def pad(x):
+        return torch.cat([x, torch.zeros(6, 9, *x.shape[2:], dtype=x.dtype)], 1)
+
+    padded = model(pad(nodes), pad(points), globals_, pad(mask))
+    torch.testing.assert_close(padded, model(nodes, points, globals_, mask), rtol=1e-10, atol=1e-10)
+
+
+def test_one_constituent_and_none_are_finite(model):
+    nodes, points, globals_, mask = jets()
+    mask[0], mask[1] = False, torch.arange(12) < 1
+    nodes, points = nodes * mask[..., None], points * mask[..., None]
+    assert torch.isfinite(model(nodes, points, globals_, mask)).all()
+
+
+def test_an_empty_batch_has_zero_gradients(model):
+    inputs = tuple(x[:0] for x in jets())
+    model(*inputs).sum().backward()
+    assert all(p.grad is not None and torch.equal(p.grad, torch.zeros_like(p)) for p in model.parameters())
+
+
+def test_every_weight_learns(model):
+    model(*jets()).square().sum().backward()
+    silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert silent == []
+
+
+def test_encode_and_decide_are_the_whole(model):
+    inputs = jets()
+    torch.testing.assert_close(model.decide(model.encode(*inputs)), model(*inputs), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_saved_and_loaded_is_the_same(kind, tmp_path):
+    torch.manual_seed(3)
+    model = build({"kind": kind}, SHAPE).eval()
+    save_model(tmp_path, model, {"model": {"kind": kind}, "shape": SHAPE._asdict(), "classes": ["a", "b", "c"]})
+    loaded, card = load_model(tmp_path)
+    inputs = tuple(x.float() if x.is_floating_point() else x for x in jets())
+    assert torch.equal(loaded(*inputs), model(*inputs)) and card["classes"] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("kind", registry.kinds("tasks"))
+def test_every_task_has_loss_and_discriminant(kind):
+    task = tasks.build({"kind": kind, "signal": "top", "background": "qcd"}, ["qcd", "top", "wz"])
+    logits = torch.randn(20, task.outputs, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    labels = torch.arange(20) % 3
+    loss = task.loss(logits, labels, torch.ones(20))
+    loss.backward()
+    assert loss.ndim == 0 and loss > 0 and logits.grad.abs().sum() > 0
+    probabilities = task.probabilities(logits.detach())
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(20))
+    score = task.discriminant(probabilities)
+    assert score.shape == (20,) and (score >= 0).all() and (score <= 1).all()
+
+
+def test_weights_scale_the_loss():
+    task = tasks.build({"kind": "jet_tagging", "signal": "b", "background": "a"}, ["a", "b"])
+    logits, labels = torch.randn(8, 2), torch.arange(8) % 2
+    assert task.loss(logits, labels, torch.full((8,), 2.0)) == pytest.approx(
+        2 * task.loss(logits, labels, torch.ones(8)).item(), rel=1e-6
+    )

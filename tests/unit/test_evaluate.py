@@ -1,0 +1,176 @@
+"""Accuracy, rejection, calibration and MC dropout against what is known."""
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from toys import CLASSES, train_spec
+
+from bunchtrain.config.specs import EvaluateSpec
+from bunchtrain.errors import CampaignError, InputError
+from bunchtrain.evaluate import discrimination as d
+from bunchtrain.evaluate import dropout, run
+from bunchtrain.evaluate.calibration import calibration, expected_calibration_error, reliability, usefulness
+from bunchtrain.files import read_json, write_json
+from bunchtrain.train.run import train
+
+RANDOM = np.random.default_rng(0)
+
+
+def test_auc_agrees_with_scikit_learn_ties_included():
+    metrics = pytest.importorskip("sklearn.metrics")
+    signal, background = RANDOM.normal(1, 1, 500).round(1), RANDOM.normal(0, 1, 700).round(1)
+    truth = np.r_[np.ones(500), np.zeros(700)]
+    assert d.auc(signal, background) == pytest.approx(metrics.roc_auc_score(truth, np.r_[signal, background]), abs=1e-12)
+
+
+def test_the_error_of_an_auc_is_the_spread_of_repeated_experiments():
+    areas = [d.auc(RANDOM.normal(1, 1, 300), RANDOM.normal(0, 1, 300)) for _ in range(400)]
+    assert d.auc_error(float(np.mean(areas)), 300, 300) == pytest.approx(np.std(areas), rel=0.15)
+
+
+def test_rejection_and_its_error_on_a_known_distribution():
+    signal, background = RANDOM.uniform(0.5, 1, 20000), RANDOM.uniform(0, 1, 20000)
+    row = d.rejection(signal, background, 0.5)
+    assert row["rejection"] == pytest.approx(4, abs=4 * row["error"]) and not row["lower_limit"]
+    draws = [d.rejection(signal, RANDOM.uniform(0, 1, 20000), 0.5)["rejection"] for _ in range(200)]
+    assert row["error"] == pytest.approx(np.std(draws), rel=0.2)
+
+
+def test_perfect_separation_gives_a_limit_not_infinity():
+    row = d.rejection(np.full(100, 2.0), np.zeros(50), 0.5)
+    assert row["lower_limit"] and row["error"] is None and np.isfinite(row["rejection"])
+
+
+def test_roc_starts_at_nothing_and_ends_at_all():
+    efficiencies, passing = d.roc(RANDOM.normal(2, 1, 1000), RANDOM.normal(0, 1, 1000))
+    assert efficiencies[0] == 0 and efficiencies[-1] == 1 and (np.diff(passing) >= 0).all() and passing[-1] > 0.9
+
+
+def test_the_window_beats_the_cut_when_the_signal_is_a_peak():
+    signal, background = RANDOM.normal(0, 0.3, 4000), RANDOM.uniform(-3, 3, 4000)
+    values, truth = np.r_[signal, background], np.r_[np.ones(4000, bool), np.zeros(4000, bool)]
+    window = d.likelihood_ratio(values, truth, values)
+    assert d.auc(signal, background) < 0.55 and d.auc(window[truth], window[~truth]) > 0.85
+
+
+def test_calibrated_answers_have_no_calibration_error():
+    confidence = RANDOM.uniform(0.5, 1, 100_000)
+    right = RANDOM.uniform(size=100_000) < confidence
+    assert expected_calibration_error(confidence, right, 15) < 0.01
+    assert expected_calibration_error(confidence, np.ones_like(right), 15) == pytest.approx(0.25, abs=0.01)
+    for row in reliability(confidence, right, 15):
+        assert abs(row["accuracy"] - row["confidence"]) < 5 * row["error"]
+
+
+def test_calibration_scores_of_known_predictions():
+    probabilities = np.array([[0.8, 0.2], [0.4, 0.6]])
+    found = calibration(probabilities, np.array([0, 0]), bins=10, bootstrap=50, seed=1)
+    assert found["nll"] == pytest.approx(-np.log([0.8, 0.4]).mean())
+    assert found["brier"] == pytest.approx((2 * 0.2**2 + 2 * 0.6**2) / 2)
+    assert found["accuracy"] == 0.5 and found["ece_error"] > 0
+
+
+def test_usefulness_of_a_perfect_and_of_a_useless_uncertainty():
+    right = RANDOM.uniform(size=2000) < 0.8
+    perfect = usefulness((~right).astype(float), right)
+    assert perfect["auroc"] == 1.0 and perfect["retention"][0]["accuracy"] == 1.0
+    assert perfect["retention"][-1]["accuracy"] == pytest.approx(right.mean())
+    assert usefulness(RANDOM.uniform(size=2000), right)["auroc"] == pytest.approx(0.5, abs=0.06)
+    assert usefulness(np.ones(5), np.ones(5, bool))["auroc"] is None
+
+
+def softmax(logits):
+    return torch.softmax(logits, -1)
+
+
+def score(probabilities):
+    return probabilities[..., 1]
+
+
+def test_streamed_moments_are_those_of_the_kept_passes():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 2))
+    dropout.switch_on(model)
+    x = torch.randn(32, 4)
+    found = dropout.predict(model, (x,), softmax, score, passes=40, seed=3)
+    with torch.no_grad():
+        torch.manual_seed(3)
+        passes = torch.stack([softmax(model(x)).double() for _ in range(40)])
+    torch.testing.assert_close(found.mean_BC, passes.mean(0))
+    torch.testing.assert_close(found.score_std_B, passes[..., 1].std(0))
+    expected = dropout.entropy(passes.mean(0)) - dropout.entropy(passes).mean(0)
+    torch.testing.assert_close(found.mutual_information_B, expected)
+
+
+def test_spread_of_a_linear_network_is_the_analytic_one():
+    """For y = sum of w_i z_i / (1 - p), z_i ~ Bernoulli(1 - p): variance is p / (1 - p) sum of w_i²."""
+    weights, p = torch.tensor([0.3, -0.5, 0.2, 0.9]), 0.3
+    model = nn.Sequential(nn.Dropout(p), nn.Linear(4, 1, bias=False))
+    model[1].weight.data = weights[None]
+    dropout.switch_on(model)
+    ones = torch.ones(1, 4)
+    found = dropout.predict(model, (ones,), lambda y: torch.cat([1 - y, y], -1), score, passes=20000, seed=0)
+    assert found.score_mean_B.item() == pytest.approx(weights.sum().item(), abs=0.02)
+    assert found.score_std_B.item() ** 2 == pytest.approx((p / (1 - p) * weights.square().sum()).item(), rel=0.05)
+
+
+def test_seeds_are_reproducible_and_leave_the_global_stream_alone():
+    model = nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 2))
+    dropout.switch_on(model)
+    torch.manual_seed(8)
+    first = dropout.predict(model, (torch.ones(3, 4),), softmax, score, passes=5, seed=1)
+    here = torch.rand(1)
+    second = dropout.predict(model, (torch.ones(3, 4),), softmax, score, passes=5, seed=1)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    torch.manual_seed(8)
+    assert torch.equal(torch.rand(1), here)
+
+
+@pytest.mark.parametrize("model", [nn.Linear(2, 2), nn.Sequential(nn.Dropout(0.0), nn.Linear(2, 2))])
+def test_a_network_without_dropout_is_told_the_remedy(model):
+    with pytest.raises(CampaignError, match="dropout") as caught:
+        dropout.switch_on(model)
+    assert "model.dropout" in caught.value.details["mend"]
+
+
+@pytest.fixture(scope="module")
+def trained(toy, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    train(train_spec(epochs=2), *toy, folder / "seed0")
+    train(train_spec(epochs=1, seed=2), *toy, folder / "seed1")
+    return folder
+
+
+def evaluate_spec(**settings):
+    task = {"kind": "jet_tagging", "signal": "top", "background": "qcd"}
+    return EvaluateSpec(version=1, seed=1, task=task, settings={"passes": 5, "bootstrap": 20, **settings})
+
+
+def test_evaluation_writes_metrics_and_predictions(toy, trained, tmp_path):
+    run.evaluate(evaluate_spec(), toy[0], [trained / "seed0", trained / "seed1"], tmp_path)
+    metrics = read_json(tmp_path / "metrics.json")
+    assert metrics["auc"]["value"] > 0.8 and 0 < metrics["auc"]["error"] < 0.1
+    assert [row["efficiency"] for row in metrics["working_points"]] == [0.3, 0.5, 0.7]
+    assert len(metrics["seeds"]) == 2 and {"cut", "window"} == metrics["mass"].keys()
+    with h5py.File(tmp_path / "predictions.h5") as file:
+        assert len(file["spread"]) == sum(metrics["jets"].values()) == len(file["label"])
+        np.testing.assert_allclose(file["mean"][:].sum(1), 1, rtol=1e-5)
+        signal, background = (file["score"][:][file["label"][:] == k] for k in (1, 0))
+        assert d.auc(signal, background) == pytest.approx(metrics["auc"]["value"], abs=1e-4)
+
+
+def test_evaluation_is_reproducible(toy, trained, tmp_path):
+    for name in ("a", "b"):
+        run.evaluate(evaluate_spec(), toy[0], [trained / "seed0"], tmp_path / name)
+    assert (tmp_path / "a/metrics.json").read_bytes() == (tmp_path / "b/metrics.json").read_bytes()
+    assert (tmp_path / "a/predictions.h5").read_bytes() == (tmp_path / "b/predictions.h5").read_bytes()
+
+
+def test_a_network_for_other_classes_is_refused(toy, trained, tmp_path):
+    card = read_json(trained / "seed0/model.json")
+    write_json(tmp_path / "model.json", {**card, "classes": CLASSES[::-1]})
+    (tmp_path / "model.safetensors").write_bytes((trained / "seed0/model.safetensors").read_bytes())
+    with pytest.raises(InputError, match="other classes"):
+        run.evaluate(evaluate_spec(), toy[0], [tmp_path], tmp_path / "out")

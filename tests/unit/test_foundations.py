@@ -1,0 +1,129 @@
+"""Errors, files, registry, provenance."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bunchtrain import errors, files, provenance, registry
+
+
+def test_error_names_file_key_and_nearest_match():
+    error = errors.CampaignError("a key is not known", file="c.yaml", key="model.kind", found="gmn", choices=["gnn", "mlp"])
+    text = str(error)
+    assert text.splitlines()[0] == "a key is not known"
+    assert "c.yaml" in text and "model.kind" in text
+    assert error.details["nearest"] == "gnn"
+    assert error.details["expected"] == "one of gnn, mlp"
+
+
+def test_nearest_says_nothing_when_nothing_is_near():
+    assert errors.nearest("zzzz", ["gnn", "mlp"]) is None
+
+
+def test_atomic_write_leaves_the_old_file_when_it_fails(tmp_path):
+    path = tmp_path / "a.json"
+    files.write_json(path, {"x": 1})
+    with pytest.raises(RuntimeError), files.atomic(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert files.read_json(path) == {"x": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_leftovers_of_a_killed_process_go_with_the_next_write(tmp_path):
+    code = (
+        "import os, signal, sys; from bunchtrain.files import atomic\n"
+        "with atomic(sys.argv[1]) as t:\n t.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    path = tmp_path / "a.txt"
+    done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    assert done.returncode == -9
+    assert not path.exists() and len(list(tmp_path.iterdir())) == 1
+    files.write_text(path, "whole")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_json_refuses_nan(tmp_path):
+    with pytest.raises(ValueError):
+        files.write_json(tmp_path / "a.json", {"x": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_written_files_follow_the_umask(tmp_path):
+    files.write_text(tmp_path / "a", "x")
+    mask = os.umask(0o022)
+    os.umask(mask)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_read_json_of_a_missing_or_broken_file_is_an_input_error(tmp_path):
+    with pytest.raises(errors.InputError, match="missing"):
+        files.read_json(tmp_path / "no.json")
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(errors.InputError, match="not JSON"):
+        files.read_json(tmp_path / "bad.json")
+
+
+def test_fingerprint_ignores_the_order_of_keys():
+    assert files.fingerprint({"a": 1, "b": 2}) == files.fingerprint({"b": 2, "a": 1})
+    assert files.fingerprint({"a": 1}) != files.fingerprint({"a": 2})
+
+
+def test_exclusive_waits_and_a_killed_holder_frees_the_lock(tmp_path):
+    code = (
+        "import sys, time; from bunchtrain.files import exclusive\n"
+        "with exclusive(sys.argv[1]):\n print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "lock")], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    started = time.monotonic()
+    waiter = subprocess.Popen(
+        [sys.executable, "-c", code.replace("time.sleep(60)", "pass"), str(tmp_path / "lock")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert "waiting" in waiter.stdout.readline()
+    holder.kill()
+    assert waiter.stdout.readline() == "held\n"
+    assert waiter.wait(30) == 0 and time.monotonic() - started < 50
+    holder.communicate()
+    waiter.communicate()
+
+
+def test_unknown_kind_names_the_nearest():
+    with pytest.raises(errors.CampaignError) as caught:
+        registry.load("models", "gmn", "model.kind")
+    assert caught.value.details["nearest"] == "gnn"
+
+
+@pytest.mark.parametrize("family", ["models", "tasks", "convert.formats", "synth.backends"])
+def test_declared_config_is_the_modules_own(family):
+    assert registry.kinds(family)
+    for kind in registry.kinds(family):
+        declared = registry.declared(family, kind)
+        assert declared.model_json_schema() == registry.load(family, kind).Config.model_json_schema()
+
+
+def test_provenance_reaches_the_inputs_and_sees_tampering(tmp_path):
+    source, middle, end = (tmp_path / name for name in ("a.root", "b.h5", "c.zip"))
+    for path in (source, middle, end):
+        path.write_text(path.name)
+    provenance.record([middle], stage="convert", spec={"version": 1}, inputs=[source])
+    provenance.record([end], stage="synthesize", spec={"version": 1}, inputs=[middle])
+    chain = provenance.chain(end)
+    assert [record["stage"] for record in chain] == ["synthesize", "convert"]
+    assert chain[1]["inputs"][0]["sha256"] == files.sha256(source)
+    assert provenance.altered(end) == []
+    source.write_text("tampered")
+    assert provenance.altered(end) == [f"{source}: changed since {chain[1]['made']}"]
+
+
+def test_provenance_record_holds_versions_and_spec(tmp_path):
+    (tmp_path / "x").write_text("x")
+    provenance.record([tmp_path / "x"], stage="train", spec={"version": 3})
+    record = json.loads((tmp_path / "x.prov.json").read_text())
+    assert record["spec"]["version"] == 3 and record["tools"]["torch"].startswith("2.13.0")

@@ -1,0 +1,74 @@
+"""The house plan's import rules, read from the source."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "src" / "bunchtrain"
+GROUND = {"errors", "files", "registry", "provenance"}
+STAGES = {"simulate", "convert", "prepare", "scan", "train", "evaluate", "synth", "report"}
+ALLOWED = {
+    **{name: {"errors", "files", "registry", "provenance"} for name in GROUND},
+    "config": GROUND | {"config"},
+    "events": GROUND | {"config", "events"},
+    "models": GROUND | {"config", "models"},
+    "tasks": GROUND | {"config", "tasks"},
+    "parallel": GROUND | {"config", "parallel"},
+    **{stage: GROUND | {"config", "events", "models", "tasks", "parallel", stage} for stage in STAGES},
+}
+HOMES = {
+    "uproot": {"convert", "simulate"},
+    "awkward": {"convert", "simulate"},
+    "pythia8mc": {"simulate"},
+    "fastjet": {"simulate"},
+    "horovod": {"parallel"},
+    "deephyper": {"scan"},
+    "hls4ml": {"synth"},
+    "alkaid": {"synth"},
+    "matplotlib": {"report"},
+    "snakemake": set(),
+}
+
+
+def imports():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                yield from ((path, room, alias.name, "") for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: relative import"
+                yield from ((path, room, node.module, alias.name) for alias in node.names)
+
+
+def test_data_flows_one_way():
+    seen = 0
+    for path, room, module, name in imports():
+        if not module.startswith("bunchtrain") or room not in ALLOWED:
+            continue
+        target = module.split(".")[1] if "." in module else name
+        seen += 1
+        assert target in ALLOWED[room], f"{path.relative_to(PACKAGE)} imports {target}"
+    assert seen > 50
+
+
+def test_every_third_party_has_one_home():
+    for path, room, module, _ in imports():
+        homes = HOMES.get(module.split(".")[0])
+        assert homes is None or room in homes, f"{path.relative_to(PACKAGE)} imports {module}"
+
+
+@pytest.mark.parametrize("module", ["bunchtrain.cli", "bunchtrain.dag"])
+def test_parsing_the_dag_imports_nothing_heavy(module):
+    code = (
+        f"import sys, yaml, {module}\n"
+        "from bunchtrain.dag import Plan\n"
+        "Plan(yaml.safe_load(open('config/config.yaml')), 'config/config.yaml').spec('train', number='0')\n"
+        "print(*({'torch', 'uproot', 'awkward', 'h5py', 'deephyper', 'hls4ml', 'matplotlib'} & set(sys.modules)))"
+    )
+    root = PACKAGE.parents[1]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    assert done.stdout.strip() == ""

@@ -1,0 +1,205 @@
+"""The scan: suggestions, journal, evaluations that fail, scans that are killed."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from toys import train_spec
+
+from bunchtrain.config.scan import Scan
+from bunchtrain.config.specs import ScanSpec, as_text
+from bunchtrain.errors import InputError, TrainingError
+from bunchtrain.files import read_json
+from bunchtrain.scan import objective, run, space
+from bunchtrain.scan.journal import Journal
+
+SPACE = {
+    "model.hidden": {"low": 4, "high": 12, "log": True},
+    "train.learning_rate": {"low": 1e-3, "high": 1e-2, "log": True},
+    "model.neighbours": {"choices": [2, 4]},
+}
+
+
+def scan_spec(**settings) -> ScanSpec:
+    values = {"trials": 4, "parallel": 2, "epochs": 1, "max_jets": 200, "space": SPACE, **settings}
+    return ScanSpec(version=1, settings=values, training=train_spec())
+
+
+def known(count: int) -> list:
+    settings = Scan(**scan_spec().settings.model_dump())
+    problem, found = space.problem(settings), []
+    for number in range(count):
+        values = space.suggest(settings, problem, number, found, 7, "unused")
+        found.append((values, "F_nan" if number == 2 else -abs(values["model.hidden"] - 8)))
+    return found
+
+
+def test_suggestions_follow_from_seed_number_and_results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert known(7) == known(7)
+    for values, _ in known(7):
+        assert 4 <= values["model.hidden"] <= 12 and isinstance(values["model.hidden"], int)
+        assert 1e-3 <= values["train.learning_rate"] <= 1e-2 and values["model.neighbours"] in (2, 4)
+
+
+def test_suggestions_survive_when_every_result_is_a_failure(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = scan_spec().settings
+    failures = [(values, "F_crash") for values, _ in known(3)]
+    assert space.suggest(settings, space.problem(settings), 3, failures, 7, "unused").keys() == SPACE.keys()
+
+
+def test_the_model_beats_random_on_a_known_function(tmp_path, monkeypatch):
+    """Twenty suggestions reach closer to the maximum than twenty random points do, in the mean over ten seeds."""
+    monkeypatch.chdir(tmp_path)
+    settings = Scan(trials=20, space={"train.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}, "model.hidden": {"low": 4, "high": 128}})
+    problem = space.problem(settings)
+
+    def value(values):
+        import math
+
+        return -((math.log10(values["train.learning_rate"]) + 2.3) ** 2) - ((values["model.hidden"] - 90) / 60) ** 2
+
+    def best(seed, informed):
+        found = []
+        for number in range(20):
+            values = space.suggest(settings, problem, number, found if informed else [], 1000 * seed, "unused")
+            found.append((values, value(values)))
+        return max(result for _, result in found)
+
+    model, random = (sum(best(seed, informed) for seed in range(10)) / 10 for informed in (True, False))
+    assert model > random
+
+
+def test_the_journal_survives_a_torn_line(tmp_path):
+    journal = Journal(tmp_path / "j.jsonl", "f")
+    journal.start(0, {"x": 1})
+    journal.end(0, -0.5, 1.0, {"curve": [1.0]})
+    journal.start(1, {"x": 2})
+    with (tmp_path / "j.jsonl").open("a") as stream:
+        stream.write('{"event": "end", "tri')
+    again = Journal(tmp_path / "j.jsonl", "f")
+    assert again.trials[0].result == -0.5 and again.trials[0].facts == {"curve": [1.0]}
+    assert not again.trials[1].done
+    again.end(1, "F_oom", 2.0, {})
+    assert Journal(tmp_path / "j.jsonl", "f").trials[1].failed
+
+
+def test_a_journal_of_another_scan_is_kept_aside(tmp_path):
+    Journal(tmp_path / "j.jsonl", "f").start(0, {"x": 1})
+    assert Journal(tmp_path / "j.jsonl", "g").trials == {}
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_damaged_journal_is_an_error(tmp_path):
+    Journal(tmp_path / "j.jsonl", "f").start(0, {"x": 1})
+    with (tmp_path / "j.jsonl").open("a") as stream:
+        stream.write("garbage\n")
+    with pytest.raises(InputError, match="damaged"):
+        Journal(tmp_path / "j.jsonl", "f")
+
+
+def table(folder):
+    return list(csv.DictReader((folder / "results.csv").open()))
+
+
+def test_a_scan_evaluates_every_trial_and_keeps_the_best(toy, tmp_path):
+    run.scan(scan_spec(), *toy, tmp_path)
+    rows, best = table(tmp_path), read_json(tmp_path / "best.json")
+    assert [row["status"] for row in rows] == ["ok"] * 4
+    # The first evaluation is the campaign's own point.
+    assert int(rows[0]["model.hidden"]) == 8 and float(rows[0]["train.learning_rate"]) == 3e-3
+    assert best["objective"] == max(float(row["objective"]) for row in rows)
+    assert best["values"].keys() == SPACE.keys()
+
+
+def test_a_killed_scan_goes_on_without_repeating(toy, tmp_path):
+    spec = scan_spec(trials=5)
+    run.scan(spec, *toy, tmp_path / "whole")
+    command = [sys.executable, "-m", "bunchtrain", "scan", "--spec", as_text(spec), "--dataset", str(toy[0])]
+    command += ["--scaler", str(toy[1]), "--out", str(tmp_path / "killed")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    journal = tmp_path / "killed" / "journal.jsonl"
+    while not (journal.exists() and '"end"' in journal.read_text()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    done = [json.loads(line)["trial"] for line in journal.read_text().splitlines() if '"end"' in line]
+    run.scan(spec, *toy, tmp_path / "killed")
+    ends = [json.loads(line)["trial"] for line in journal.read_text().splitlines() if '"event": "end"' in line]
+    assert sorted(ends) == list(range(5)) and ends[: len(done)] == done
+    assert read_json(tmp_path / "killed" / "best.json") == read_json(tmp_path / "whole" / "best.json")
+
+
+def test_more_trials_continue_a_finished_scan(toy, tmp_path):
+    run.scan(scan_spec(trials=1), *toy, tmp_path)
+    first = table(tmp_path)
+    run.scan(scan_spec(trials=2), *toy, tmp_path)
+    assert table(tmp_path)[:1] == first and len(table(tmp_path)) == 2
+
+
+def test_no_trials_keep_the_campaigns_values(toy, tmp_path):
+    run.scan(scan_spec(trials=0), *toy, tmp_path)
+    assert read_json(tmp_path / "best.json")["values"] == {} and table(tmp_path) == []
+
+
+def test_failures_are_results(toy, tmp_path):
+    outcomes = iter([(-0.5, {}), ("F_nan", {}), ("F_timeout", {})])
+    spec = scan_spec(trials=3, parallel=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(objective, "evaluate", lambda *arguments: next(outcomes))
+        run.scan(spec, *toy, tmp_path)
+    assert [row["status"] for row in table(tmp_path)] == ["ok", "F_nan", "F_timeout"]
+    assert read_json(tmp_path / "best.json")["trial"] == 0
+
+
+def test_a_scan_without_a_good_trial_is_an_error(toy, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(objective, "evaluate", lambda *arguments: ("F_crash", {}))
+        with pytest.raises(TrainingError) as caught:
+            run.scan(scan_spec(trials=2), *toy, tmp_path)
+    assert "F_crash" in str(caught.value) and not (tmp_path / "best.json").exists()
+
+
+def test_a_training_over_its_time_is_ended_with_all_it_started(toy, tmp_path):
+    spec = scan_spec(timeout=1, epochs=10000)
+    assert objective.evaluate(spec, {}, *toy, tmp_path)[0] == "F_timeout"
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(tmp_path) not in listed
+
+
+@pytest.mark.parametrize(
+    ("status", "log", "reason"),
+    [(86, "", "F_nan"), (-9, "", "F_oom"), (1, "torch: CUDA out of memory", "F_oom"), (1, "MemoryError", "F_oom"), (2, "error: x", "F_crash")],
+)
+def test_reasons_of_failure(tmp_path, status, log, reason):
+    (tmp_path / "log").write_text(log)
+    assert objective.failure(status, tmp_path / "log") == reason
+
+
+def test_a_training_that_diverges_is_F_nan(toy, tmp_path):
+    assert objective.evaluate(scan_spec(), {"train.learning_rate": 1e30}, *toy, tmp_path)[0] == "F_nan"
+
+
+def test_the_training_ends_with_a_killed_scan(toy, tmp_path):
+    spec = scan_spec(trials=1, epochs=10000)
+    command = [sys.executable, "-m", "bunchtrain", "scan", "--spec", as_text(spec), "--dataset", str(toy[0])]
+    process = subprocess.Popen([*command, "--scaler", str(toy[1]), "--out", str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    log = tmp_path / "trials" / "0000" / "train.log"
+    while not (log.exists() and "epoch" in log.read_text()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    for _ in range(100):
+        if str(tmp_path) not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout:
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("the training outlived its scan")
