@@ -105,7 +105,8 @@ def test_a_damaged_journal_is_an_error(tmp_path):
 
 
 def table(folder):
-    return list(csv.DictReader((folder / "results.csv").open()))
+    with (folder / "results.csv").open() as stream:
+        return list(csv.DictReader(stream))
 
 
 def test_a_scan_evaluates_every_trial_and_keeps_the_best(toy, tmp_path):

@@ -26,12 +26,15 @@ def auc_error(area: float, n_signal: int, n_background: int) -> float:
 
 
 def roc(signal: NDArray[Any], background: NDArray[Any], points: int = 200) -> tuple[Floats, Floats]:
-    """Return signal and background efficiencies [points + 1] at thresholds that step evenly through the signal."""
+    """Return signal and background efficiencies [points + 2] at thresholds that step evenly through the signal.
+
+    The last point, where everything passes, is (1, 1).
+    """
     efficiencies = np.linspace(0, 1, points + 1)
     thresholds = np.quantile(signal, 1 - efficiencies)
     ordered = np.sort(background)
     passing = 1 - np.searchsorted(ordered, thresholds, side="left") / len(ordered)
-    return efficiencies, passing
+    return np.append(efficiencies, 1.0), np.append(passing, 1.0)
 
 
 def rejection(signal: NDArray[Any], background: NDArray[Any], efficiency: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,15 @@ def problem(settings: Scan) -> HpProblem:
     return space
 
 
+def exploration(number: int, initial: int) -> float:
+    """Return the weight of the surrogate's uncertainty in suggestion `number`.
+
+    It falls by the same factor with every suggestion and starts again after ten: DeepHyper's periodic exponential decay, which it keeps
+    as the state of one search and is here a function of the suggestion's number.
+    """
+    return 1.96 * math.exp(-math.log(1.96 / 0.01) / 10 * ((number - 1 - initial) % 10))
+
+
 def suggest(
     settings: Scan, space: HpProblem, number: int, known: Sequence[tuple[Values, float | str]], seed: int, folder: str
 ) -> Values:
@@ -69,6 +79,7 @@ def suggest(
         checkpoint_history_to_csv=False,
         surrogate_model="ET",
         acq_func="UCBd",
+        acq_func_kwargs={"kappa": exploration(number, settings.initial), "scheduler": {"type": "constant"}},
         acq_optimizer="sampling",
         acq_optimizer_kwargs={"max_total_failures": -1, "n_points": CANDIDATES},
         n_initial_points=settings.initial,

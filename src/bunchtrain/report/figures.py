@@ -1,0 +1,197 @@
+"""The figures of the page, each an SVG that stands inside the HTML.
+
+Colours are those of Okabe and Ito, told apart by most people with impaired colour vision.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+
+matplotlib.use("agg")
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7a828c"
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9")
+
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#9aa3ad",
+    "axes.labelcolor": "#2b333b",
+    "axes.grid": True,
+    "grid.color": "#e8ebee",
+    "axes.axisbelow": True,
+    "xtick.color": "#4a545e",
+    "ytick.color": "#4a545e",
+    "legend.frameon": False,
+    "svg.hashsalt": "bunchtrain",
+    "svg.fonttype": "path",
+}
+
+
+@contextmanager
+def _figure(width: float = 5.4, height: float = 3.7) -> Iterator[tuple[Axes, list[str]]]:
+    """Yield axes and an empty list, which holds the SVG afterwards."""
+    svg: list[str] = []
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
+        try:
+            yield axes, svg
+            stream = io.StringIO()
+            figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+            text = stream.getvalue()
+            svg.append(text[text.index("<svg") :])
+        finally:
+            plt.close(figure)
+
+
+def roc(metrics: Mapping[str, Any]) -> str:
+    """Background rejection against signal efficiency: the network, and what the jet mass alone can do."""
+    curves = (
+        (f"network, AUC {metrics['auc']['value']:.3f}", metrics["roc"], BLUE, "-"),
+        (f"best mass window, AUC {metrics['mass']['window']['auc']['value']:.3f}", metrics["mass"]["window"]["roc"], ORANGE, "--"),
+        (f"cut on mass, AUC {metrics['mass']['cut']['auc']['value']:.3f}", metrics["mass"]["cut"]["roc"], GREY, ":"),
+    )
+    with _figure() as (axes, svg):
+        for label, curve, colour, line in curves:
+            x, y = np.array(curve["signal_efficiency"]), np.array(curve["background_efficiency"])
+            shown = (y > 0) & (x > 0.02)
+            axes.plot(x[shown], 1 / y[shown], line, color=colour, label=label, linewidth=2)
+        points = [row for row in metrics["working_points"] if not row["lower_limit"]]
+        axes.errorbar(
+            [row["efficiency"] for row in points],
+            [row["rejection"] for row in points],
+            [row["error"] for row in points],
+            fmt="o",
+            color=BLUE,
+            capsize=3,
+        )
+        axes.set(
+            yscale="log",
+            xlabel=f"{metrics['signal']} efficiency",
+            ylabel=f"{metrics['background']} rejection  1/ε",
+            xlim=(0, 1),
+            ylim=(1, None),
+        )
+        axes.legend(loc="upper right")
+    return svg[0]
+
+
+def training(rows: Sequence[Mapping[str, float]], best_epoch: int) -> str:
+    """Loss by epoch, with the epoch whose weights were kept."""
+    with _figure() as (axes, svg):
+        epochs = [row["epoch"] for row in rows]
+        axes.plot(epochs, [row["train_loss"] for row in rows], "o-", color=GREY, label="training (dropout on)", markersize=4)
+        axes.plot(epochs, [row["validation_loss"] for row in rows], "o-", color=BLUE, label="validation", markersize=4)
+        axes.axvline(best_epoch, color=GREEN, linestyle="--", label="kept")
+        axes.set(xlabel="epoch", ylabel="cross entropy")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend()
+    return svg[0]
+
+
+def scan(rows: Sequence[Mapping[str, str]]) -> str:
+    """Validation loss of each evaluation and the best so far."""
+    with _figure() as (axes, svg):
+        good = [(int(row["trial"]) + 1, float(row["validation_loss"])) for row in rows if row["status"] == "ok"]
+        failed = [int(row["trial"]) + 1 for row in rows if row["status"] != "ok"]
+        if good:
+            numbers, losses = np.array(good).T
+            axes.plot(numbers, losses, "o", color=BLUE, label="evaluation")
+            axes.step(numbers, np.minimum.accumulate(losses), where="post", color=GREEN, label="best so far", linewidth=2)
+        for number in failed:
+            axes.axvline(number, color=ORANGE, alpha=0.4)
+        axes.set(xlabel="evaluation", ylabel="validation loss")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend()
+    return svg[0]
+
+
+def reliability(metrics: Mapping[str, Any]) -> str:
+    """How often the network is right, against how sure it says it is."""
+    with _figure() as (axes, svg):
+        axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="perfect")
+        for label, found, colour in (
+            ("single pass", metrics["single_pass"]["calibration"], ORANGE),
+            ("MC dropout", metrics["calibration"], BLUE),
+        ):
+            rows = found["bins"]
+            axes.errorbar(
+                [row["confidence"] for row in rows],
+                [row["accuracy"] for row in rows],
+                [row["error"] for row in rows],
+                fmt="o",
+                color=colour,
+                capsize=2,
+                markersize=4,
+                label=f"{label}, ECE {100 * found['ece']:.1f} ± {100 * found['ece_error']:.1f} %",
+            )
+        low = min(row["confidence"] for row in metrics["calibration"]["bins"])
+        axes.set(xlabel="confidence", ylabel="share of right answers", xlim=(max(0, low - 0.05), 1.02), ylim=(0, 1.05))
+        axes.legend(loc="upper left")
+    return svg[0]
+
+
+def retention(metrics: Mapping[str, Any]) -> str:
+    """Accuracy when only the most certain jets are kept."""
+    with _figure() as (axes, svg):
+        names = {"entropy": "entropy", "mutual_information": "mutual information", "spread": "spread"}
+        for (name, label), colour in zip(names.items(), COLOURS, strict=False):
+            found = metrics["uncertainty"][name]
+            rows = found["retention"]
+            area = "" if found["auroc"] is None else f", AUROC {found['auroc']:.2f}"
+            axes.plot([row["kept"] for row in rows], [row["accuracy"] for row in rows], color=colour, label=label + area)
+        axes.set(xlabel="share of jets kept, most certain first", ylabel="accuracy", xlim=(0, 1))
+        axes.legend(loc="lower left")
+    return svg[0]
+
+
+def scores(score: NDArray[Any], labels: NDArray[Any], classes: Sequence[str]) -> str:
+    """Distribution of the discriminant for each class."""
+    with _figure() as (axes, svg):
+        edges = np.linspace(0, 1, 41)
+        for number, name in enumerate(classes):
+            values = score[labels == number]
+            if len(values):
+                axes.hist(values, edges, density=True, histtype="step", color=COLOURS[number % 6], label=name, linewidth=2)
+        axes.set(xlabel="signal-against-background score", ylabel="jets, normalised", yscale="log", xlim=(0, 1))
+        axes.legend(loc="upper center")
+    return svg[0]
+
+
+def spread(values: NDArray[Any], right: NDArray[np.bool_]) -> str:
+    """Distribution of the MC-dropout spread for right and wrong answers."""
+    with _figure() as (axes, svg):
+        edges = np.linspace(0, max(float(np.quantile(values, 0.995)), 1e-6), 41)
+        for chosen, label, colour in ((right, "right answers", BLUE), (~right, "wrong answers", ORANGE)):
+            if chosen.any():
+                axes.hist(values[chosen], edges, density=True, histtype="stepfilled", alpha=0.45, color=colour, label=label)
+        axes.set(xlabel="spread of the score over passes", ylabel="jets, normalised")
+        axes.legend()
+    return svg[0]
+
+
+def ladder(rows: Sequence[tuple[str, float]]) -> str:
+    """AUC along the way to the FPGA."""
+    with _figure(5.4, 0.55 * len(rows) + 0.9) as (axes, svg):
+        places = np.arange(len(rows))[::-1]
+        values = [value for _, value in rows]
+        axes.plot(values, places, "o", color=BLUE, markersize=8)
+        axes.hlines(places, min(values) - 0.01, values, color=BLUE, alpha=0.35)
+        for place, value in zip(places, values, strict=True):
+            axes.annotate(f"{value:.4f}", (value, place), (8, 0), textcoords="offset points", va="center")
+        axes.set(yticks=places, yticklabels=[name for name, _ in rows], xlabel="AUC on the test split")
+        axes.set_xlim(min(values) - 0.01, max(values) + 0.012)
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        axes.grid(axis="y", visible=False)
+    return svg[0]

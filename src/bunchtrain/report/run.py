@@ -1,0 +1,250 @@
+"""The campaign's page: read what the stages left, draw, and fill one self-contained HTML file."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from bunchtrain import provenance
+from bunchtrain.config.specs import ReportSpec
+from bunchtrain.events.splits import SPLITS
+from bunchtrain.files import read_json, write_text
+from bunchtrain.report import fpga
+
+STAGES = ("simulate", "convert", "prepare", "scan", "train", "evaluate", "synthesize", "report")
+
+
+def report(spec: ReportSpec, results: Path, out: Path) -> None:
+    """Write the page of the campaign in `results` to `out`.
+
+    Raises
+    ------
+    InputError
+        If a stage has not run.
+    """
+    inputs = _Inputs(results)
+    write_text(out, _render({**_header(spec, inputs), **_figures(inputs), **_tables(inputs)}))
+    provenance.record([out], stage="report", spec=spec.model_dump(mode="json"), inputs=inputs.paths)
+    print(f"[report] {out}", flush=True)
+
+
+class _Inputs:
+    """What the stages left in the folder of results."""
+
+    def __init__(self, results: Path) -> None:
+        self.results = results
+        self.summary = read_json(results / "prepare/summary.json")
+        self.metrics = read_json(results / "evaluate/metrics.json")
+        self.best = read_json(results / "scan/best.json")
+        self.synthesis = read_json(results / "synthesize/report.json")
+        histories = sorted(results.glob("train/seed*/history.json"), key=lambda path: (len(path.parent.name), path))
+        self.history = read_json(results / "train/seed0/history.json")
+        manifests = sorted(results.glob("convert/*/*.json"))
+        self.manifests = [path for path in manifests if not path.name.endswith(provenance.SUFFIX)]
+        self.sources = [entry for path in self.manifests for entry in read_json(path)["files"]]
+        with (results / "scan/results.csv").open(encoding="utf-8", newline="") as stream:
+            self.scan = list(csv.DictReader(stream))
+        fixed = "prepare/summary.json scan/results.csv scan/best.json evaluate/metrics.json evaluate/predictions.h5"
+        self.paths = [*(results / name for name in fixed.split()), *histories, *self.manifests]
+        self.paths += [results / "synthesize/report.json", results / "synthesize/core.zip"]
+
+
+def _render(values: dict[str, Any]) -> str:
+    import jinja2
+
+    template = resources.files("bunchtrain.report").joinpath("page.html.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    return environment.from_string(template).render(values)
+
+
+def _header(spec: ReportSpec, inputs: _Inputs) -> dict[str, Any]:
+    metrics = inputs.metrics
+    jets = sum(sum(row.values()) for row in inputs.summary["jets"].values())
+    signal, background = metrics["signal"], metrics["background"]
+    return {
+        "title": spec.title,
+        "summary": f"{jets:,} jets of {len(spec.classes)} classes ({', '.join(spec.classes)}), a graph of each jet's "
+        f"constituents, a network that tells {signal} from {background}, its uncertainty, and a circuit that fits an FPGA.",
+        "stages": STAGES,
+        "signal": signal,
+        "background": background,
+        "classes": metrics["classes"],
+        "passes": metrics["passes"],
+        "results": str(inputs.results),
+        "cards": _cards(inputs),
+        "version": metadata.version("bunchtrain"),
+        "commit": provenance.commit(),
+        "versions": ", ".join(f"{name} {version}" for name, version in provenance.tool_versions().items()),
+    }
+
+
+def _cards(inputs: _Inputs) -> list[dict[str, str]]:
+    metrics = inputs.metrics
+    middle = min(metrics["working_points"], key=lambda row: abs(row["efficiency"] - 0.5))
+    area, window = metrics["auc"], metrics["mass"]["window"]["auc"]["value"]
+    ece = metrics["calibration"]
+    return [
+        _card("AUC", f"{area['value']:.3f}", f"± {area['error']:.3f}", f"best mass window: {window:.3f}"),
+        _card(
+            f"{metrics['background']} rejection",
+            _rejection(middle, error=False),
+            "" if middle["error"] is None else f"± {middle['error']:.0f}",
+            f"at {100 * middle['efficiency']:.0f} % {metrics['signal']} efficiency",
+        ),
+        _card("calibration error", f"{100 * ece['ece']:.1f}", f"± {100 * ece['ece_error']:.1f} %", "0 is perfect"),
+        *(_card(**card) for card in fpga.cards(inputs.synthesis)),
+    ]
+
+
+def _card(name: str, value: str, unit: str, note: str) -> dict[str, str]:
+    return {"name": name, "value": value, "unit": unit, "note": note}
+
+
+def _rejection(row: dict[str, Any], *, error: bool = True) -> str:
+    if row["lower_limit"]:
+        return f"> {row['rejection']:.0f}"
+    return f"{row['rejection']:.1f}" + (f" ± {row['error']:.1f}" if error else "")
+
+
+def _figures(inputs: _Inputs) -> dict[str, str]:
+    from bunchtrain.report import figures
+
+    metrics = inputs.metrics
+    with h5py.File(inputs.results / "evaluate/predictions.h5") as file:
+        score, labels, spread = file["score"][:], file["label"][:], file["spread"][:]
+        right = file["mean"][:].argmax(1) == labels
+    return {
+        "roc": figures.roc(metrics),
+        "scores": figures.scores(score, labels, metrics["classes"]),
+        "reliability": figures.reliability(metrics),
+        "retention": figures.retention(metrics),
+        "spread": figures.spread(spread, right),
+        "training": figures.training(inputs.history["rows"], inputs.history["best_epoch"]),
+        "scan": figures.scan(inputs.scan) if inputs.scan else "",
+        "ladder": figures.ladder(fpga.ladder(inputs.metrics, inputs.synthesis)),
+    }
+
+
+def _tables(inputs: _Inputs) -> dict[str, Any]:
+    quarantined = [entry for entry in inputs.sources if entry["status"] != "ok"]
+    audit = inputs.summary["audit"]
+    return {
+        "working_points": _working_points(inputs.metrics),
+        "confusion": _confusion(inputs.metrics),
+        **_scan(inputs),
+        "training_text": _training_text(inputs.history),
+        "fpga": fpga.section(inputs.synthesis),
+        "quarantined": quarantined,
+        "samples": _samples(inputs.summary),
+        "splits": SPLITS,
+        "samples_text": f"{audit['jets']:,} jets of {audit['events']:,} events. All jets of an event are on the same side of "
+        "the split; an audit found no event and no jet on two sides.",
+        "sources": inputs.sources,
+        "records": _records(inputs.results),
+    }
+
+
+def _working_points(metrics: dict[str, Any]) -> list[dict[str, str]]:
+    mass = metrics["mass"]
+    rows = zip(
+        metrics["working_points"], mass["window"]["working_points"], mass["cut"]["working_points"], strict=True
+    )
+    return [
+        {
+            "efficiency": f"{100 * network['efficiency']:.0f} %",
+            "network": _rejection(network),
+            "window": _rejection(window),
+            "cut": _rejection(cut),
+            "passing": f"{network['background_passing']} of {network['background_total']}",
+        }
+        for network, window, cut in rows
+    ]
+
+
+def _confusion(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    for name, counts in zip(metrics["classes"], metrics["confusion"], strict=True):
+        total = max(sum(counts), 1)
+        rows.append({"name": name, "cells": [f"{100 * count / total:.0f} %" for count in counts]})
+    return rows
+
+
+def _scan(inputs: _Inputs) -> dict[str, Any]:
+    fixed = {"trial", "status", "objective", "validation_loss", "validation_auc", "started", "seconds"}
+    dimensions = [name for name in (inputs.scan[0] if inputs.scan else {}) if name not in fixed]
+    rows = [
+        {
+            "number": int(row["trial"]) + 1,
+            "status": row["status"],
+            "loss": _short(row["validation_loss"]),
+            "auc": _short(row["validation_auc"]),
+            "seconds": f"{float(row['seconds']):.0f}",
+            "point": [_short(row[name]) for name in dimensions],
+            "best": int(row["trial"]) == inputs.best["trial"],
+        }
+        for row in inputs.scan
+    ]
+    text = (
+        f"{len(rows)} short trainings searched the hyperparameters; the best of them was then trained in full."
+        if rows
+        else "No scan was asked for; the campaign's own hyperparameters were trained."
+    )
+    return {"scan_rows": rows, "dimensions": dimensions, "scan_text": text}
+
+
+def _short(text: str) -> str:
+    """Return a number of a table with four digits, anything else as it is."""
+    try:
+        return f"{float(text):.4g}"
+    except ValueError:
+        return text
+
+
+def _training_text(history: dict[str, Any]) -> str:
+    rows = history["rows"]
+    speed = sum(row["jets_per_second"] for row in rows) / len(rows)
+    return (
+        f"{len(rows)} epochs on {history['ranks']} rank(s), {speed:,.0f} jets per second in the mean; the weights of epoch "
+        f"{history['best_epoch']} were kept."
+    )
+
+
+def _samples(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "counts": [f"{summary['jets'][split][name]:,}" for split in SPLITS],
+            "weight": f"{summary['class_weights'][number]:.3f}",
+        }
+        for number, name in enumerate(summary["classes"])
+    ]
+
+
+def _records(results: Path) -> list[dict[str, str]]:
+    """Return the records of what the chain ends in."""
+    ends: Sequence[str] = (
+        "prepare/dataset.h5",
+        "scan/best.json",
+        "train/seed0/model.safetensors",
+        "evaluate/metrics.json",
+        "synthesize/core.zip",
+    )
+    rows = []
+    for name in ends:
+        record = provenance.read(results / name)
+        rows.append(
+            {
+                "path": name,
+                "stage": record["stage"],
+                "version": json.dumps(record["spec"].get("version")),
+                "made": record["made"],
+                "sha256": record["output"]["sha256"],
+            }
+        )
+    return rows

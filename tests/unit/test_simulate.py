@@ -1,0 +1,156 @@
+"""The embedded generator: seeds, selection, matching, and the ROOT file."""
+
+import json
+import typing
+
+import awkward as ak
+import numpy as np
+import pytest
+import uproot
+
+from bunchtrain import provenance
+from bunchtrain.config.samples import Process
+from bunchtrain.config.simulate import Simulate
+from bunchtrain.config.specs import SimulateSpec
+from bunchtrain.errors import CampaignError
+from bunchtrain.simulate import VERSION
+from bunchtrain.simulate.generator import PROCESSES, pythia_seed, run_number, steering
+from bunchtrain.simulate.jets import find_jets
+from bunchtrain.simulate.run import simulate
+
+
+def spec(process="top", jets=50, shard=0, seed=1, sample=None, **settings):
+    return SimulateSpec(
+        version=VERSION, sample=sample or process, process=process, shard=shard, jets=jets, seed=seed, settings=settings
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """One file of each process, opened: arrays and metadata."""
+    folder = tmp_path_factory.mktemp("simulated")
+    found = {}
+    for process in PROCESSES:
+        path = folder / f"{process}.root"
+        simulate(spec(process), path)
+        with uproot.open(path) as file:
+            found[process] = path, file["jets"].arrays(), json.loads(str(file["metadata"]))
+    return found
+
+
+def test_every_process_of_the_campaign_can_be_made():
+    assert set(PROCESSES) == set(typing.get_args(Process))
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_jets_are_inside_the_window_and_are_their_constituents(made, process):
+    _, jets, _ = made[process]
+    assert len(jets) == 50
+    assert ak.all((jets.jet_pt >= 500) & (jets.jet_pt < 1000) & (abs(jets.jet_eta) < 2))
+    pt = np.hypot(jets.part_px, jets.part_py)
+    assert ak.all(pt > 0.499)
+    assert ak.all(pt[:, 1:] <= pt[:, :-1])
+    px, py, pz, energy = (ak.sum(jets[f"part_{name}"], axis=1) for name in ("px", "py", "pz", "energy"))
+    np.testing.assert_allclose(np.hypot(px, py), jets.jet_pt, rtol=1e-4)
+    np.testing.assert_allclose(np.arcsinh(pz / np.hypot(px, py)), jets.jet_eta, atol=1e-4)
+    np.testing.assert_allclose(np.arctan2(py, px), jets.jet_phi, atol=1e-4)
+    np.testing.assert_allclose(np.sqrt(energy**2 - px**2 - py**2 - pz**2), jets.jet_mass, atol=0.3)
+    assert not np.isin(np.abs(ak.to_numpy(ak.flatten(jets.part_id))), (12, 14, 16)).any()
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_numbers_of_events_are_unique_and_shared_by_two_jets_at_most(made, process):
+    _, jets, about = made[process]
+    assert set(jets.run_number.to_list()) == {run_number(spec(process))}
+    _, counts = np.unique(ak.to_numpy(jets.event_number), return_counts=True)
+    assert counts.max() <= 2
+    assert ak.all(jets.event_number < about["events"])
+    assert ak.all(jets.event_number[1:] >= jets.event_number[:-1])
+
+
+def test_the_processes_have_the_masses_of_what_decays(made):
+    masses = {process: float(np.median(jets.jet_mass)) for process, (_, jets, _) in made.items()}
+    assert 140 < masses["top"] < 190
+    assert 75 < masses["wz"] < 100
+    assert masses["qcd"] < 110
+
+
+def test_the_file_says_how_it_was_made(made):
+    path, _, about = made["top"]
+    assert about["generator"] == "Pythia" and about["generator_version"] == "8.317"
+    assert about["seed"] == pythia_seed(spec("top")) and about["process"] == "top"
+    assert 0.1 < about["cross_section_pb"] < 10  # boosted top pairs at 13 TeV
+    assert 0 < about["cross_section_error_pb"] < about["cross_section_pb"]
+    assert about["sum_of_weights"] == about["events"] <= about["events_generated"] <= about["phase_space_points_tried"]
+    assert Simulate.model_validate(about["settings"]) == Simulate()
+    record = provenance.read(path)
+    assert record["stage"] == "simulate" and record["facts"] == about
+    assert record["spec"]["version"] == VERSION
+
+
+def test_the_same_spec_gives_the_same_bytes_and_another_seed_others(tmp_path, made, capfd):
+    simulate(spec("top"), tmp_path / "again.root")
+    assert (tmp_path / "again.root").read_bytes() == made["top"][0].read_bytes()
+    simulate(spec("top", seed=2, jets=1), tmp_path / "other.root")
+    with uproot.open(tmp_path / "other.root") as file:
+        other = file["jets"].arrays()
+    assert len(other) == 1
+    assert other.jet_pt[0] != made["top"][1].jet_pt[0]
+    output = capfd.readouterr().out
+    assert all(line.startswith("[simulate] top shard 0") for line in output.splitlines()), output
+
+
+def test_seeds_and_runs_of_shards_and_samples_are_distinct():
+    specs = [spec(sample=sample, shard=shard, seed=seed) for sample in "ab" for shard in range(50) for seed in (1, 2)]
+    seeds = {pythia_seed(one) for one in specs}
+    assert len(seeds) == len({run_number(one) for one in specs}) == len(specs)
+    assert min(seeds) >= 1 and max(seeds) <= 900_000_000
+
+
+def particle(number, px, py, pz, mass, status=1, daughter=0):
+    energy = np.sqrt(px**2 + py**2 + pz**2 + mass**2)
+    momentum = {"px": float(px), "py": float(py), "pz": float(pz), "e": float(energy)}
+    return {"id": number, "status": status, "daughter1": daughter, "p": momentum}
+
+
+def test_matching_takes_the_particle_as_it_decays_and_the_jet_near_it():
+    # A top that recoils: its first copy flies where no jet is. Two jets, one of them, and a neutrino, at the last copy.
+    event = [
+        particle(6, -700, 0, 0, 173, status=-22, daughter=1),
+        particle(6, 600, 0, 0, 173, status=-62, daughter=2),
+        particle(211, 600, 10, 0, 0.14),
+        particle(12, 900, 0, 0, 0),
+        particle(-211, -20, 650, 0, 0.14),
+        particle(22, 0.1, 0.1, 0, 0),
+    ]
+    events = ak.Array([{"prt": event, "info": {"weights": [0.5]}}])
+    settings = Simulate()
+    both = find_jets(events, settings, ())
+    np.testing.assert_allclose(both.pt, [np.hypot(20, 650), np.hypot(600, 10)], rtol=1e-6)
+    matched = find_jets(events, settings, (6,))
+    np.testing.assert_allclose(matched.pt, [np.hypot(600, 10)], rtol=1e-6)
+    assert ak.to_list(matched.parts.id) == [[211]]
+    assert matched.weight.tolist() == [0.5] and matched.event.tolist() == [0]
+    assert len(find_jets(events, settings, (23, 24)).pt) == 0
+
+
+def test_settings_reach_pythia():
+    lines = steering("wz", Simulate(multiparton_interactions=True, pt_min=400.0), 77)
+    assert "PartonLevel:MPI = on" in lines and "Random:seed = 77" in lines
+    assert "PhaseSpace:pTHatMin = 360.0" in lines and "24:onMode = off" in lines
+    assert "PartonLevel:MPI = off" in steering("qcd", Simulate(), 1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"jets": 0}, "at least one jet"),
+        ({"shard": -1}, "out of range"),
+        ({"process": "qcd", "pt_min": 6400.0, "pt_max": 6401.0}, "hardly any jets"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_and_leaves_nothing(tmp_path, monkeypatch, wrong, problem):
+    monkeypatch.setattr("bunchtrain.simulate.run._HOPELESS", 30)
+    with pytest.raises(CampaignError, match=problem):
+        simulate(spec(**wrong), tmp_path / "a.root")
+    assert not list(tmp_path.iterdir())
