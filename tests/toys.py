@@ -58,7 +58,9 @@ def prepare_spec(**settings) -> PrepareSpec:
 
 def toy_dataset(folder: Path, jets: int = 400) -> tuple[Path, Path]:
     """Write shards and index; return the paths of index and scaler."""
-    shards = [toy_shard(folder / "shards" / f"{label}-{seed}.h5", label, jets, seed) for label in (0, 1) for seed in (0, 1)]
+    shards = [
+        toy_shard(folder / "shards" / f"{label}-{seed}.h5", label, jets, seed) for label in (0, 1) for seed in (0, 1)
+    ]
     prepare(prepare_spec(), shards, folder / "prepare")
     return folder / "prepare" / "dataset.h5", folder / "prepare" / "scaler.json"
 

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from toys import train_spec
 
 from bunchtrain.config.specs import as_text
 from bunchtrain.errors import TrainingError
 from bunchtrain.parallel import base, launched_ranks
+from toys import train_spec
 
 #: Trains in float64 without dropout and prints the epochs' losses and a digest of the weights.
 CODE = """
@@ -26,13 +26,35 @@ from bunchtrain.config.specs import TrainSpec, parse_spec
 from bunchtrain.train.run import train
 train(parse_spec(TrainSpec, sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))
 """
-MPIRUN = "mpirun --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 --mca btl self,vader,tcp -n 2".split()
+MPIRUN = [
+    "mpirun",
+    "--oversubscribe",
+    "--bind-to",
+    "none",
+    "--mca",
+    "mpi_yield_when_idle",
+    "1",
+    "--mca",
+    "btl",
+    "self,vader,tcp",
+    "-n",
+    "2",
+]
 MODEL = {"kind": "gnn", "hidden": 8, "layers": 1, "neighbours": 4, "head": 16, "dropout": 0.0}
 
 LAUNCHERS = {
     ("serial", "one process"): [],
     ("horovod", "mpirun"): MPIRUN,
-    ("horovod", "horovodrun with gloo"): "horovodrun --gloo --network-interface lo -np 2 -H localhost:2".split(),
+    ("horovod", "horovodrun with gloo"): [
+        "horovodrun",
+        "--gloo",
+        "--network-interface",
+        "lo",
+        "-np",
+        "2",
+        "-H",
+        "localhost:2",
+    ],
     ("ddp", "mpirun"): MPIRUN,
     ("ddp", "torchrun"): [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--no-python"],
 }

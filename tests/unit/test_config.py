@@ -139,7 +139,9 @@ def test_the_scan_does_not_depend_on_the_final_training():
     assert Plan(DEFAULT, "c").spec("scan") == Plan(changed(train__epochs=99, train__ranks=1), "c").spec("scan")
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8), st.lists, max_leaves=4))
+@given(
+    st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8), st.lists, max_leaves=4)
+)
 def test_any_value_anywhere_is_a_campaign_or_a_campaign_error(value):
     for key in ("name", "seed", "samples", "model", "train", "scan"):
         values = {**DEFAULT, key: value}

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from toys import CLASSES, train_spec
 
 from bunchtrain.config.specs import EvaluateSpec
 from bunchtrain.errors import CampaignError, InputError
@@ -14,6 +13,7 @@ from bunchtrain.evaluate import dropout, run
 from bunchtrain.evaluate.calibration import calibration, expected_calibration_error, reliability, usefulness
 from bunchtrain.files import read_json, write_json
 from bunchtrain.train.run import train
+from toys import CLASSES, train_spec
 
 RANDOM = np.random.default_rng(0)
 
@@ -22,7 +22,9 @@ def test_auc_agrees_with_scikit_learn_ties_included():
     metrics = pytest.importorskip("sklearn.metrics")
     signal, background = RANDOM.normal(1, 1, 500).round(1), RANDOM.normal(0, 1, 700).round(1)
     truth = np.r_[np.ones(500), np.zeros(700)]
-    assert d.auc(signal, background) == pytest.approx(metrics.roc_auc_score(truth, np.r_[signal, background]), abs=1e-12)
+    assert d.auc(signal, background) == pytest.approx(
+        metrics.roc_auc_score(truth, np.r_[signal, background]), abs=1e-12
+    )
 
 
 def test_the_error_of_an_auc_is_the_spread_of_repeated_experiments():

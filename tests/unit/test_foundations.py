@@ -12,7 +12,9 @@ from bunchtrain import errors, files, provenance, registry
 
 
 def test_error_names_file_key_and_nearest_match():
-    error = errors.CampaignError("a key is not known", file="c.yaml", key="model.kind", found="gmn", choices=["gnn", "mlp"])
+    error = errors.CampaignError(
+        "a key is not known", file="c.yaml", key="model.kind", found="gmn", choices=["gnn", "mlp"]
+    )
     text = str(error)
     assert text.splitlines()[0] == "a key is not known"
     assert "c.yaml" in text and "model.kind" in text

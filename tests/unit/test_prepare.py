@@ -5,7 +5,6 @@ import shutil
 import h5py
 import numpy as np
 import pytest
-from toys import CLASSES, prepare_spec, toy_dataset, toy_shard
 
 from bunchtrain.errors import ContractError, InputError
 from bunchtrain.events.reader import Dataset, Shard
@@ -13,6 +12,7 @@ from bunchtrain.events.scaling import Scaler
 from bunchtrain.events.splits import SPLITS
 from bunchtrain.prepare.audit import audit
 from bunchtrain.prepare.run import prepare
+from toys import CLASSES, prepare_spec, toy_dataset, toy_shard
 
 
 @pytest.fixture(scope="module")

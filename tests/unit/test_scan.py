@@ -9,7 +9,6 @@ import sys
 import time
 
 import pytest
-from toys import train_spec
 
 from bunchtrain.config.scan import Scan
 from bunchtrain.config.specs import ScanSpec, as_text
@@ -17,6 +16,7 @@ from bunchtrain.errors import InputError, TrainingError
 from bunchtrain.files import read_json
 from bunchtrain.scan import objective, run, space
 from bunchtrain.scan.journal import Journal
+from toys import train_spec
 
 SPACE = {
     "model.hidden": {"low": 4, "high": 12, "log": True},
@@ -57,7 +57,13 @@ def test_suggestions_survive_when_every_result_is_a_failure(tmp_path, monkeypatc
 def test_the_model_beats_random_on_a_known_function(tmp_path, monkeypatch):
     """Twenty suggestions reach closer to the maximum than twenty random points do, in the mean over ten seeds."""
     monkeypatch.chdir(tmp_path)
-    settings = Scan(trials=20, space={"train.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}, "model.hidden": {"low": 4, "high": 128}})
+    settings = Scan(
+        trials=20,
+        space={
+            "train.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
+            "model.hidden": {"low": 4, "high": 128},
+        },
+    )
     problem = space.problem(settings)
 
     def value(values):
@@ -177,7 +183,13 @@ def test_a_training_over_its_time_is_ended_with_all_it_started(toy, tmp_path):
 
 @pytest.mark.parametrize(
     ("status", "log", "reason"),
-    [(86, "", "F_nan"), (-9, "", "F_oom"), (1, "torch: CUDA out of memory", "F_oom"), (1, "MemoryError", "F_oom"), (2, "error: x", "F_crash")],
+    [
+        (86, "", "F_nan"),
+        (-9, "", "F_oom"),
+        (1, "torch: CUDA out of memory", "F_oom"),
+        (1, "MemoryError", "F_oom"),
+        (2, "error: x", "F_crash"),
+    ],
 )
 def test_reasons_of_failure(tmp_path, status, log, reason):
     (tmp_path / "log").write_text(log)
@@ -191,7 +203,9 @@ def test_a_training_that_diverges_is_F_nan(toy, tmp_path):
 def test_the_training_ends_with_a_killed_scan(toy, tmp_path):
     spec = scan_spec(trials=1, epochs=10000)
     command = [sys.executable, "-m", "bunchtrain", "scan", "--spec", as_text(spec), "--dataset", str(toy[0])]
-    process = subprocess.Popen([*command, "--scaler", str(toy[1]), "--out", str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--scaler", str(toy[1]), "--out", str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
     log = tmp_path / "trials" / "0000" / "train.log"
     while not (log.exists() and "epoch" in log.read_text()):
         assert process.poll() is None
@@ -199,7 +213,10 @@ def test_the_training_ends_with_a_killed_scan(toy, tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     for _ in range(100):
-        if str(tmp_path) not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout:
+        if (
+            str(tmp_path)
+            not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+        ):
             break
         time.sleep(0.1)
     else:

@@ -107,31 +107,42 @@ def test_seeds_and_runs_of_shards_and_samples_are_distinct():
     assert min(seeds) >= 1 and max(seeds) <= 900_000_000
 
 
-def particle(number, px, py, pz, mass, status=1, daughter=0):
+def particle(number, px, py, pz, mass, status=1, daughters=(0, 0)):
     energy = np.sqrt(px**2 + py**2 + pz**2 + mass**2)
     momentum = {"px": float(px), "py": float(py), "pz": float(pz), "e": float(energy)}
-    return {"id": number, "status": status, "daughter1": daughter, "p": momentum}
+    return {"id": number, "status": status, "daughter1": daughters[0], "daughter2": daughters[1], "p": momentum}
 
 
-def test_matching_takes_the_particle_as_it_decays_and_the_jet_near_it():
-    # A top that recoils: its first copy flies where no jet is. Two jets, one of them, and a neutrino, at the last copy.
-    event = [
-        particle(6, -700, 0, 0, 173, status=-22, daughter=1),
-        particle(6, 600, 0, 0, 173, status=-62, daughter=2),
+def top_event(quark_py):
+    """A top that recoils, then decays to b and a W that recoils; two jets, a neutrino, and a photon too soft to count."""
+    return [
+        particle(6, -700, 0, 0, 173, status=-22, daughters=(1, 1)),
+        particle(6, 600, 0, 0, 173, status=-62, daughters=(2, 3)),
+        particle(24, 300, 0, 0, 80, status=-22, daughters=(4, 4)),
+        particle(5, 300, 0, 0, 5, status=-23, daughters=(7, 7)),
+        particle(24, 300, 0, 0, 80, status=-52, daughters=(5, 6)),
+        particle(1, 150, quark_py, 0, 0, status=-23, daughters=(7, 7)),
+        particle(-2, 150, -quark_py, 0, 0, status=-23, daughters=(7, 7)),
         particle(211, 600, 10, 0, 0.14),
         particle(12, 900, 0, 0, 0),
         particle(-211, -20, 650, 0, 0.14),
         particle(22, 0.1, 0.1, 0, 0),
     ]
-    events = ak.Array([{"prt": event, "info": {"weights": [0.5]}}])
+
+
+def test_a_jet_must_hold_the_whole_decay():
+    contained, spread = (ak.Array([{"prt": top_event(py), "info": {"weights": [0.5]}}]) for py in (60.0, 300.0))
     settings = Simulate()
-    both = find_jets(events, settings, ())
+    both = find_jets(contained, settings, ())
     np.testing.assert_allclose(both.pt, [np.hypot(20, 650), np.hypot(600, 10)], rtol=1e-6)
-    matched = find_jets(events, settings, (6,))
+    matched = find_jets(contained, settings, (6,))
     np.testing.assert_allclose(matched.pt, [np.hypot(600, 10)], rtol=1e-6)
     assert ak.to_list(matched.parts.id) == [[211]]
     assert matched.weight.tolist() == [0.5] and matched.event.tolist() == [0]
-    assert len(find_jets(events, settings, (23, 24)).pt) == 0
+    # The quarks of the W fly at more than the radius: the jet holds a part of the top and is dropped.
+    assert len(find_jets(spread, settings, (6,)).pt) == 0
+    assert len(find_jets(spread, settings, (24,)).pt) == 0
+    assert len(find_jets(contained, settings, (23,)).pt) == 0
 
 
 def test_settings_reach_pythia():

@@ -1,5 +1,6 @@
 """The training: order of jets, checkpoints, resuming, stopping, bad luck."""
 
+import itertools
 import json
 import pickle
 import signal
@@ -13,7 +14,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from toys import CLASSES, train_spec
 
 from bunchtrain.config.specs import as_text
 from bunchtrain.config.train import Train
@@ -25,6 +25,7 @@ from bunchtrain.tasks import base as tasks
 from bunchtrain.train import checkpoint, loop, run
 from bunchtrain.train.metrics import ValidationSums
 from bunchtrain.train.sampler import rank_batches, stream_seed
+from toys import CLASSES, train_spec
 
 SILENT = {"say": lambda text: None}
 
@@ -58,7 +59,7 @@ def test_learning_rate_warms_up_to_size_times_the_base_and_falls():
     settings = Train(learning_rate=1e-3, warmup_epochs=1, epochs=4)
     rates = [loop.learning_rate(settings, 4, step, 10) for step in range(40)]
     assert rates[0] == pytest.approx(1e-3) and max(rates) == pytest.approx(4e-3) and np.argmax(rates) == 10
-    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False)) and rates[-1] > 0
+    assert all(a > b for a, b in itertools.pairwise(rates[10:])) and rates[-1] > 0
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -153,7 +153,9 @@ def parse_section(kind: type[AnySection], values: Mapping[str, Any], file: str |
 
 def explain(error: ValidationError, file: str | Path, model: type[BaseModel], prefix: str = "") -> CampaignError:
     """Turn the first complaint of pydantic into an error that names file, key and nearest match."""
-    first = error.errors(include_url=False)[0]
+    complaints = error.errors(include_url=False)
+    # Of a value that fits none of several forms, the complaint about its content says more than those about its form.
+    first = next((one for one in complaints if one["type"] == "value_error"), complaints[0])
     places = [str(place) for place in first["loc"] if not _is_union_branch(place)]
     key = ".".join([prefix, *places] if prefix else places) or "the whole campaign"
     if first["type"] == "extra_forbidden":
@@ -181,7 +183,8 @@ def _choices(complaint: Any) -> list[str] | None:
 
 
 def _is_union_branch(place: int | str) -> bool:
-    return place in ("Integers", "Floats", "Choice")
+    """Return whether pydantic, not the campaign, put this step into the path."""
+    return place in ("Integers", "Floats", "Choice") or "[" in str(place)
 
 
 def _fields(model: type[BaseModel], places: list[str]) -> list[str]:

@@ -11,13 +11,13 @@ class Student(Section):
     constituents: int = Field(8, ge=1, le=32, description="hardest constituents it sees")
     hidden: list[Positive] = Field([24, 16], min_length=1, max_length=6, description="widths of the hidden layers")
     weight_bits: int = Field(6, ge=2, le=16, description="width of weights and biases")
-    activation_bits: int = Field(8, ge=2, le=16, description="width of inputs and activations")
-    sparsity: float = Field(0.5, ge=0, lt=1, description="share of weights pruned away")
-    epochs: Positive = 30
-    batch_size: Positive = 512
-    learning_rate: float = Field(3e-3, gt=0)
-    distillation: float = Field(0.7, ge=0, le=1, description="weight of the teacher's answer in the loss")
-    temperature: float = Field(2.0, gt=0, description="softening of the teacher's answer")
+    activation_bits: int = Field(8, ge=3, le=16, description="width of inputs and activations")
+    sparsity: float = Field(0.6, ge=0, lt=1, description="share of every layer's weights pruned away")
+    epochs: Positive = Field(20, description="in floating point, then as many again in fixed point")
+    batch_size: Positive = Field(512, description="jets per step")
+    learning_rate: float = Field(1e-2, gt=0, description="of the first epoch; it falls to zero along a cosine")
+    distillation: float = Field(0.5, ge=0, le=1, description="weight of the tagger's answer in the loss")
+    temperature: float = Field(1.0, gt=0, description="softening of the tagger's answer")
 
 
 class Synthesize(Section):
@@ -25,6 +25,8 @@ class Synthesize(Section):
 
     student: Student = Field(default_factory=Student)
     backend: Kind = Field(default_factory=lambda: Kind(kind="open_xilinx"), description="what synthesises the RTL")
-    clock_ns: float = Field(5.0, gt=0, description="clock period asked for")
-    vectors: Positive = Field(2000, description="test jets simulated in C and RTL, beside extreme inputs")
+    clock_ns: float = Field(5.0, ge=0.5, le=100, description="clock period asked for")
+    vectors: Positive = Field(
+        20000, description="at most so many test jets go through C and RTL, beside extreme inputs"
+    )
     auc_loss: Probability = Field(0.02, description="largest AUC loss of the quantised student against its float twin")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -147,7 +148,8 @@ class EventWriter:
     def close(self) -> None:
         """Close the temporary files, which removes them."""
         for _, stream in self._columns.values():
-            stream.close()
+            with contextlib.suppress(OSError):  # on a full disk: what could not be written is not wanted any more
+                stream.close()
 
 
 def _read(stream: IO[bytes], dtype: str, rows: int) -> NDArray[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,13 +20,13 @@ _SEEDS = 900_000_000
 #: The window in the hard process's pt, in units of the jets' window: jets migrate into theirs from a little outside.
 _BELOW, _ABOVE = 0.9, 1.25
 
-#: Events made at a time (about 0.1 MB each).
-_BATCH = 250
+#: Particles with a longer mean decay length c tau (mm) reach the detector and are left as they are.
+_STABLE_MM = 10.0
 
 
 @dataclass(frozen=True)
 class Process:
-    """A hard process: Pythia's switches, and the particles (absolute PDG ids) a jet must stem from, if any."""
+    """A hard process: Pythia's switches, and the particles (absolute PDG ids) whose decay a jet must hold, if any."""
 
     switches: tuple[str, ...]
     origins: tuple[int, ...] = ()
@@ -78,6 +77,8 @@ def steering(process: str, settings: Simulate, seed: int) -> list[str]:
         f"PhaseSpace:pTHatMin = {_BELOW * settings.pt_min}",
         f"PhaseSpace:pTHatMax = {highest}",
         f"PartonLevel:MPI = {on_off}",
+        "ParticleDecays:limitTau0 = on",
+        f"ParticleDecays:tau0Max = {_STABLE_MM}",
         *PROCESSES[process].switches,
     ]
 
@@ -105,11 +106,13 @@ class Generator:
                 mend="lower pt_min or raise collision_energy",
             )
 
-    def batches(self) -> Iterator[Any]:
-        """Yield batches of events without end, as awkward records with the fields `prt` and `info`."""
-        while True:
-            self.tried += _BATCH
-            yield self._pythia.nextBatch(_BATCH)
+    def batch(self, events: int) -> Any:
+        """Return the next events as awkward records with the fields `prt` and `info`; about 0.1 MB an event.
+
+        What Pythia gives up on is left out, so the batch may be a little shorter.
+        """
+        self.tried += events
+        return self._pythia.nextBatch(events)
 
     def facts(self) -> dict[str, Any]:
         """Return version, seed and the cross section (pb) as known after the events made so far."""

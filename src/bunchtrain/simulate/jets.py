@@ -1,4 +1,4 @@
-"""Events to jets: visible particles, anti-kt clustering, and the match to the particle a jet stems from."""
+"""Events to jets: visible particles, anti-kt clustering, and the match to the decay a jet holds."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from bunchtrain.config.simulate import Simulate
 from bunchtrain.errors import MissingDependency
 
 _NEUTRINOS = (12, 14, 16)
+_W = 24
 
 #: Jets kept of one event.
 LEADING = 2
@@ -18,7 +19,8 @@ LEADING = 2
 class Jets(NamedTuple):
     """Jets, in the order of their events, leading jet first. All are awkward arrays or numpy arrays of length N.
 
-    `event` is the place of the event in its batch; `parts` has the fields px, py, pz, energy (GeV) and id, by falling pt.
+    `event` is the place of the event in its batch; `parts` has the fields px, py, pz, energy (GeV) and id, by falling
+    pt.
     """
 
     event: Any
@@ -40,11 +42,12 @@ def find_jets(events: Any, settings: Simulate, origins: tuple[int, ...]) -> Jets
     Parameters
     ----------
     events : awkward array
-        A batch from `Generator.batches`.
+        A batch from `Generator.batch`.
     settings : Simulate
         Radius (rad), window in pt (GeV) and eta.
     origins : tuple of int
-        Absolute PDG ids; a jet must lie within `radius` of such a particle. Empty: any jet will do.
+        Absolute PDG ids; a jet must hold all the quarks that such a particle decays to, each within `radius` of its axis.
+        Empty: any jet will do.
     """
     import awkward as ak
 
@@ -52,7 +55,7 @@ def find_jets(events: Any, settings: Simulate, origins: tuple[int, ...]) -> Jets
     jets, members = _cluster(visible, settings)
     keep = (jets.pt >= settings.pt_min) & (jets.pt < settings.pt_max) & (abs(jets.eta) < settings.eta_max)
     if origins:
-        keep = keep & _matched(jets, _last_copies(events.prt, origins), settings.radius)
+        keep = keep & _contains(jets, _decay_partons(events.prt, origins), settings.radius)
     chosen, members = jets[keep], members[keep]
     event = np.repeat(np.arange(len(events)), ak.to_numpy(ak.num(chosen.pt)))
     weights = ak.to_numpy(events.info.weights[:, 0])
@@ -97,11 +100,37 @@ def _fastjet() -> Any:
     return fastjet
 
 
-def _last_copies(particles: Any, origins: tuple[int, ...]) -> Any:
-    """Return the particles with one of the given ids as they are when they decay, after their recoils in the shower."""
-    chosen = particles[_is_any(particles.id, origins)]
-    daughter = particles.id[chosen.daughter1]
-    return chosen[daughter != chosen.id]
+def _decay_partons(particles: Any, origins: tuple[int, ...]) -> tuple[Any, Any, Any]:
+    """Return the partons that each particle with one of the given ids decays to: b, q, q' of a top; q, q', q' of a W or Z.
+
+    A particle is taken at its last copy, after its recoils in the shower; the W of a top is followed in the same way.
+    """
+    import awkward as ak
+
+    candidates = ak.local_index(particles.id)[_is_any(particles.id, origins)]
+    chosen = candidates[particles.id[particles.daughter1[candidates]] != particles.id[candidates]]
+    first, second = particles.daughter1[chosen], particles.daughter2[chosen]
+    leads = abs(particles.id[first]) == _W
+    boson = ak.where(leads, first, second)
+    through_w = abs(particles.id[boson]) == _W
+    boson = _last_copy(particles, boson)
+    return (
+        particles.p[ak.where(through_w, ak.where(leads, second, first), first)],
+        particles.p[ak.where(through_w, particles.daughter1[boson], second)],
+        particles.p[ak.where(through_w, particles.daughter2[boson], second)],
+    )
+
+
+def _last_copy(particles: Any, places: Any) -> Any:
+    """Follow particles through the copies of themselves that a shower leaves in the record."""
+    import awkward as ak
+
+    while True:
+        onward = particles.daughter1[places]
+        copied = particles.id[onward] == particles.id[places]
+        if not ak.any(copied):
+            return places
+        places = ak.where(copied, onward, places)
 
 
 def _is_any(ids: Any, wanted: tuple[int, ...]) -> Any:
@@ -111,17 +140,24 @@ def _is_any(ids: Any, wanted: tuple[int, ...]) -> Any:
     return found
 
 
-def _matched(jets: Any, particles: Any, radius: float) -> Any:
-    """Return for each jet whether one of `particles` of its event lies within `radius` in eta and phi."""
+def _contains(jets: Any, partons: tuple[Any, ...], radius: float) -> Any:
+    """Return for each jet whether all partons of one decay lie within `radius` of its axis in eta and phi."""
     import awkward as ak
 
-    momentum = particles.p
+    near = [_near(jets, parton, radius) for parton in partons]
+    return ak.any(near[0] & near[1] & near[2], axis=-1)
+
+
+def _near(jets: Any, momentum: Any, radius: float) -> Any:
+    """Return whether each jet of an event is near each of the event's momenta: event, jet, momentum."""
+    import awkward as ak
+
     eta = np.arcsinh(momentum.pz / np.hypot(momentum.px, momentum.py))
     phi = np.arctan2(momentum.py, momentum.px)
     jet_eta, other_eta = ak.unzip(ak.cartesian([jets.eta, eta], nested=True))
     jet_phi, other_phi = ak.unzip(ak.cartesian([jets.phi, phi], nested=True))
     turn = (jet_phi - other_phi + np.pi) % (2 * np.pi) - np.pi
-    return ak.any(np.hypot(jet_eta - other_eta, turn) < radius, axis=-1)
+    return np.hypot(jet_eta - other_eta, turn) < radius
 
 
 def _pick(visible: Any, members: Any) -> Any:

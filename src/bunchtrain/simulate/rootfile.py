@@ -29,7 +29,7 @@ _BRANCHES = {
 
 
 class JetFile:
-    """An open ROOT file with the tree `jets`, one entry per jet; constituents are `part_<field>`, counted by `npart`."""
+    """An open ROOT file with the tree `jets`, one entry per jet; `npart` counts the constituents, `part_<field>`."""
 
     def __init__(self, file: Any, run: int) -> None:
         self._file = file
@@ -58,10 +58,10 @@ def jet_file(path: Path, run: int) -> Iterator[JetFile]:
     import uproot
 
     identity = uuid.uuid5(uuid.NAMESPACE_OID, f"bunchtrain run {run}")
-    with path.open("wb+") as stream, _no_clock():
-        # A stream, not a path: ROOT stores the path, and this one is temporary.
-        with uproot.recreate(stream, compression=uproot.LZ4(4), uuid_function=lambda: identity) as file:
-            yield JetFile(file, run)
+    options = {"compression": uproot.LZ4(4), "uuid_function": lambda: identity}
+    # A stream, not a path: ROOT stores the path, and this one is temporary.
+    with path.open("wb+") as stream, _no_clock(), uproot.recreate(stream, **options) as file:
+        yield JetFile(file, run)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,15 +10,19 @@ from typing import Any
 import numpy as np
 
 from bunchtrain.config.specs import SimulateSpec
-from bunchtrain.errors import BunchtrainError, CampaignError, MissingDependency
+from bunchtrain.errors import CampaignError, MissingDependency
+from bunchtrain.events.disk import disk_errors
 from bunchtrain.files import atomic
 from bunchtrain.provenance import record
 from bunchtrain.simulate.generator import PROCESSES, Generator, run_number
 from bunchtrain.simulate.jets import Jets, find_jets
 from bunchtrain.simulate.rootfile import jet_file
 
-#: Without one jet in so many events, the settings are taken for a mistake.
-_HOPELESS = 5000
+#: With less than one jet in so many events, the settings are taken for a mistake.
+_HOPELESS = 500
+
+#: Most events in memory at a time.
+_BATCH = 250
 
 #: Seconds between two lines of progress.
 _QUIET = 10.0
@@ -40,21 +43,19 @@ def simulate(spec: SimulateSpec, out: Path) -> None:
         If the file cannot be written.
     """
     _check(spec)
-    try:
+    with disk_errors(out):
         with atomic(out) as temporary:
             facts = _fill(spec, temporary)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        problem = "the disk is full" if full else "a file cannot be written"
-        raise BunchtrainError(problem, file=out, found=error, mend="nothing was left; make room and run again") from None
-    record([out], stage="simulate", spec=spec.model_dump(mode="json"), facts=facts)
+        record([out], stage="simulate", spec=spec.model_dump(mode="json"), facts=facts)
 
 
 def _check(spec: SimulateSpec) -> None:
     if spec.jets < 1:
         raise CampaignError("a shard needs at least one jet", key="generate.jets_per_shard", found=spec.jets)
     if not 0 <= spec.shard < 1 << 20:
-        raise CampaignError("the number of a shard is out of range", key="shard", found=spec.shard, expected="0 to 1048575")
+        raise CampaignError(
+            "the number of a shard is out of range", key="shard", found=spec.shard, expected="0 to 1048575"
+        )
     try:
         import uproot  # noqa: F401
     except ImportError:
@@ -93,7 +94,8 @@ def _enough(spec: SimulateSpec, generator: Generator, normalisation: dict[str, A
     `normalisation` counts the events looked at, up to the one that gave the last jet, and adds their weights.
     """
     found, start, told = 0, time.monotonic(), time.monotonic()
-    for batch in generator.batches():
+    while found < spec.jets:
+        batch = generator.batch(_next_size(spec.jets - found, found, generator.tried))
         weights = np.asarray(batch.info.weights[:, 0])
         jets = find_jets(batch, spec.settings, PROCESSES[spec.process].origins).take(spec.jets - found)
         found += len(jets.event)
@@ -102,14 +104,18 @@ def _enough(spec: SimulateSpec, generator: Generator, normalisation: dict[str, A
             yield jets._replace(event=jets.event + normalisation["events"])
         normalisation["events"] += looked_at
         normalisation["sum_of_weights"] += float(weights[:looked_at].sum())
-        if found == spec.jets:
-            break
-        if generator.tried >= _HOPELESS * (found + 1):
+        if generator.tried >= _HOPELESS * (found + 3):
             raise _hopeless(spec, generator, found)
         if time.monotonic() - told > _QUIET:
             told = time.monotonic()
             _tell(spec, f"{found} of {spec.jets} jets after {told - start:.0f} s")
     _tell(spec, f"{found} jets from {normalisation['events']} events in {time.monotonic() - start:.1f} s")
+
+
+def _next_size(missing: int, found: int, tried: int) -> int:
+    """Return how many events to make next: what the missing jets should take, within the bound of memory."""
+    jets_per_event = (found + 5) / (tried + 10)
+    return min(_BATCH, int(missing / jets_per_event) + 8)
 
 
 def _tell(spec: SimulateSpec, text: str) -> None:
@@ -122,6 +128,6 @@ def _hopeless(spec: SimulateSpec, generator: Generator, found: int) -> CampaignE
         "the generator makes hardly any jets inside the window",
         key="simulate",
         found=f"{found} jets in {generator.tried} events of process {spec.process}",
-        expected=f"pt {settings.pt_min} to {settings.pt_max} GeV, |eta| below {settings.eta_max}, radius {settings.radius}",
+        expected=f"pt {settings.pt_min} to {settings.pt_max} GeV, |eta| below {settings.eta_max}, R {settings.radius}",
         mend="widen pt_min to pt_max, or eta_max; a boosted top or W/Z fits in a jet from pt of about 2 m / radius",
     )

@@ -1,0 +1,163 @@
+"""Kills, bad inputs, odd names: a clear error or the same results, never a half file."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bunchtrain.files import read_json
+from conftest import SAMPLES
+
+RESULTS = ("scan/best.json", "train/seed0/model.safetensors", "evaluate/metrics.json", "evaluate/predictions.h5")
+
+
+def drive(campaign, *arguments):
+    command = [sys.executable, "-m", "bunchtrain", "campaign", "run", "campaign.yaml", "--cores", "2", *arguments]
+    return subprocess.Popen(
+        command,
+        cwd=campaign.folder,
+        env=campaign.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def descendants(pid):
+    listed = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True, check=True).stdout.split()[2:]
+    parents = dict(zip(map(int, listed[::2]), map(int, listed[1::2]), strict=True))
+    found, waiting = [], [pid]
+    while waiting:
+        parent = waiting.pop()
+        children = [child for child, its in parents.items() if its == parent]
+        found += children
+        waiting += children
+    return found
+
+
+def without_trainings(campaign):
+    """Take away what stands behind the preparation, as if the campaign had come so far."""
+    for name in ("scan", "train", "evaluate", "synthesize"):
+        shutil.rmtree(campaign.folder / "results" / name)
+    (campaign.folder / "results/report.html").unlink()
+
+
+@pytest.mark.parametrize("victim", ["driver", "ranks", "everything"])
+@pytest.mark.parametrize("moment", ["[scan] evaluation 1/2", "[train] epoch 2/4"])
+def test_a_kill_and_a_second_run_end_in_the_same_results(finished, copy, moment, victim):
+    without_trainings(copy)
+    target = "results/evaluate/metrics.json"
+    process = drive(copy, "--", target)
+    for line in process.stdout:
+        if moment in line:
+            break
+    family = descendants(process.pid)
+    assert family
+    chosen = {"driver": [process.pid], "everything": [process.pid, *family]}.get(victim)
+    if chosen is None:
+        named = {pid: _arguments(pid) for pid in family}
+        chosen = [
+            pid for pid, text in named.items() if "train --spec" in text and "mpirun" not in text and "bash" not in text
+        ]
+        assert chosen
+    for pid in chosen:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    process.stdout.close()
+    process.wait(300)
+    again = drive(copy, "--", target)
+    output, _ = again.communicate(timeout=600)
+    assert again.returncode == 0, output
+    for name in RESULTS:
+        assert copy.read(name) == finished.read(name), name
+
+
+def _arguments(pid):
+    return subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+
+
+def test_two_drivers_in_one_folder_are_refused(copy):
+    without_trainings(copy)
+    first = drive(copy, "--", "results/evaluate/metrics.json")
+    for line in first.stdout:
+        if "[scan] evaluation 1/2" in line:
+            break
+    second = drive(copy)
+    output, _ = second.communicate(timeout=120)
+    assert second.returncode == 2 and "another campaign runs in this folder" in output
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+
+
+BAD = {
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "empty": lambda path: path.write_bytes(b""),
+    "not ROOT": lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_input_is_named_and_leaves_nothing(fresh, kind):
+    bad = fresh.folder / SAMPLES[1]
+    BAD[kind](bad)
+    done = fresh.run("results/convert/top/0000.h5")
+    text = done.stdout + done.stderr
+    assert done.returncode != 0 and SAMPLES[1] in text and "Traceback" not in text
+    assert not any(path.suffix in (".h5", ".tmp") for path in (fresh.folder / "results").rglob("*"))
+
+
+def test_quarantine_goes_on_and_the_report_lists_the_file(copy):
+    BAD["truncated"](copy.folder / SAMPLES[1])
+    values = copy.values
+    values["convert"]["on_bad_file"] = "quarantine"
+    values["scan"]["trials"] = 0
+    copy.write(values)
+    done = copy.run()
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    manifest = read_json(copy.folder / "results/convert/top/0000.json")
+    assert [entry["status"] for entry in manifest["inputs"]] == ["ok", "quarantined"]
+    page = copy.read("report.html").decode()
+    assert "Files left out" in page and SAMPLES[1] in page
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda v: v["model"].update(kind="gmn"), ["campaign.yaml", "model.kind", "gmn", "gnn"]),
+        (lambda v: v.update(trian={}), ["campaign.yaml", "trian", "train"]),
+        (lambda v: v["train"].update(epochs=-3), ["campaign.yaml", "train.epochs", "-3"]),
+        (lambda v: v["samples"].update({"$(touch pwned)": v["samples"].pop("qcd")}), ["campaign.yaml", "letters"]),
+        (lambda v: v["convert"].update(format={"kind": "ntuple", "tree": "jet"}), ["jet", "jets", SAMPLES[0]]),
+        (lambda v: v["samples"]["top"].update(files=["data/none/*.root"]), ["samples.top.files", "data/none"]),
+    ],
+)
+def test_a_bad_campaign_is_explained(fresh, change, words):
+    values = fresh.values
+    change(values)
+    fresh.write(values)
+    done = fresh.run("results/convert/top/0000.h5") if "format" in values["convert"] else fresh.run()
+    text = done.stdout + done.stderr
+    assert done.returncode != 0 and all(word in text for word in words), text
+    assert "Traceback" not in text and not (fresh.folder / "pwned").exists()
+
+
+def test_file_names_with_odd_characters_are_safe(fresh):
+    odd = fresh.folder / "data/top/a b;touch pwned;$(touch pwned)'é.root"
+    shutil.move(fresh.folder / SAMPLES[0], odd)
+    done = fresh.run("results/convert/top/0000.h5")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not list(fresh.folder.rglob("pwned"))
+    assert any("é" in entry["path"] for entry in read_json(fresh.folder / "results/convert/top/0000.json")["inputs"])
+
+
+def test_nothing_is_written_outside_the_campaigns_folder(finished):
+    before = {path.name for path in finished.folder.iterdir()}
+    assert before == {"campaign.yaml", "data", "results", ".snakemake"}
+    assert time.time() > 0

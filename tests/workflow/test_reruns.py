@@ -1,0 +1,121 @@
+"""What reruns after a change, and what does not: asserted job lists."""
+
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, SAMPLES
+
+BELOW_PREPARE = {"scan": 1, "train": 1, "evaluate": 1, "synthesize": 1, "report": 1}
+
+
+def test_nothing_reruns_without_a_change(finished):
+    assert finished.jobs() == {}
+
+
+def test_changed_content_of_one_input_reruns_its_group_and_all_below(copy, samples):
+    shutil.copy(samples[3], copy.folder / SAMPLES[2])
+    assert copy.jobs() == {"convert": 1, "prepare": 1, **BELOW_PREPARE}
+
+
+def test_a_touched_input_reruns_nothing(copy):
+    later = time.time() + 60
+    for name in SAMPLES:
+        os.utime(copy.folder / name, (later, later))
+    assert copy.jobs() == {}
+
+
+@pytest.mark.parametrize("name", ["convert/qcd/0000.h5", "prepare/dataset.h5", "train/seed0/model.safetensors"])
+def test_a_touched_intermediate_reruns_nothing(copy, name):
+    later = time.time() + 60
+    os.utime(copy.folder / "results" / name, (later, later))
+    assert copy.jobs() == {}
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "jobs"),
+    [
+        ("scan", "trials", 3, BELOW_PREPARE),
+        ("train", "epochs", 5, {"train": 1, "evaluate": 1, "synthesize": 1, "report": 1}),
+        ("evaluate", "passes", 9, {"evaluate": 1, "report": 1}),
+        ("synthesize", "clock_ns", 4.0, {"synthesize": 1, "report": 1}),
+        ("report", "title", "Another title", {"report": 1}),
+        ("prepare", "constituents", 20, {"prepare": 1, **BELOW_PREPARE}),
+        ("simulate", "radius", 0.9, {"simulate": 2, "convert": 1, "prepare": 1, **BELOW_PREPARE}),
+    ],
+)
+def test_a_changed_parameter_reruns_its_stage_and_all_below(copy, section, key, value, jobs):
+    values = copy.values
+    values.setdefault(section, {})[key] = value
+    copy.write(values)
+    assert copy.jobs() == jobs
+
+
+def test_a_cosmetic_edit_of_the_campaign_reruns_nothing(copy):
+    values = copy.values
+    values["samples"] = dict(values["samples"])
+    values["train"] = dict(reversed(values["train"].items()))
+    copy.write(values)
+    path = copy.folder / "campaign.yaml"
+    path.write_text("# a remark\n" + path.read_text() + "\n\n")
+    assert copy.jobs() == {}
+
+
+def test_one_more_file_reruns_only_the_group_it_joins(copy, samples):
+    shutil.copy(samples[3], copy.folder / "data/top/d.root")
+    assert copy.jobs() == {"convert": 1, "prepare": 1, **BELOW_PREPARE}
+
+
+@pytest.fixture
+def edited(copy, tmp_path):
+    """The campaign with its own copy of the project, whose files may be edited."""
+    root = tmp_path / "project"
+    for name in ("src", "workflow", "envs"):
+        shutil.copytree(
+            ROOT / name, root / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+        )
+    shutil.copytree(ROOT / "config", root / "config")
+    shutil.copy(ROOT / "Snakefile", root / "Snakefile")
+    copy.snakefile = root / "Snakefile"
+    copy.environment["PYTHONPATH"] = str(root / "src")
+    return copy, root
+
+
+VERSIONS = [
+    ("simulate", {"simulate": 2, "convert": 1, "prepare": 1, **BELOW_PREPARE}),
+    ("convert", {"convert": 3, "prepare": 1, **BELOW_PREPARE}),
+    ("prepare", {"prepare": 1, **BELOW_PREPARE}),
+    ("scan", BELOW_PREPARE),
+    ("evaluate", {"evaluate": 1, "report": 1}),
+    ("synth", {"synthesize": 1, "report": 1}),
+    ("report", {"report": 1}),
+]
+
+
+@pytest.mark.parametrize(("stage", "jobs"), VERSIONS)
+def test_a_raised_version_reruns_its_stage_and_all_below(edited, stage, jobs):
+    campaign, root = edited
+    path = root / "src/bunchtrain" / stage / "__init__.py"
+    assert "VERSION = 1\n" in path.read_text()
+    path.write_text(path.read_text().replace("VERSION = 1\n", "VERSION = 2\n"))
+    assert campaign.jobs() == jobs
+
+
+def test_a_raised_training_version_reruns_the_scan_too(edited):
+    """The scan's evaluations are trainings."""
+    campaign, root = edited
+    path = root / "src/bunchtrain/train/__init__.py"
+    path.write_text(path.read_text().replace("VERSION = 1\n", "VERSION = 2\n"))
+    assert campaign.jobs() == BELOW_PREPARE
+
+
+def test_cosmetic_edits_of_the_project_rerun_nothing(edited):
+    campaign, root = edited
+    for path in [*root.rglob("*.smk"), *root.rglob("run.py"), root / "Snakefile"]:
+        path.write_text("# a remark\n" + path.read_text() + "\n# another\n")
+    assert campaign.jobs() == {}
+    assert Path(sys.executable).exists()
