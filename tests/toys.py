@@ -13,7 +13,7 @@ CLASSES = ["qcd", "top"]
 
 
 def toy_jets(label: int, jets: int, seed: int) -> tuple[dict, dict, np.ndarray]:
-    """Jets of one narrow prong (label 0) or of three (label 1): jets [N], flat constituents, constituents per jet [N]."""
+    """Jets of one prong (label 0) or three (label 1): jets [N], flat constituents, constituents per jet [N]."""
     random = np.random.default_rng([seed, label])
     counts = random.integers(3, 30, jets)
     total = int(counts.sum())

@@ -192,7 +192,7 @@ def main() -> None:
 
 
 def _leave(status: int) -> None:
-    """Exit; a rank of several leaves at once, so that the launcher ends the others, which wait for it in a collective."""
+    """Exit; a rank of several leaves at once, so that the launcher ends the others, which wait for it."""
     sys.stderr.flush()
     if launched_ranks() > 1:
         os._exit(status)

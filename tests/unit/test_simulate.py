@@ -114,7 +114,7 @@ def particle(number, px, py, pz, mass, status=1, daughters=(0, 0)):
 
 
 def top_event(quark_py):
-    """A top that recoils, then decays to b and a W that recoils; two jets, a neutrino, and a photon too soft to count."""
+    """A top that recoils, then decays to b and a W that recoils; two jets, a neutrino, a photon too soft."""
     return [
         particle(6, -700, 0, 0, 173, status=-22, daughters=(1, 1)),
         particle(6, 600, 0, 0, 173, status=-62, daughters=(2, 3)),

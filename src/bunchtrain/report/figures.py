@@ -59,7 +59,12 @@ def roc(metrics: Mapping[str, Any]) -> str:
     """Background rejection against signal efficiency: the network, and what the jet mass alone can do."""
     curves = (
         (f"network, AUC {metrics['auc']['value']:.3f}", metrics["roc"], BLUE, "-"),
-        (f"best mass window, AUC {metrics['mass']['window']['auc']['value']:.3f}", metrics["mass"]["window"]["roc"], ORANGE, "--"),
+        (
+            f"best mass window, AUC {metrics['mass']['window']['auc']['value']:.3f}",
+            metrics["mass"]["window"]["roc"],
+            ORANGE,
+            "--",
+        ),
         (f"cut on mass, AUC {metrics['mass']['cut']['auc']['value']:.3f}", metrics["mass"]["cut"]["roc"], GREY, ":"),
     )
     with _figure() as (axes, svg):
@@ -91,7 +96,9 @@ def training(rows: Sequence[Mapping[str, float]], best_epoch: int) -> str:
     """Loss by epoch, with the epoch whose weights were kept."""
     with _figure() as (axes, svg):
         epochs = [row["epoch"] for row in rows]
-        axes.plot(epochs, [row["train_loss"] for row in rows], "o-", color=GREY, label="training (dropout on)", markersize=4)
+        axes.plot(
+            epochs, [row["train_loss"] for row in rows], "o-", color=GREY, label="training (dropout on)", markersize=4
+        )
         axes.plot(epochs, [row["validation_loss"] for row in rows], "o-", color=BLUE, label="validation", markersize=4)
         axes.axvline(best_epoch, color=GREEN, linestyle="--", label="kept")
         axes.set(xlabel="epoch", ylabel="cross entropy")
@@ -108,7 +115,9 @@ def scan(rows: Sequence[Mapping[str, str]]) -> str:
         if good:
             numbers, losses = np.array(good).T
             axes.plot(numbers, losses, "o", color=BLUE, label="evaluation")
-            axes.step(numbers, np.minimum.accumulate(losses), where="post", color=GREEN, label="best so far", linewidth=2)
+            axes.step(
+                numbers, np.minimum.accumulate(losses), where="post", color=GREEN, label="best so far", linewidth=2
+            )
         for number in failed:
             axes.axvline(number, color=ORANGE, alpha=0.4)
         axes.set(xlabel="evaluation", ylabel="validation loss")
@@ -150,7 +159,9 @@ def retention(metrics: Mapping[str, Any]) -> str:
             found = metrics["uncertainty"][name]
             rows = found["retention"]
             area = "" if found["auroc"] is None else f", AUROC {found['auroc']:.2f}"
-            axes.plot([row["kept"] for row in rows], [row["accuracy"] for row in rows], color=colour, label=label + area)
+            axes.plot(
+                [row["kept"] for row in rows], [row["accuracy"] for row in rows], color=colour, label=label + area
+            )
         axes.set(xlabel="share of jets kept, most certain first", ylabel="accuracy", xlim=(0, 1))
         axes.legend(loc="lower left")
     return svg[0]
@@ -163,7 +174,9 @@ def scores(score: NDArray[Any], labels: NDArray[Any], classes: Sequence[str]) ->
         for number, name in enumerate(classes):
             values = score[labels == number]
             if len(values):
-                axes.hist(values, edges, density=True, histtype="step", color=COLOURS[number % 6], label=name, linewidth=2)
+                axes.hist(
+                    values, edges, density=True, histtype="step", color=COLOURS[number % 6], label=name, linewidth=2
+                )
         axes.set(xlabel="signal-against-background score", ylabel="jets, normalised", yscale="log", xlim=(0, 1))
         axes.legend(loc="upper center")
     return svg[0]
@@ -175,7 +188,9 @@ def spread(values: NDArray[Any], right: NDArray[np.bool_]) -> str:
         edges = np.linspace(0, max(float(np.quantile(values, 0.995)), 1e-6), 41)
         for chosen, label, colour in ((right, "right answers", BLUE), (~right, "wrong answers", ORANGE)):
             if chosen.any():
-                axes.hist(values[chosen], edges, density=True, histtype="stepfilled", alpha=0.45, color=colour, label=label)
+                axes.hist(
+                    values[chosen], edges, density=True, histtype="stepfilled", alpha=0.45, color=colour, label=label
+                )
         axes.set(xlabel="spread of the score over passes", ylabel="jets, normalised")
         axes.legend()
     return svg[0]

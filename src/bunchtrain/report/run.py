@@ -47,7 +47,7 @@ class _Inputs:
         self.history = read_json(results / "train/seed0/history.json")
         manifests = sorted(results.glob("convert/*/*.json"))
         self.manifests = [path for path in manifests if not path.name.endswith(provenance.SUFFIX)]
-        self.sources = [entry for path in self.manifests for entry in read_json(path)["files"]]
+        self.sources = [entry for path in self.manifests for entry in read_json(path)["inputs"]]
         with (results / "scan/results.csv").open(encoding="utf-8", newline="") as stream:
             self.scan = list(csv.DictReader(stream))
         fixed = "prepare/summary.json scan/results.csv scan/best.json evaluate/metrics.json evaluate/predictions.h5"
@@ -70,7 +70,7 @@ def _header(spec: ReportSpec, inputs: _Inputs) -> dict[str, Any]:
     return {
         "title": spec.title,
         "summary": f"{jets:,} jets of {len(spec.classes)} classes ({', '.join(spec.classes)}), a graph of each jet's "
-        f"constituents, a network that tells {signal} from {background}, its uncertainty, and a circuit that fits an FPGA.",
+        f"constituents, a network that tells {signal} from {background}, its uncertainty, and an FPGA core.",
         "stages": STAGES,
         "signal": signal,
         "background": background,
@@ -143,8 +143,8 @@ def _tables(inputs: _Inputs) -> dict[str, Any]:
         "quarantined": quarantined,
         "samples": _samples(inputs.summary),
         "splits": SPLITS,
-        "samples_text": f"{audit['jets']:,} jets of {audit['events']:,} events. All jets of an event are on the same side of "
-        "the split; an audit found no event and no jet on two sides.",
+        "samples_text": f"{audit['jets']:,} jets of {audit['events']:,} events. All jets of an event are on the same "
+        "side of the split; an audit found no event and no jet on two sides.",
         "sources": inputs.sources,
         "records": _records(inputs.results),
     }
@@ -152,9 +152,7 @@ def _tables(inputs: _Inputs) -> dict[str, Any]:
 
 def _working_points(metrics: dict[str, Any]) -> list[dict[str, str]]:
     mass = metrics["mass"]
-    rows = zip(
-        metrics["working_points"], mass["window"]["working_points"], mass["cut"]["working_points"], strict=True
-    )
+    rows = zip(metrics["working_points"], mass["window"]["working_points"], mass["cut"]["working_points"], strict=True)
     return [
         {
             "efficiency": f"{100 * network['efficiency']:.0f} %",
@@ -210,8 +208,8 @@ def _training_text(history: dict[str, Any]) -> str:
     rows = history["rows"]
     speed = sum(row["jets_per_second"] for row in rows) / len(rows)
     return (
-        f"{len(rows)} epochs on {history['ranks']} rank(s), {speed:,.0f} jets per second in the mean; the weights of epoch "
-        f"{history['best_epoch']} were kept."
+        f"{len(rows)} epochs on {history['ranks']} rank(s), {speed:,.0f} jets per second in the mean; "
+        f"the weights of epoch {history['best_epoch']} were kept."
     )
 
 

@@ -43,8 +43,8 @@ def problem(settings: Scan) -> HpProblem:
 def exploration(number: int, initial: int) -> float:
     """Return the weight of the surrogate's uncertainty in suggestion `number`.
 
-    It falls by the same factor with every suggestion and starts again after ten: DeepHyper's periodic exponential decay, which it keeps
-    as the state of one search and is here a function of the suggestion's number.
+    It falls by the same factor with every suggestion and starts again after ten: DeepHyper's periodic exponential
+    decay, there the state of one search, here a function of the suggestion's number.
     """
     return 1.96 * math.exp(-math.log(1.96 / 0.01) / 10 * ((number - 1 - initial) % 10))
 

@@ -46,8 +46,8 @@ def find_jets(events: Any, settings: Simulate, origins: tuple[int, ...]) -> Jets
     settings : Simulate
         Radius (rad), window in pt (GeV) and eta.
     origins : tuple of int
-        Absolute PDG ids; a jet must hold all the quarks that such a particle decays to, each within `radius` of its axis.
-        Empty: any jet will do.
+        Absolute PDG ids; a jet must hold all the quarks that such a particle decays to, each within `radius` of its
+        axis. Empty: any jet will do.
     """
     import awkward as ak
 
@@ -101,7 +101,7 @@ def _fastjet() -> Any:
 
 
 def _decay_partons(particles: Any, origins: tuple[int, ...]) -> tuple[Any, Any, Any]:
-    """Return the partons that each particle with one of the given ids decays to: b, q, q' of a top; q, q', q' of a W or Z.
+    """Return the partons that the particles with one of the ids decay to: b, q, q' of a top; q, q', q' of a W or Z.
 
     A particle is taken at its last copy, after its recoils in the shower; the W of a top is followed in the same way.
     """

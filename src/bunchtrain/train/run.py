@@ -134,7 +134,7 @@ def _train(
 
 
 def _finished(out: Path, identity: str) -> bool:
-    """Return whether `out` holds the result of this very training, e.g. by a process that outlived its killed driver."""
+    """Return whether `out` holds this very training's result, e.g. by a process that outlived its driver."""
     outputs = [out / name for name in (models.WEIGHTS, models.CARD, HISTORY)]
     records = [provenance.record_path(output) for output in outputs]
     if not all(path.exists() for path in (*outputs, *records)):

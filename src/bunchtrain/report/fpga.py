@@ -1,0 +1,108 @@
+"""The page's part on the FPGA core, from the synthesis report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_NAMES = {
+    "torch": "quantised network in torch",
+    "c_simulation": "C simulation of the HLS project",
+    "rtl": "RTL in Verilator",
+}
+
+
+def cards(synthesis: dict[str, Any]) -> list[dict[str, str]]:
+    """Return the figures at the top of the page."""
+    timing, resources, agreement = synthesis["timing"], synthesis["resources"], synthesis["agreement"]
+    return [
+        {
+            "name": "FPGA core",
+            "value": f"{resources['lut']:,}",
+            "unit": "LUT",
+            "note": f"{resources['ff']:,} FF, {resources['dsp']} DSP",
+        },
+        {
+            "name": "latency",
+            "value": str(timing["latency_cycles"]),
+            "unit": "cycles",
+            "note": f"a new jet every {_cycles(timing['initiation_interval']).removeprefix('1 ')}",
+        },
+        {
+            "name": "bits that differ",
+            "value": str(agreement["mismatches"]),
+            "unit": "",
+            "note": f"torch, C and RTL on {agreement['vectors']:,} vectors",
+        },
+    ]
+
+
+def _cycles(count: int) -> str:
+    return f"{count} cycle" if count == 1 else f"{count} cycles"
+
+
+def ladder(metrics: dict[str, Any], synthesis: dict[str, Any]) -> list[tuple[str, float]]:
+    """Return the AUC of each step from the full network to the circuit."""
+    areas = synthesis["auc"]
+    return [
+        ("network, MC dropout", metrics["auc"]["value"]),
+        ("network, one pass", areas["teacher"]),
+        ("student, floating point", areas["float_student"]),
+        ("student, quantised", areas["quantised_student"]),
+        ("C simulation", areas["c_simulation"]),
+        ("RTL", areas["rtl"]),
+        ("best mass window", metrics["mass"]["window"]["auc"]["value"]),
+    ]
+
+
+def section(synthesis: dict[str, Any]) -> dict[str, Any]:
+    """Return the texts and tables of the section."""
+    agreement = synthesis["agreement"]
+    comparisons = [
+        {
+            "name": " = ".join(_NAMES.get(name, name) for name in row["between"]),
+            "vectors": f"{row['vectors']:,}",
+            "mismatches": row["mismatches"],
+        }
+        for row in agreement["comparisons"]
+    ]
+    return {"text": _text(synthesis), "rows": _rows(synthesis), "proof": comparisons, "tools": _tools(synthesis)}
+
+
+def _text(synthesis: dict[str, Any]) -> str:
+    student, loss = synthesis["student"], synthesis["auc"]["loss_by_quantisation"]
+    widths = "-".join(map(str, student["widths"]))
+    return (
+        f"A dense student of widths {widths} learnt from the network's answers on the {student['constituents']} hardest "
+        f"constituents, with {student['weight_bits']}-bit weights and {student['activation_bits']}-bit activations, "
+        f"{student['sparsity']:.0%} of the weights pruned. Quantisation costs {loss:.4f} in AUC."
+    )
+
+
+def _rows(synthesis: dict[str, Any]) -> list[tuple[str, str]]:
+    timing, resources, student = synthesis["timing"], synthesis["resources"], synthesis["student"]
+    share = synthesis["utilisation"]
+
+    def used(name: str) -> str:
+        part = f"  ({share[name]:.2%} of the part)" if share.get(name) else ""
+        return f"{resources[name]:,.0f}{part}"
+
+    return [
+        ("part", resources["part"]),
+        ("LUT", used("lut")),
+        ("flip-flops", used("ff")),
+        ("DSP", used("dsp")),
+        ("block RAM", used("bram")),
+        ("latency, measured in simulation", f"{timing['latency_cycles']} cycles"),
+        ("initiation interval, measured", _cycles(timing["initiation_interval"])),
+        ("clock period asked for", f"{timing['clock_ns_asked']:g} ns (not a routed timing)"),
+        ("weights left", f"{student['nonzero_weights']:,} of {student['weights']:,}"),
+        ("input and output format", f"{student['input_format']}, {student['output_format']}"),
+        ("IP-XACT identity", synthesis["core"]["vlnv"]),
+    ]
+
+
+def _tools(synthesis: dict[str, Any]) -> str:
+    made = "; ".join(f"{name} {row['version']}: {row['made']}" for name, row in synthesis["tools"].items())
+    found = [name for name, place in synthesis["vendor_tools"].items() if place]
+    vendor = ", ".join(found) if found else "none of " + ", ".join(synthesis["vendor_tools"])
+    return f"{made}. Vendor tools on PATH: {vendor}."
