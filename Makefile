@@ -34,10 +34,10 @@ schema: env ## Write the JSON schema of campaigns
 	@$(BIN)/python -m bunchtrain.config.schema config/schema.json
 
 bench-training: env ## Measure the training
-	@$(BIN)/python benchmarks/bench_training.py
+	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_training.py
 
 bench-fpga: env ## Measure the synthesis
-	@$(BIN)/python benchmarks/bench_fpga.py
+	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_fpga.py
 
 clean: ## Remove the environment and all results
 	rm -rf .venv .venv.lock results .snakemake

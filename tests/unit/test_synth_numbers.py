@@ -207,7 +207,9 @@ def test_codes_count_units_from_an_offset(seed, bits):
     back = (codes + np.array(encoding.offsets)) * units
     assert np.all(np.abs(back - values)[inside] <= np.broadcast_to(units / 2, values.shape)[inside] * (1 + 1e-9))
     assert inside.mean() > 0.85
-    np.testing.assert_allclose(encoding.scaled(values)[inside], encoding.values(codes)[inside], atol=encoding.format.step)
+    np.testing.assert_allclose(
+        encoding.scaled(values)[inside], encoding.values(codes)[inside], atol=encoding.format.step
+    )
     assert inputs.Encoding.from_dict(encoding.as_dict()) == encoding
 
 

@@ -1,0 +1,305 @@
+"""The whole stage on a small sample, with every real tool: files, figures, proof, repeatability, faults."""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+
+from bunchtrain import provenance
+from bunchtrain.config.specs import SynthesizeSpec
+from bunchtrain.errors import CampaignError, InputError, MissingDependency, SynthesisError
+from bunchtrain.events.reader import Dataset
+from bunchtrain.events.scaling import Scaler
+from bunchtrain.models.base import Shape, build, load_weights, save_model
+from bunchtrain.synth import material, rtl, rtlsim, vectors
+from bunchtrain.synth.fixedpoint import Fixed
+from bunchtrain.synth.run import synthesize
+from toys import CLASSES, toy_dataset
+
+pytestmark = [pytest.mark.fpga, pytest.mark.skipif(shutil.which("yosys") is None, reason="apt-get install yosys")]
+
+MODEL = {"kind": "gnn", "hidden": 8, "layers": 1, "neighbours": 4, "head": 16, "dropout": 0.0}
+
+
+def spec(**changes):
+    student = {"constituents": 2, "hidden": [6], "epochs": 6, "batch_size": 64, "sparsity": 0.3}
+    student |= changes.pop("student", {})
+    settings = {"student": student, "vectors": 150, "auc_loss": 0.2, **changes.pop("settings", {})}
+    values = {
+        "version": 1,
+        "name": "toy",
+        "seed": 5,
+        "task": {"kind": "jet_tagging", "signal": "top", "background": "qcd"},
+        "backend": {"kind": "open_xilinx"},
+        "settings": settings,
+    }
+    return SynthesizeSpec.model_validate({**values, **changes})
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    """Index and tagger of a small random sample; the tagger is trained for a moment."""
+    folder = tmp_path_factory.mktemp("synth")
+    dataset, scaler_file = toy_dataset(folder)
+    data, scaler = Dataset(dataset), Scaler.load(scaler_file)
+    rows = data.indices("train")
+    inputs = [torch.from_numpy(values) for values in scaler(data.features(rows))]
+    labels = torch.from_numpy(data.column("label", rows).astype("i8"))
+    torch.manual_seed(0)
+    shape = Shape(inputs[0].shape[-1], inputs[2].shape[-1], len(CLASSES))
+    model = build(MODEL, shape)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(20):
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(model(*inputs), labels).backward()
+        optimiser.step()
+    card = {"model": MODEL, "shape": shape._asdict(), "classes": CLASSES, "particles": data.particles}
+    save_model(folder / "tagger", model, {**card, "scaler": asdict(scaler)})
+    return dataset, folder / "tagger"
+
+
+@pytest.fixture(scope="module")
+def finished(sample, tmp_path_factory):
+    out = tmp_path_factory.mktemp("results") / "synthesize"
+    synthesize(spec(), *sample, out)
+    return out, json.loads((out / "report.json").read_text())
+
+
+def core_files(out):
+    with zipfile.ZipFile(out / "core.zip") as archive:
+        return {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+
+
+def test_the_outputs_have_records_that_hold(finished):
+    out, _ = finished
+    for name in ("core.zip", "report.json", "student.safetensors", "student.json"):
+        record = provenance.read(out / name)
+        assert record["stage"] == "synthesize" and record["facts"]["mismatches"] == 0
+        assert len(record["inputs"]) == 3 and provenance.altered(out / name) == []
+
+
+def test_the_proof_covers_jets_and_extremes(finished):
+    _, report = finished
+    proof = report["agreement"]
+    assert proof["jets"] == 150 and proof["extreme"] > 1000
+    assert [row["between"] for row in proof["comparisons"]] == [
+        ["torch", "c_simulation"],
+        ["torch", "rtl"],
+        ["c_simulation", "rtl"],
+    ]
+    assert all(row["vectors"] == proof["vectors"] and row["mismatches"] == 0 for row in proof["comparisons"])
+    assert proof["spaced_mismatches"] == 0
+    assert report["timing"]["initiation_interval"] == 1 and report["timing"]["latency_cycles"] >= 2
+    areas = report["auc"]
+    assert areas["quantised_student"] == areas["c_simulation"] == areas["rtl"] > 0.8
+    assert areas["jets"] == {"qcd": 150 - areas["jets"]["top"], "top": areas["jets"]["top"]}
+
+
+def test_the_report_tells_what_was_made_and_by_what(finished):
+    _, report = finished
+    assert report["resources"]["lut"] > 50 and report["resources"]["ff"] > 20 and report["resources"]["dsp"] == 0
+    assert 0 < report["utilisation"]["lut"] < 0.01
+    assert report["student"]["widths"] == [9, 6, 2] and report["student"]["sparsity"] >= 0.25
+    assert {"hls4ml", "alkaid", "verilator", "yosys", "g++", "torch"} == set(report["tools"])
+    assert set(report["vendor_tools"]) >= {"vivado", "vitis-run", "vitis_hls"}
+    assert report["seconds"]["total"] >= report["seconds"]["Verilator"] > 0
+
+
+def test_the_core_is_whole(finished):
+    out, report = finished
+    assert hashlib.sha256((out / "core.zip").read_bytes()).hexdigest() == report["core"]["sha256"]
+    files = core_files(out)
+    proof = json.loads(files["certificate.json"])
+    for name, digest in proof["files"].items():
+        assert hashlib.sha256(files[name]).hexdigest() == digest
+    assert any(name.startswith("hls/firmware/") for name in proof["files"]) and "sim/testbench.v" in proof["files"]
+    assert len(files["sim/inputs.hex"].split()) == report["agreement"]["vectors"]
+    assert not [name for name in files if re.search(r"\.(so|o|log|yml)$", name)]
+    text = "".join(content.decode(errors="replace") for content in files.values())
+    assert str(out.parent) not in text and "!!python" not in text
+    readme = files["README.md"].decode()
+    assert f"{report['resources']['lut']} LUT" in readme and "log_pt_fraction_1" in readme
+    modules = re.findall(r"^module (\w+)", "".join(files[n].decode() for n in files if n.startswith("rtl/")), re.M)
+    assert modules and all(module.startswith("toy_tagger") for module in modules)
+
+
+def test_the_weights_kept_are_those_of_the_core(finished):
+    out, report = finished
+    tensors = load_weights(out / "student.safetensors")
+    dense = [layer for layer in report["student"]["layers"] if layer["kind"] == "dense"]
+    for layer in dense:
+        weight = tensors[f"{layer['name']}.weight"]
+        assert tuple(weight.shape) == (layer["outputs"], layer["inputs"])
+        width, integer = re.match(r"fixed<(\d+),(-?\d+),", layer["formats"]["weight"]).groups()
+        assert Fixed(int(width), int(integer), True, "RND", "SAT").holds(weight.numpy())
+        assert int((weight != 0).sum()) == layer["nonzero_weights"]
+    card = json.loads((out / "student.json").read_text())
+    assert card["weights_sha256"] == hashlib.sha256((out / "student.safetensors").read_bytes()).hexdigest()
+
+
+def test_the_testbench_in_the_core_passes_by_itself(finished, tmp_path):
+    out, report = finished
+    built = out / "build" / "sim" / "obj" / "simulate"
+    for name in ("inputs.hex", "expected.hex"):
+        (tmp_path / name).write_bytes(core_files(out)[f"sim/{name}"])
+    done = subprocess.run([built], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert f"PASS {report['agreement']['vectors']} vectors, 0 mismatches" in done.stdout
+    lines = (tmp_path / "expected.hex").read_text().split()
+    lines[7] = format(int(lines[7], 16) ^ 1, f"0{len(lines[7])}x")
+    (tmp_path / "expected.hex").write_text("\n".join(lines))
+    done = subprocess.run([built], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "FAIL" in done.stdout and "1 mismatches" in done.stdout
+
+
+def test_running_again_gives_the_same_bytes(finished, sample, tmp_path):
+    out, report = finished
+    synthesize(spec(), *sample, tmp_path / "elsewhere")
+    again = json.loads((tmp_path / "elsewhere" / "report.json").read_text())
+    for name in ("core.zip", "student.safetensors", "student.json"):
+        assert (tmp_path / "elsewhere" / name).read_bytes() == (out / name).read_bytes(), name
+    for changing in (report, again):
+        changing.pop("seconds", None)
+        changing["resources"].pop("seconds", None)
+    assert again == report
+
+
+def core_of(out):
+    """The built core of a finished stage, as its simulator takes it."""
+    card = json.loads((out / "student.json").read_text())
+    fields = [re.match(r"fixed<(\d+),(-?\d+),", card[name]).groups() for name in ("input_format", "output_format")]
+    forms = [Fixed(int(width), int(integer)) for width, integer in fields]
+    files = sorted((out / "build" / "rtl").glob("*.v"))
+    stages = int(re.search(r"STAGES = (\d+)", (out / "build" / "rtl" / "toy_tagger.v").read_text()).group(1))
+    widths = card["widths"]
+    return rtl.Core("toy_tagger", files, rtl.Port(widths[0], forms[0]), rtl.Port(widths[-1], forms[1]), stages, 0.0)
+
+
+def changed_core(out, folder, pattern, replacement, name):
+    """A copy of the core in which one place of one file is changed."""
+    core = core_of(out)
+    folder.mkdir()
+    files = []
+    for path in core.files:
+        text = path.read_text()
+        if path.name == name:
+            text, count = re.subn(pattern, replacement, text, count=1)
+            assert count == 1
+        (folder / path.name).write_text(text)
+        files.append(folder / path.name)
+    return replace(core, files=files)
+
+
+def read_vectors(out, core):
+    files = core_files(out)
+    ports = {"sim/inputs.hex": core.source, "sim/expected.hex": core.result}
+    return [vectors.to_codes(vectors.read_words(files[name].decode().split()), port) for name, port in ports.items()]
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "replacement", "problem"),
+    [
+        ("toy_tagger.v", r"(network_out\[0 \+: \d+\])", r"~\1", "does not compute"),
+        ("toy_tagger.v", r"m_axis_tvalid = valid\[STAGES-1\]", "m_axis_tvalid = valid[0]", "valid bit"),
+    ],
+)
+def test_a_core_that_is_wrong_is_found_out(finished, tmp_path, name, pattern, replacement, problem):
+    out, _ = finished
+    core = changed_core(out, tmp_path / "rtl", pattern, replacement, name)
+    inputs, expected = read_vectors(out, core)
+    simulator = rtlsim.Simulator(core, tmp_path / "sim", len(inputs))
+    simulator.build()
+    with pytest.raises(SynthesisError, match=problem):
+        simulator.measure(inputs, expected)
+
+
+def test_verilog_that_does_not_compile_is_an_error(finished, tmp_path):
+    out, _ = finished
+    core = changed_core(out, tmp_path / "rtl", "endmodule", "", "toy_tagger.v")
+    with pytest.raises(SynthesisError, match="Verilator failed") as caught:
+        rtlsim.Simulator(core, tmp_path / "sim", 10).build()
+    assert "syntax error" in caught.value.details["found"]
+
+
+def test_too_much_loss_is_refused_and_leaves_nothing(sample, tmp_path):
+    options = {"weight_bits": 2, "activation_bits": 3, "sparsity": 0.6, "epochs": 3}
+    with pytest.raises(SynthesisError, match="cost too much AUC") as caught:
+        synthesize(spec(student=options, settings={"auc_loss": 1e-6}), *sample, tmp_path / "out")
+    assert caught.value.details["key"] == "synthesize.auc_loss"
+    assert not (tmp_path / "out" / "core.zip").exists() and not (tmp_path / "out" / "report.json").exists()
+
+
+def test_bad_input_is_refused_before_any_work(sample, tmp_path, monkeypatch):
+    dataset, model = sample
+    out = tmp_path / "out"
+    with pytest.raises(CampaignError) as caught:
+        synthesize(spec(backend={"kind": "vitiz"}), dataset, model, out)
+    assert caught.value.details["nearest"] == "vitis"
+    with pytest.raises(SynthesisError, match="too large"):
+        synthesize(spec(student={"constituents": 32, "hidden": [64]}), dataset, model, out)
+    with pytest.raises(InputError, match="index"):
+        synthesize(spec(), tmp_path / "missing.h5", model, out)
+    assert not out.exists()
+    with pytest.raises(CampaignError, match="more constituents than the data set keeps"):
+        synthesize(spec(student={"constituents": 17}), dataset, model, out)
+    with pytest.raises(InputError, match="missing"):
+        synthesize(spec(), dataset, tmp_path / "no_model", out)
+    with pytest.raises(CampaignError, match="names a class") as caught:
+        synthesize(spec(task={"kind": "jet_tagging", "signal": "tap"}), dataset, model, out)
+    assert caught.value.details["nearest"] == "top"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingDependency, match=r"g\+\+"):
+        synthesize(spec(), dataset, model, out)
+    assert not [path for path in out.rglob("*") if path.is_file()]
+
+
+def test_a_missing_synthesiser_is_known_at_once(sample, tmp_path, monkeypatch):
+    monkeypatch.delenv("PATH")
+    (tmp_path / "bin").mkdir()
+    for name in ("g++", "make"):
+        (tmp_path / "bin" / name).symlink_to(sys.executable)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with pytest.raises(MissingDependency, match="open_xilinx") as caught:
+        synthesize(spec(), *sample, tmp_path / "out")
+    assert caught.value.details["mend"] == "apt-get install yosys"
+
+
+def test_a_tagger_of_another_data_set_is_refused(sample, tmp_path):
+    dataset, model = sample
+    other = tmp_path / "tagger"
+    shutil.copytree(model, other)
+    card = json.loads((other / "model.json").read_text())
+    (other / "model.json").write_text(json.dumps({**card, "particles": 3}))
+    with pytest.raises(InputError, match="another data set"):
+        material.gather(spec(), dataset, other)
+
+
+def test_vendor_tools_run_beside_and_may_fail(finished, tmp_path, monkeypatch):
+    from bunchtrain.synth import hls
+    from bunchtrain.synth.backends.base import Design
+    from bunchtrain.synth.run import Stopwatch, _vendor_runs
+
+    out, report = finished
+    assert report["vendor_runs"] == [] or report["vendor_runs"][0]["backend"] == "vitis"
+    (tmp_path / "vitis-run").write_text("#!/bin/sh\necho no licence\nexit 1\n")
+    (tmp_path / "vitis-run").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    design = Design("toy_tagger", core_of(out).files, out / "build" / "hls", hls.PROJECT, 5.0)
+    rows = _vendor_runs("open_xilinx", "xcvu13p-flga2577-2-e", design, tmp_path / "build", Stopwatch())
+    assert [(row["backend"], row["status"]) for row in rows] == [("vitis", "failed")]
+    assert "no licence" in rows[0]["error"]
+    assert _vendor_runs("vitis", "xcvu13p-flga2577-2-e", design, tmp_path / "build", Stopwatch()) == []
+
+
+def test_many_jets_are_thinned_the_same_way_every_time():
+    chosen = material._chosen(np.arange(100), 10, seed=1)
+    assert len(chosen) == 10 and np.all(np.diff(chosen) > 0)
+    np.testing.assert_array_equal(chosen, material._chosen(np.arange(100), 10, seed=1))
+    np.testing.assert_array_equal(material._chosen(np.arange(5), 10, seed=1), np.arange(5))
