@@ -58,7 +58,9 @@ def drive(file: Path, arguments: list[str]) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise BunchtrainError(
-            "another campaign runs in this folder", file=Path.cwd(), mend="wait for it, or run this one in another folder"
+            "another campaign runs in this folder",
+            file=Path.cwd(),
+            mend="wait for it, or run this one in another folder",
         ) from None
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--configfile", str(file)]
     if any((state / "locks").glob("*.lock")):

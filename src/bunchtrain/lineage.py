@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
-from rich.tree import Tree
 
 from bunchtrain import provenance
 from bunchtrain.errors import InputError
 
 
 def show(path: Path) -> int:
-    """Print the lineage of `path` as a tree; return 1 when something in it has changed since, else 0.
+    """Print the lineage of `path` as an indented tree; return 1 when something in it has changed since, else 0.
 
     Raises
     ------
@@ -22,8 +22,9 @@ def show(path: Path) -> int:
     if not provenance.record_path(path).exists():
         mend = "name a file in a campaign's output folder that a stage has written"
         raise InputError("a file has no provenance record", file=path, mend=mend)
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(_tree(path, set()))
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    for line in _lines(path, set()):
+        console.print(line)
     changes = provenance.altered(path)
     for line in changes:
         console.print(line, style="bold red")
@@ -32,14 +33,15 @@ def show(path: Path) -> int:
     return 1 if changes else 0
 
 
-def _tree(path: Path, seen: set[Path]) -> Tree:
+def _lines(path: Path, seen: set[Path], indent: str = "") -> Iterator[str]:
+    """Yield a line for a file and, further in, one for each of those it was made from."""
     if not provenance.record_path(path).exists():
-        return Tree(f"{path}  (input)")
-    if path in seen:
-        return Tree(f"{path}  (see above)")
-    seen.add(path)
-    record = provenance.read(path)
-    tree = Tree(f"{path}  by {record['stage']} v{record['spec'].get('version')}, {record['made']}")
-    for source in record["inputs"]:
-        tree.children.append(_tree(Path(source["path"]), seen))
-    return tree
+        yield f"{indent}{path}  (input)"
+    elif path in seen:
+        yield f"{indent}{path}  (see above)"
+    else:
+        seen.add(path)
+        record = provenance.read(path)
+        yield f"{indent}{path}  by {record['stage']} v{record['spec'].get('version')}, {record['made']}"
+        for source in record["inputs"]:
+            yield from _lines(Path(source["path"]), seen, indent + "  ")

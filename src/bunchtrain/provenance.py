@@ -16,9 +16,22 @@ from bunchtrain.files import read_json, sha256, write_json
 
 SUFFIX = ".prov.json"
 
-_TOOLS = (
-    "alkaid awkward bunchtrain deephyper fastjet h5py hls4ml horovod numpy pythia8mc snakemake torch uproot verilator"
-).split()
+_TOOLS = [
+    "alkaid",
+    "awkward",
+    "bunchtrain",
+    "deephyper",
+    "fastjet",
+    "h5py",
+    "hls4ml",
+    "horovod",
+    "numpy",
+    "pythia8mc",
+    "snakemake",
+    "torch",
+    "uproot",
+    "verilator",
+]
 
 
 def record_path(output: str | Path) -> Path:

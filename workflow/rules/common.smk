@@ -20,7 +20,8 @@ wildcard_constraints:
 def spec(stage):
     """What a stage reads of the campaign, as JSON; a change of it reruns the stage."""
     return lambda wildcards: PLAN.spec(
-        stage, **{k: v for k, v in wildcards.items() if k in ("sample", "shard", "number")}
+        stage,
+        **{k: v for k, v in wildcards.items() if k in ("sample", "shard", "number")},
     )
 
 

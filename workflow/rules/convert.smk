@@ -4,8 +4,6 @@ rule convert:
     output:
         events=f"{PLAN.output}/convert/{{sample}}/{{group}}.h5",
         manifest=f"{PLAN.output}/convert/{{sample}}/{{group}}.json",
-    params:
-        spec=spec("convert"),
     log:
         f"{PLAN.output}/logs/convert/{{sample}}-{{group}}.log",
     benchmark:
@@ -16,6 +14,8 @@ rule convert:
     resources:
         mem_mb=grow(2000),
         runtime=30,
+    params:
+        spec=spec("convert"),
     message:
         "convert {wildcards.sample} {wildcards.group}"
     shell:

@@ -1,15 +1,17 @@
 rule evaluate:
     input:
         dataset=rules.prepare.output.dataset,
-        weights=expand(f"{PLAN.output}/train/seed{{number}}/model.safetensors", number=range(PLAN.campaign.train.seeds)),
-        cards=expand(f"{PLAN.output}/train/seed{{number}}/model.json", number=range(PLAN.campaign.train.seeds)),
+        weights=expand(
+            f"{PLAN.output}/train/seed{{number}}/model.safetensors",
+            number=range(PLAN.campaign.train.seeds),
+        ),
+        cards=expand(
+            f"{PLAN.output}/train/seed{{number}}/model.json",
+            number=range(PLAN.campaign.train.seeds),
+        ),
     output:
         metrics=f"{PLAN.output}/evaluate/metrics.json",
         predictions=f"{PLAN.output}/evaluate/predictions.h5",
-    params:
-        spec=spec("evaluate"),
-        trainings=PLAN.trainings(),
-        out=subpath(output.metrics, parent=True),
     log:
         f"{PLAN.output}/logs/evaluate.log",
     benchmark:
@@ -20,6 +22,10 @@ rule evaluate:
     resources:
         mem_mb=grow(4000),
         runtime=60,
+    params:
+        spec=spec("evaluate"),
+        trainings=PLAN.trainings(),
+        out=subpath(output.metrics, parent=True),
     message:
         "evaluate accuracy and uncertainty"
     shell:

@@ -5,9 +5,6 @@ rule prepare:
         dataset=f"{PLAN.output}/prepare/dataset.h5",
         scaler=f"{PLAN.output}/prepare/scaler.json",
         summary=f"{PLAN.output}/prepare/summary.json",
-    params:
-        spec=spec("prepare"),
-        out=subpath(output.dataset, parent=True),
     log:
         f"{PLAN.output}/logs/prepare.log",
     benchmark:
@@ -18,6 +15,9 @@ rule prepare:
     resources:
         mem_mb=grow(4000),
         runtime=30,
+    params:
+        spec=spec("prepare"),
+        out=subpath(output.dataset, parent=True),
     message:
         "prepare splits, scaler and index"
     shell:

@@ -2,7 +2,10 @@ rule report:
     input:
         summary=rules.prepare.output.summary,
         scan=[rules.scan.output.table, rules.scan.output.best],
-        history=expand(f"{PLAN.output}/train/seed{{number}}/history.json", number=range(PLAN.campaign.train.seeds)),
+        history=expand(
+            f"{PLAN.output}/train/seed{{number}}/history.json",
+            number=range(PLAN.campaign.train.seeds),
+        ),
         metrics=rules.evaluate.output.metrics,
         predictions=rules.evaluate.output.predictions,
         core=rules.synthesize.output.core,
@@ -10,9 +13,6 @@ rule report:
         manifests=[path.removesuffix("h5") + "json" for path in PLAN.converted()],
     output:
         page=f"{PLAN.output}/report.html",
-    params:
-        spec=spec("report"),
-        results=PLAN.output,
     log:
         f"{PLAN.output}/logs/report.log",
     benchmark:
@@ -23,6 +23,9 @@ rule report:
     resources:
         mem_mb=grow(2000),
         runtime=20,
+    params:
+        spec=spec("report"),
+        results=subpath(output.page, parent=True),
     message:
         "report"
     shell:

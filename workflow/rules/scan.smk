@@ -5,9 +5,6 @@ rule scan:
     output:
         table=f"{PLAN.output}/scan/results.csv",
         best=f"{PLAN.output}/scan/best.json",
-    params:
-        spec=spec("scan"),
-        out=subpath(output.best, parent=True),
     log:
         f"{PLAN.output}/logs/scan.log",
     benchmark:
@@ -18,6 +15,9 @@ rule scan:
     resources:
         mem_mb=grow(4000),
         runtime=240,
+    params:
+        spec=spec("scan"),
+        out=subpath(output.best, parent=True),
     message:
         "scan hyperparameters"
     shell:

@@ -1,8 +1,6 @@
 rule simulate:
     output:
         f"{PLAN.output}/simulate/{{sample}}/{{shard}}.root",
-    params:
-        spec=spec("simulate"),
     log:
         f"{PLAN.output}/logs/simulate/{{sample}}-{{shard}}.log",
     benchmark:
@@ -13,6 +11,8 @@ rule simulate:
     resources:
         mem_mb=grow(1500),
         runtime=30,
+    params:
+        spec=spec("simulate"),
     message:
         "simulate {wildcards.sample} {wildcards.shard}"
     shell:

@@ -8,10 +8,6 @@ rule synthesize:
         report=f"{PLAN.output}/synthesize/report.json",
         student=f"{PLAN.output}/synthesize/student.safetensors",
         card=f"{PLAN.output}/synthesize/student.json",
-    params:
-        spec=spec("synthesize"),
-        model=subpath(input.weights, parent=True),
-        out=subpath(output.core, parent=True),
     log:
         f"{PLAN.output}/logs/synthesize.log",
     benchmark:
@@ -22,6 +18,10 @@ rule synthesize:
     resources:
         mem_mb=grow(6000),
         runtime=240,
+    params:
+        spec=spec("synthesize"),
+        model=subpath(input.weights, parent=True),
+        out=subpath(output.core, parent=True),
     message:
         "synthesize a compact student into an IP core"
     shell:

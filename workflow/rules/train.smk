@@ -7,9 +7,6 @@ rule train:
         weights=f"{PLAN.output}/train/seed{{number}}/model.safetensors",
         card=f"{PLAN.output}/train/seed{{number}}/model.json",
         history=f"{PLAN.output}/train/seed{{number}}/history.json",
-    params:
-        spec=spec("train"),
-        out=subpath(output.weights, parent=True),
     log:
         f"{PLAN.output}/logs/train/seed{{number}}.log",
     benchmark:
@@ -23,6 +20,9 @@ rule train:
         tasks=PLAN.campaign.train.ranks,
         mem_mb=grow(1500 * PLAN.campaign.train.ranks),
         runtime=240,
+    params:
+        spec=spec("train"),
+        out=subpath(output.weights, parent=True),
     message:
         "train the best configuration, seed {wildcards.number}, on {resources.tasks} ranks"
     shell:

@@ -154,8 +154,8 @@ def parse_section(kind: type[AnySection], values: Mapping[str, Any], file: str |
 def explain(error: ValidationError, file: str | Path, model: type[BaseModel], prefix: str = "") -> CampaignError:
     """Turn the first complaint of pydantic into an error that names file, key and nearest match."""
     complaints = error.errors(include_url=False)
-    # Of a value that fits none of several forms, the complaint about its content says more than those about its form.
-    first = next((one for one in complaints if one["type"] == "value_error"), complaints[0])
+    # A misspelt key is also a missing one, and a value may fit none of several forms: say first what helps most.
+    first = min(complaints, key=lambda one: {"value_error": 0, "extra_forbidden": 1}.get(one["type"], 2))
     places = [str(place) for place in first["loc"] if not _is_union_branch(place)]
     key = ".".join([prefix, *places] if prefix else places) or "the whole campaign"
     if first["type"] == "extra_forbidden":

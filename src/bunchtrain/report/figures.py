@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7a828c"
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9")
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "axes.spines.top": False,
@@ -102,7 +103,7 @@ def training(rows: Sequence[Mapping[str, float]], best_epoch: int) -> str:
         axes.plot(epochs, [row["validation_loss"] for row in rows], "o-", color=BLUE, label="validation", markersize=4)
         axes.axvline(best_epoch, color=GREEN, linestyle="--", label="kept")
         axes.set(xlabel="epoch", ylabel="cross entropy")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()
     return svg[0]
 
@@ -121,7 +122,7 @@ def scan(rows: Sequence[Mapping[str, str]]) -> str:
         for number in failed:
             axes.axvline(number, color=ORANGE, alpha=0.4)
         axes.set(xlabel="evaluation", ylabel="validation loss")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()
     return svg[0]
 
@@ -170,7 +171,7 @@ def retention(metrics: Mapping[str, Any]) -> str:
 def scores(score: NDArray[Any], labels: NDArray[Any], classes: Sequence[str]) -> str:
     """Distribution of the discriminant for each class."""
     with _figure() as (axes, svg):
-        edges = np.linspace(0, 1, 41)
+        edges = np.linspace(0, 1, 41).tolist()
         for number, name in enumerate(classes):
             values = score[labels == number]
             if len(values):
@@ -185,7 +186,7 @@ def scores(score: NDArray[Any], labels: NDArray[Any], classes: Sequence[str]) ->
 def spread(values: NDArray[Any], right: NDArray[np.bool_]) -> str:
     """Distribution of the MC-dropout spread for right and wrong answers."""
     with _figure() as (axes, svg):
-        edges = np.linspace(0, max(float(np.quantile(values, 0.995)), 1e-6), 41)
+        edges = np.linspace(0, max(float(np.quantile(values, 0.995)), 1e-6), 41).tolist()
         for chosen, label, colour in ((right, "right answers", BLUE), (~right, "wrong answers", ORANGE)):
             if chosen.any():
                 axes.hist(
