@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from bunchtrain import registry
 from bunchtrain.cli import app
 from bunchtrain.config.base import Kind
-from bunchtrain.config.campaign import KINDS, Campaign
+from bunchtrain.config.campaign import KINDS, Campaign, parse_campaign
 
 ROOT = Path(__file__).parents[2]
 CAMPAIGN_PAGE = ROOT / "config" / "README.md"
@@ -168,7 +168,8 @@ def test_every_page_of_docs_is_on_the_map():
 def code(page: Path) -> str:
     """All that stands in code on a page: blocks and spans."""
     text = page.read_text()
-    blocks = re.findall(r"```(?:console|bash|)\n(.*?)```", text, re.DOTALL)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    blocks = [block for language, block in fenced if language in ("", "console", "bash")]
     spans = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
     return "\n".join([*blocks, *spans])
 
@@ -179,16 +180,28 @@ def verbs() -> set[str]:
     return {*groups, *(f"{name} {verb}" for name, inner in groups.items() for verb in inner)}
 
 
+def named_commands(page: Path) -> tuple[list[tuple[str, str]], list[str]]:
+    """Verbs of bunchtrain, each with the word behind it, and targets of make that a page names in code."""
+    start = r"(?:^|\$ |/|exec \S+ |&& )"
+    lines = [line.strip() for line in code(page).splitlines()]
+    verbs_ = [found for line in lines for found in re.findall(start + r"bunchtrain ([a-z][a-z-]*)(?: ([a-z]+))?", line)]
+    return verbs_, [found for line in lines for found in re.findall(start + r"make ([a-z][a-z-]*)", line)]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 def test_every_command_that_a_page_names_exists(page):
     known, groups = verbs(), {verb.split()[0] for verb in verbs() if " " in verb}
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    for line in code(page).splitlines():
-        for verb, rest in re.findall(r"(?:^|\$ |/|exec \S+ |&& )bunchtrain ([a-z][a-z-]*)(?: ([a-z]+))?", line.strip()):
-            assert verb in known, line
-            assert verb not in groups or f"{verb} {rest}" in known, line
-        for target in re.findall(r"(?:^|\$ |&& )make ([a-z][a-z-]*)", line.strip()):
-            assert target in targets, line
+    for verb, rest in named_commands(page)[0]:
+        assert verb in known
+        assert verb not in groups or f"{verb} {rest}" in known
+    assert set(named_commands(page)[1]) <= targets
+
+
+def test_the_readme_names_commands():
+    found, targets = named_commands(ROOT / "README.md")
+    assert {verb for verb, _ in found} >= {"check", "campaign", "doctor", "provenance"}
+    assert {"demo", "test"} <= set(targets)
 
 
 CHEAP = ("--help", "check", "doctor")
@@ -224,6 +237,13 @@ def test_a_cheap_command_does_what_the_page_shows(command, shown, tmp_path):
     assert done.returncode == (2 if "error:" in shown else 0), output
     for line in shown.splitlines():
         assert line.strip() in ("", "...") or line.strip() in output, f"{line!r} is not in\n{output}"
+
+
+def test_the_readmes_example_is_a_campaign():
+    (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    campaign = parse_campaign({"name": "mine", "output": "results/mine", **yaml.safe_load(block)}, "README.md")
+    assert campaign.classes == ["qcd", "top"]
+    assert campaign.convert.format.checked("convert.formats", "convert.format")["run"] is None
 
 
 def test_there_are_cheap_commands():
