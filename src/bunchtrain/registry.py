@@ -47,7 +47,7 @@ def _module_name(family: str, kind: str, key: str | None) -> str:
     try:
         return _modules(family)[kind]
     except KeyError:
-        problem = f"there is no {family.rpartition('.')[2]} kind of this name"
+        problem = "no kind of this name is installed"
         raise CampaignError(problem, key=key, found=kind, choices=kinds(family)) from None
 
 
@@ -67,7 +67,7 @@ def declared(family: str, kind: str, key: str | None = None) -> type[BaseModel]:
     """Return the `Config` of a kind without importing its module.
 
     A campaign is checked when Snakemake parses the DAG, where importing torch would cost seconds. So only the module's
-    declarative imports, its plain constants and its class `Config` are executed.
+    declarative imports and its class `Config` are executed.
     """
     name = _module_name(family, kind, key)
     spec = importlib.util.find_spec(name)

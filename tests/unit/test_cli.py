@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from toys import train_spec
 
 from bunchtrain.config.specs import as_text
 from bunchtrain.dag import STAGES
+from toys import train_spec
 
 ROOT = Path(__file__).parents[2]
 

@@ -242,6 +242,9 @@ def test_bad_input_is_refused_before_any_work(sample, tmp_path, monkeypatch):
     with pytest.raises(CampaignError) as caught:
         synthesize(spec(backend={"kind": "vitiz"}), dataset, model, out)
     assert caught.value.details["nearest"] == "vitis"
+    with pytest.raises(CampaignError) as caught:
+        synthesize(spec(backend={"kind": "open_xilinx", "partt": "x"}), dataset, model, out)
+    assert caught.value.details["nearest"] == "part"
     with pytest.raises(SynthesisError, match="too large"):
         synthesize(spec(student={"constituents": 32, "hidden": [64]}), dataset, model, out)
     with pytest.raises(InputError, match="index"):

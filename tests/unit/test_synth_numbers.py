@@ -15,6 +15,16 @@ from bunchtrain.synth.quantize import Dense, Relu, fake_quantize
 from bunchtrain.synth.rtl import Port
 from bunchtrain.synth.student import Lesson, Student, train
 
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Tiny networks train faster on one thread, above all on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 formats = some.builds(
     Fixed,
     width=some.integers(2, 12),
@@ -52,10 +62,8 @@ def test_a_format_holds_what_it_made(form, values):
     assert form.holds(np.array([low, high]) * form.step) and not form.holds(np.array([(high + 1) * form.step]))
 
 
-def test_a_format_survives_json():
-    form = Fixed(9, -1, False, "RND", "SAT")
-    assert Fixed.from_dict(form.as_dict()) == form
-    assert form.hls == "ufixed<9,-1,RND,SAT>"
+def test_a_format_is_named_as_hls_names_it():
+    assert Fixed(9, -1, False, "RND", "SAT").hls == "ufixed<9,-1,RND,SAT>"
     assert Fixed(8, 3).sign_integer_fraction == (1, 2, 5)
 
 

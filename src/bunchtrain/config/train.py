@@ -1,18 +1,15 @@
 """Section `train`: one training."""
 
-from typing import Literal
+from pydantic import Field, field_validator
 
-from pydantic import Field
-
+from bunchtrain import registry
 from bunchtrain.config.base import Fraction, Positive, Section
 
 
 class Train(Section):
     """The optimisation and how it is spread over ranks."""
 
-    backend: Literal["auto", "serial", "horovod", "ddp"] = Field(
-        "auto", description="auto: horovod for more than one rank, else serial"
-    )
+    backend: str = Field("auto", description="kind of parallelism; auto: horovod for more than one rank, else serial")
     ranks: Positive = Field(2, description="processes of the final training")
     seeds: Positive = Field(1, description="trainings of the best configuration, each with its own seed")
     epochs: Positive = Field(12, description="at most")
@@ -23,3 +20,11 @@ class Train(Section):
     weight_decay: float = Field(1e-4, ge=0)
     max_jets: Positive | None = Field(None, description="train on at most so many jets")
     validate_fraction: Fraction = Field(1.0, gt=0, description="share of the validation split used after an epoch")
+
+    @field_validator("backend")
+    @classmethod
+    def _known(cls, backend: str) -> str:
+        known = ["auto", *registry.kinds("parallel")]
+        if backend not in known:
+            raise ValueError(f"use one of {', '.join(known)}")
+        return backend

@@ -18,6 +18,9 @@ from bunchtrain.files import read_json
 #: Seconds between the polite and the hard end of a training.
 GRACE = 10
 
+#: Exit statuses of a process that was killed, seen from here and through a shell.
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+
 #: What the training's exit status 86 means; see `errors` and `train.loop`.
 NON_FINITE = 86
 
@@ -42,22 +45,31 @@ def evaluate(
     command = [sys.executable, "-m", "bunchtrain", "train", "--spec", as_text(training_spec(spec, values))]
     command += ["--dataset", str(dataset), "--scaler", str(scaler), "--out", str(folder)]
     log = folder / "train.log"
+    status = _run(command, log, spec.settings.timeout)
+    if status in KILLED:  # no verdict on these values: once more, from the checkpoint; out of memory comes again
+        status = _run(command, log, spec.settings.timeout)
+    if status is None:
+        return "F_timeout", {}
+    if status != 0:
+        return failure(status, log), {}
+    return result(folder, spec.settings)
+
+
+def _run(command: list[str], log: Path, timeout: float) -> int | None:
+    """Run a training to its end and return its exit status, or None when it had to be ended for its time."""
     with log.open("ab") as stream:
         # The training ends with this process, whatever ends it: no orphan writes beside its successor.
         process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", "--", *command], stdout=stream, stderr=stream, start_new_session=True
         )
         try:
-            status = process.wait(spec.settings.timeout)
+            return process.wait(timeout)
         except subprocess.TimeoutExpired:
             end(process)
-            return "F_timeout", {}
+            return None
         except BaseException:
             end(process)
             raise
-    if status != 0:
-        return failure(status, log), {}
-    return result(folder, spec.settings)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -77,7 +89,7 @@ def failure(status: int, log: Path) -> str:
     if status == NON_FINITE:
         return "F_nan"
     tail = log.read_text(errors="replace")[-4000:].lower()
-    if status in (-signal.SIGKILL, 128 + signal.SIGKILL) or "memoryerror" in tail or "out of memory" in tail:
+    if status in KILLED or "memoryerror" in tail or "out of memory" in tail:
         return "F_oom"
     return "F_crash"
 
