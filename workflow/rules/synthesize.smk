@@ -14,7 +14,7 @@ rule synthesize:
         f"{PLAN.output}/benchmarks/synthesize.tsv"
     conda:
         "../../envs/synthesize.yaml"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=grow(6000),
         runtime=240,

@@ -1,0 +1,116 @@
+"""What synthesises a design: the protocol of a backend, and what it reports.
+
+A backend module has a `Config` with at least `part`, `MEND` (how to install the tool), a function `locate()` that
+returns the tool's path or None, and a function `synthesize(config, design, scratch, stop)` that returns `Resources`.
+With `VENDOR = True` it also runs, beside the backend that the campaign names, wherever its tool is installed.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a backend gets.
+
+    Parameters
+    ----------
+    top : str
+        Name of the top Verilog module.
+    rtl : list of Path
+        Verilog sources.
+    hls : Path
+        Folder of the HLS project.
+    hls_top : str
+        Name of the C++ function in it.
+    clock_ns : float
+        Clock period asked for.
+    """
+
+    top: str
+    rtl: list[Path]
+    hls: Path
+    hls_top: str
+    clock_ns: float
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a synthesis gave.
+
+    Parameters
+    ----------
+    backend, tool, version : str
+        Kind of backend, program, and its version.
+    source : str
+        What was synthesised: `rtl` or `hls`.
+    part : str
+        FPGA part or family that it was mapped to.
+    lut, ff, dsp : int
+        Look-up tables (those used as shift registers and memory too), flip-flops, multiplier blocks.
+    bram : float
+        Block RAMs of 36 kbit; one of 18 kbit counts half.
+    cells : dict
+        Cells by type, where the tool lists them.
+    available : dict
+        What the part has of each, where known.
+    estimates : dict
+        What the tool estimates beyond counts, e.g. latency and clock of an HLS compiler.
+    seconds : float
+        Wall time of the synthesis.
+    """
+
+    backend: str
+    tool: str
+    version: str
+    source: str
+    part: str
+    lut: int
+    ff: int
+    dsp: int
+    bram: float
+    cells: dict[str, int] = field(default_factory=dict)
+    available: dict[str, float] = field(default_factory=dict)
+    estimates: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields, for JSON."""
+        return asdict(self)
+
+
+class Backend(Protocol):
+    """A backend module."""
+
+    Config: type[BaseModel]
+    VENDOR: bool
+    MEND: str
+
+    def locate(self) -> Path | None:
+        """Return where the tool is, or None."""
+        ...
+
+    def synthesize(self, config: Any, design: Design, scratch: Path, stop: threading.Event | None = None) -> Resources:
+        """Synthesise `design` in the folder `scratch`."""
+        ...
+
+
+#: What the fabric of some parts holds (data sheets DS890 and DS923): LUT, flip-flops, DSP, 36-kbit block RAMs.
+PARTS = {
+    "xcvu13p": {"lut": 1728000, "ff": 3456000, "dsp": 12288, "bram": 2688},
+    "xcvu9p": {"lut": 1182240, "ff": 2364480, "dsp": 6840, "bram": 2160},
+    "xcu55c": {"lut": 1303680, "ff": 2607360, "dsp": 9024, "bram": 2016},
+    "xcku15p": {"lut": 522720, "ff": 1045440, "dsp": 1968, "bram": 984},
+    "xczu9eg": {"lut": 274080, "ff": 548160, "dsp": 2520, "bram": 912},
+}
+
+
+def available(part: str) -> dict[str, float]:
+    """Return what a part's fabric holds; empty for a part that is not listed."""
+    return {name: float(count) for name, count in PARTS.get(part.partition("-")[0], {}).items()}

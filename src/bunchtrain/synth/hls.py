@@ -1,0 +1,241 @@
+"""The HLS project (C++, hls4ml) of a quantised network, and its C simulation.
+
+B: batch, I: input, C: class.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import itertools
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from bunchtrain.errors import MissingDependency, SynthesisError
+from bunchtrain.synth import tools
+from bunchtrain.synth.fixedpoint import EXACT_BITS, Fixed
+from bunchtrain.synth.quantize import Dense, Relu
+from bunchtrain.synth.student import Student
+
+#: Name of the project and of its C++ function.
+PROJECT = "tagger"
+
+_COMPILE_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The network as plain layers with exact numbers, and the format on every wire.
+
+    Parameters
+    ----------
+    layers : OrderedDict of nn.Module
+        `nn.Linear` and `nn.ReLU` by name.
+    precisions : dict
+        Per layer the format of `result`, and for dense layers of `weight`, `bias` and `accum` too.
+    source, result : Fixed
+        Formats of the network's inputs and outputs.
+    """
+
+    layers: OrderedDict[str, nn.Module]
+    precisions: dict[str, dict[str, Fixed]]
+    source: Fixed
+    result: Fixed
+
+
+def plan(student: Student) -> Plan:
+    """Return the trained student in plain layers, with a format for every weight, sum and output.
+
+    Raises
+    ------
+    SynthesisError
+        If a sum needs more bits than a double can hold exactly.
+    """
+    if student.input_format is None:
+        raise SynthesisError("the precision of the inputs is not declared", key="input_format")
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    precisions: dict[str, dict[str, Fixed]] = {}
+    present = student.input_format
+    for number, layer in enumerate(student.layers, start=1):
+        if isinstance(layer, Dense):
+            name = f"dense{(number + 1) // 2}"
+            present = layer.sum_format(present)
+            _check_width(name, present)
+            layers[name] = _linear(layer)
+            precisions[name] = _dense_formats(layer, present)
+        elif isinstance(layer, Relu) and layer.format is not None:
+            name = f"relu{number // 2}"
+            present = layer.format
+            layers[name] = nn.ReLU()
+            precisions[name] = {"result": present}
+    return Plan(layers, precisions, student.input_format, present)
+
+
+def _check_width(name: str, form: Fixed) -> None:
+    if form.width > EXACT_BITS:
+        raise SynthesisError(
+            "a sum needs more bits than can be checked exactly",
+            key=name,
+            found=f"{form.width} bits",
+            expected=f"at most {EXACT_BITS}",
+            mend="lower synthesize.student.weight_bits or activation_bits",
+        )
+
+
+def _linear(layer: Dense) -> nn.Linear:
+    weight_OI, bias_O = (tensor.detach() for tensor in layer.parameters_used())
+    linear = nn.Linear(weight_OI.shape[1], weight_OI.shape[0])
+    with torch.no_grad():
+        linear.weight.copy_(weight_OI)
+        linear.bias.copy_(bias_O)
+    return linear
+
+
+def _dense_formats(layer: Dense, total: Fixed) -> dict[str, Fixed]:
+    if layer.weight_format is None or layer.bias_format is None:
+        raise SynthesisError("the precision of a layer is not declared", found="Dense")
+    return {"weight": layer.weight_format, "bias": layer.bias_format, "accum": total, "result": total}
+
+
+def project(design: Plan, folder: Path, *, part: str, clock_ns: float) -> Any:
+    """Write the HLS project into `folder` and return hls4ml's `ModelGraph`.
+
+    Raises
+    ------
+    MissingDependency
+        If hls4ml is not installed.
+    SynthesisError
+        If hls4ml refuses the network, or gives a wire another format than was asked for.
+    """
+    try:
+        import hls4ml
+    except ImportError:
+        raise MissingDependency("hls4ml", needed_by="synthesize", mend="pip install 'bunchtrain[synth]'") from None
+    network = nn.Sequential(design.layers).eval()
+    width = next(iter(network)).in_features
+    config = hls4ml.utils.config_from_pytorch_model(
+        network, (width,), granularity="name", backend="Vitis", default_precision=design.source.hls
+    )
+    _set_precisions(config, design)
+    with contextlib.redirect_stdout(io.StringIO()):
+        graph = hls4ml.converters.convert_from_pytorch_model(
+            network,
+            hls_config=config,
+            output_dir=str(folder),
+            project_name=PROJECT,
+            backend="Vitis",
+            io_type="io_parallel",
+            part=part,
+            clock_period=clock_ns,
+        )
+        graph.write()
+    _check_precisions(graph, design)
+    _clean(folder, graph)
+    return graph
+
+
+def _set_precisions(config: dict[str, Any], design: Plan) -> None:
+    for name, row in config["LayerName"].items():
+        formats = design.precisions.get(name, {"result": design.source})
+        row["Precision"] = {what: form.hls for what, form in formats.items()}
+
+
+def _check_precisions(graph: Any, design: Plan) -> None:
+    """Compare the formats in the graph with those asked for: an optimiser pass must not have changed any."""
+    expected = {name: formats["result"] for name, formats in design.precisions.items()}
+    seen = set()
+    for layer in graph.get_layers():
+        if layer.class_name == "Input":
+            wanted = design.source
+        elif layer.name in expected:
+            wanted = expected[layer.name]
+            seen.add(layer.name)
+        else:
+            raise SynthesisError("hls4ml added a layer of its own", key=layer.name, found=layer.class_name)
+        found = as_fixed(layer.get_output_variable().type.precision)
+        if found != wanted:
+            raise SynthesisError("hls4ml changed a precision", key=layer.name, found=found.hls, expected=wanted.hls)
+    if missing := sorted(expected.keys() - seen):
+        raise SynthesisError("hls4ml left out a layer", key=missing[0])
+
+
+def as_fixed(precision: Any) -> Fixed:
+    """Return hls4ml's description of a fixed-point type as a `Fixed`."""
+    return Fixed(
+        int(precision.width),
+        int(precision.integer),
+        bool(precision.signed),
+        str(precision.rounding_mode),
+        str(precision.saturation_mode),
+    )
+
+
+def _clean(folder: Path, graph: Any) -> None:
+    """Make the project depend on its content alone: no pickled network, no random stamp."""
+    (folder / "hls4ml_config.yml").unlink(missing_ok=True)
+    script = folder / "build_lib.sh"
+    stamp = str(graph.config.get_config_value("Stamp"))
+    script.write_text(script.read_text(encoding="utf-8").replace(stamp, "local"), encoding="utf-8")
+
+
+class CSimulation:
+    """The project's C++ code, compiled and loaded.
+
+    Parameters
+    ----------
+    folder : Path
+        The HLS project.
+    scratch : Path
+        Where the library and the compiler's log go.
+    outputs : int
+        Width of the network's answer.
+    """
+
+    def __init__(self, folder: Path, scratch: Path, outputs: int) -> None:
+        self.outputs = outputs
+        self.compiler = tools.find("g++", needed_by="the C simulation", mend="apt-get install g++")
+        library = _compile(self.compiler, folder, scratch)
+        function = getattr(ctypes.CDLL(str(library)), f"{PROJECT}_double")
+        pointer = np.ctypeslib.ndpointer(np.float64, flags="C_CONTIGUOUS")
+        function.argtypes, function.restype = [pointer, pointer], None
+        self._function = function
+
+    def __call__(self, x_BI: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the answers of the C++ code, shape [B, C]."""
+        x_BI = np.ascontiguousarray(x_BI, np.float64)
+        answers_BC = np.zeros((len(x_BI), self.outputs))
+        for x_I, answer_C in zip(x_BI, answers_BC, strict=True):
+            self._function(x_I, answer_C)
+        return answers_BC
+
+
+def _compile(compiler: Path, folder: Path, scratch: Path) -> Path:
+    scratch.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count():
+        library = scratch / f"csim{number}.so"
+        if not library.exists():
+            break
+    command: list[str | Path] = [
+        compiler,
+        "-O1",
+        "-fPIC",
+        "-shared",
+        "-std=c++17",
+        "-Ifirmware/ap_types",
+        f'-DWEIGHTS_DIR="{folder.resolve() / "firmware" / "weights"}"',
+        f"firmware/{PROJECT}.cpp",
+        f"{PROJECT}_bridge.cpp",
+        "-o",
+        library.resolve(),
+    ]
+    log = scratch / "g++.log"
+    tools.run(command, name="g++ (C simulation)", cwd=folder, log=log, timeout=_COMPILE_SECONDS)
+    return library

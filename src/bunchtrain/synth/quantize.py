@@ -1,0 +1,96 @@
+"""Layers that compute in fixed point while they are trained, and their pruning.
+
+Forward, a value is rounded as the hardware rounds it; backward, the gradient passes as if it had not been (the
+straight-through estimator of Bengio, Léonard and Courville, arXiv:1308.3432), except where the format saturates.
+
+B: batch, I: input, O: output.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bunchtrain.synth.fixedpoint import Fixed, exact_sum, fitted
+
+
+def fake_quantize(values: Tensor, form: Fixed) -> Tensor:
+    """Return `values` rounded and saturated to `form`, with the straight-through gradient."""
+    held = values.clamp(form.low, form.high)
+    offset = 0.5 if form.rounding == "RND" else 0.0
+    rounded = (torch.floor(held / form.step + offset) * form.step).clamp(form.low, form.high)
+    return held + (rounded - held).detach()
+
+
+class Dense(nn.Module):
+    """A dense layer; with formats, its weights and biases are fixed-point numbers."""
+
+    mask_OI: Tensor
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        linear = nn.Linear(inputs, outputs)
+        self.weight_OI, self.bias_O = linear.weight, linear.bias
+        self.register_buffer("mask_OI", torch.ones(outputs, inputs))
+        self.weight_format: Fixed | None = None
+        self.bias_format: Fixed | None = None
+
+    def parameters_used(self) -> tuple[Tensor, Tensor]:
+        """Return weights [O, I] and biases [O] as they enter the product: pruned, and quantised if formats are set."""
+        weight_OI = self.weight_OI * self.mask_OI
+        if self.weight_format is None or self.bias_format is None:
+            return weight_OI, self.bias_O
+        return fake_quantize(weight_OI, self.weight_format), fake_quantize(self.bias_O, self.bias_format)
+
+    def forward(self, x_BI: Tensor) -> Tensor:
+        """Return weights times inputs plus biases, shape [B, O]."""
+        return functional.linear(x_BI, *self.parameters_used())
+
+    def quantize(self, width: int) -> None:
+        """Set the formats that suit the present weights best."""
+        self.weight_format = fitted((self.weight_OI * self.mask_OI).detach().numpy(), width)
+        self.bias_format = fitted(self.bias_O.detach().numpy(), width)
+
+    def prune(self, share: float) -> None:
+        """Set the `share` of the smallest weights to zero, for good until the next call."""
+        magnitude = self.weight_OI.detach().abs()
+        dropped = round(share * magnitude.numel())
+        if dropped == 0:
+            self.mask_OI = torch.ones_like(self.mask_OI)
+            return
+        order = magnitude.flatten().argsort(stable=True)
+        mask = torch.ones(magnitude.numel(), dtype=self.mask_OI.dtype)
+        mask[order[:dropped]] = 0
+        self.mask_OI = mask.view_as(self.mask_OI)
+
+    def sum_format(self, source: Fixed) -> Fixed:
+        """Return the format that holds the layer's sums exactly when its inputs have the format `source`."""
+        if self.weight_format is None or self.bias_format is None:
+            raise ValueError("a layer without formats has no exact sum")
+        weight_OI, bias_O = (tensor.detach().double().numpy() for tensor in self.parameters_used())
+        fractional = max(self.weight_format.fractional + source.fractional, self.bias_format.fractional, 0)
+        return exact_sum(weight_OI, bias_O, source, fractional)
+
+
+class Relu(nn.Module):
+    """The rectifier; with a format, its output is an unsigned fixed-point number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.format: Fixed | None = None
+
+    def forward(self, x_BI: Tensor) -> Tensor:
+        """Return the rectified input, same shape."""
+        rectified = functional.relu(x_BI)
+        return rectified if self.format is None else fake_quantize(rectified, self.format)
+
+    def quantize(self, seen_BI: Tensor, width: int) -> None:
+        """Set the format that suits the outputs seen best."""
+        positive = functional.relu(seen_BI).detach().numpy()
+        self.format = (
+            fitted(positive[positive > 0], width, signed=False)
+            if np.any(positive > 0)
+            else Fixed(width, 1, False, "RND", "SAT")
+        )

@@ -1,0 +1,84 @@
+"""The README inside the IP core."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bunchtrain.synth.rtl import Core, Port
+
+
+def text(core: Core, card: Mapping[str, Any], figures: Mapping[str, Any], vectors: Mapping[str, Any]) -> str:
+    """Return the README: what the core is, its ports, the meaning of every number, how to repeat the proof."""
+    resources, timing = figures["resources"], figures["timing"]
+    rows = "\n".join(
+        f"| {row['input']} | {row['name']} | 2^{row['log2_unit']} | {row['offset']} | {row['physical_unit']} |"
+        for row in card["inputs"]
+    )
+    outputs = "\n".join(f"| {place} | logit of {name} |" for place, name in enumerate(card["classes"]))
+    widths = " - ".join(str(width) for width in card["widths"])
+    return f"""# {core.top}
+
+A jet tagger: a dense network of widths {widths}, {card["weight_bits"]}-bit weights,
+{card["activation_bits"]}-bit activations, {card["sparsity"]:.0%} of the weights zero. It takes a jet at every
+{_ordinal(timing["initiation_interval"])}clock edge.
+
+- latency {timing["latency_cycles"]} clock cycles, initiation interval {timing["initiation_interval"]},
+  measured in simulation
+- {resources["lut"]} LUT, {resources["ff"]} flip-flops, {resources["dsp"]} DSP, {resources["bram"]:g} block RAM
+  ({resources["tool"]}, {resources["part"]})
+- AUC {figures["auc"]["rtl"]:.4f}; the tagger that it was distilled from has {figures["auc"]["teacher"]:.4f}
+
+## Ports
+`aclk`, `aresetn` (synchronous, active low; it clears the valid bits alone), `s_axis` and `m_axis` (AXI4-Stream without
+TREADY: there is no back-pressure).
+
+`s_axis_tdata`: {_lanes(core.source)}
+`m_axis_tdata`: {_lanes(core.result)}
+
+## Inputs
+code = clip(floor(quantity / unit + 1/2) - offset), a two's complement number of {core.source.form.width} bits.
+
+| input | quantity | unit | offset | physical unit |
+| --- | --- | --- | --- | --- |
+{rows}
+
+Constituents are numbered from the hardest. For one that is not there, log_pt_fraction is ln(1/256) and the angles
+are 0.
+
+## Outputs
+logit = code * 2^-{core.result.form.fractional}; a score of class a against class b is the difference of their logits.
+
+| output | meaning |
+| --- | --- |
+{outputs}
+
+## Repeat the proof
+    cd sim
+    iverilog -o testbench testbench.v ../rtl/*.v && ./testbench
+prints PASS and the number of vectors: {vectors["jets"]} test jets and {vectors["extreme"]} extreme inputs.
+Any other simulator of Verilog-2001 will do. `certificate.json` says what was compared and holds the digests of
+the files.
+
+## Files
+- `component.xml`: IP-XACT (IEEE 1685-2014)
+- `rtl/`: Verilog; `{core.top}.v` is the top module
+- `hls/`: the same network as a Vitis HLS project (hls4ml)
+- `sim/`: testbench, inputs and expected answers, one word a line
+- `reports/`, `certificate.json`, `provenance.json`
+
+## Licences
+The HLS headers come from hls4ml (Apache-2.0). The small arithmetic modules in `rtl/` (adders, multiplexers) come from
+alkaid (LGPL-3.0-or-later); the modules that instantiate them were generated for this network.
+"""
+
+
+def _ordinal(interval: int) -> str:
+    return "" if interval == 1 else f"{interval}th "
+
+
+def _lanes(port: Port) -> str:
+    return (
+        f"{port.bits} bits, {port.size} numbers of {port.form.width} bits in {port.lane} bits each, number 0 lowest, "
+        f"format {port.form.hls}"
+    )

@@ -1,0 +1,249 @@
+"""Verilog from the HLS project's graph, by distributed arithmetic (alkaid), with a streaming port around it.
+
+The same graph that hls4ml writes as C++ is replayed symbol by symbol: adders and shifts take the place of
+multiplications, and registers cut the result into stages.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bunchtrain.errors import MissingDependency, SynthesisError
+from bunchtrain.synth.fixedpoint import Fixed
+from bunchtrain.synth.hls import as_fixed
+
+#: Share of the clock period that the logic between two registers may take by alkaid's estimate.
+_STAGE_SHARE = 1.0
+
+
+@dataclass(frozen=True)
+class Port:
+    """One direction of the core's stream: `size` numbers of one format, each in a whole number of bytes.
+
+    Number 0 has the lowest bits. Inputs use the low bits of their bytes; outputs are sign-extended.
+    """
+
+    size: int
+    form: Fixed
+
+    @property
+    def lane(self) -> int:
+        """Bits that one number takes on the bus."""
+        return -(-self.form.width // 8) * 8
+
+    @property
+    def bits(self) -> int:
+        """Width of the bus."""
+        return self.size * self.lane
+
+
+@dataclass(frozen=True)
+class Core:
+    """The written RTL.
+
+    Parameters
+    ----------
+    top : str
+        Name of the top module.
+    files : list of Path
+        Verilog sources, the top module's first.
+    source, result : Port
+        What goes in and out.
+    stages : int
+        Clock edges from input to output that the registers should take; the simulation measures it.
+    adders : float
+        alkaid's estimate of the cost in look-up tables.
+    """
+
+    top: str
+    files: list[Path]
+    source: Port
+    result: Port
+    stages: int
+    adders: float
+
+
+def write(graph: Any, folder: Path, *, top: str, clock_ns: float, part: str) -> Core:
+    """Write the Verilog of hls4ml's `graph` into `folder`.
+
+    Raises
+    ------
+    MissingDependency
+        If alkaid is not installed.
+    SynthesisError
+        If the graph holds a layer that cannot be replayed.
+    """
+    try:
+        from alkaid.codegen.rtl.rtl_model import RTLModel
+        from alkaid.trace import trace
+    except ImportError:
+        raise MissingDependency("alkaid", needed_by="synthesize", mend="pip install 'bunchtrain[synth]'") from None
+    inputs, outputs, source, result = _replay(graph)
+    logic = trace(inputs, outputs, keep_dead_inputs=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    work = folder / "alkaid"
+    model = RTLModel(
+        logic,
+        work,
+        f"{top}_core",
+        latency_cutoff=clock_ns * _STAGE_SHARE,
+        print_latency=False,
+        part_name=part,
+        clock_period=clock_ns,
+        ternary_fuse=False,
+    )
+    model.write()
+    ports = Port(len(inputs), source), Port(len(outputs), result)
+    stages = max(signal.schedule.bias for signal in model.fsm.out_signals)
+    fields = [list(signals[0].precisions) for signals in (model.fsm.inp_signals, model.fsm.out_signals)]
+    top_file = folder / f"{top}.v"
+    top_file.write_text(wrapper(top, ports, fields, stages), encoding="utf-8")
+    files = [top_file, *_collect(work / "src", folder, top)]
+    shutil.rmtree(work)
+    return Core(top, files, *ports, stages, float(logic.cost))
+
+
+def _replay(graph: Any) -> tuple[Any, Any, Fixed, Fixed]:
+    """Return symbolic inputs and outputs of the graph, and the formats of both."""
+    from alkaid.trace import FVArray, HWConfig
+
+    inputs: Any = None
+    wires: Any = None
+    source = present = Fixed(1, 1)
+    for layer in graph.get_layers():
+        variable = layer.get_output_variable()
+        present = as_fixed(variable.type.precision)
+        if layer.class_name == "Input":
+            source = present
+            shape = np.full(int(np.prod(variable.shape)), 1)
+            inputs = wires = FVArray.from_kif(
+                *(shape * part for part in source.sign_integer_fraction), HWConfig(1, 1, -1)
+            )
+        elif layer.class_name == "Dense":
+            wires = wires @ np.asarray(layer.weights["weight"].data, np.float64)
+            wires = _cast(wires + np.asarray(layer.weights["bias"].data, np.float64), present)
+        elif layer.class_name == "Activation" and layer.get_attr("activation") == "relu":
+            wires = _cast(wires.relu(), present)
+        else:
+            mend = "teach bunchtrain.synth.rtl to replay it"
+            raise SynthesisError("a layer cannot be turned into RTL", key=layer.name, found=layer.class_name, mend=mend)
+    return inputs, wires, source, present
+
+
+def _cast(wires: Any, form: Fixed) -> Any:
+    sign, integer, fraction = form.sign_integer_fraction
+    return wires.quantize(sign, integer, fraction, overflow_mode=form.overflow, round_mode=form.rounding)
+
+
+def wrapper(top: str, ports: tuple[Port, Port], fields: list[list[Any]], stages: int) -> str:
+    """Return the Verilog of the top module: the stream's lanes to the bits that the pipeline uses, and a valid bit.
+
+    Parameters
+    ----------
+    top : str
+        Name of the module.
+    ports : pair of Port
+        Input and output.
+    fields : pair of lists
+        For each number of either port what the pipeline keeps of it: signed, integer bits, fractional bits.
+    stages : int
+        Clock edges from input to output.
+    """
+    source, result = ports
+    into, used = _unpack(source, fields[0])
+    out_of, made = _pack(result, fields[1])
+    lines = "\n".join(f"    {line}" for line in [*into, *out_of])
+    return f"""`timescale 1 ns / 1 ps
+
+// {source.size} numbers of format {source.form.hls} in, {result.size} of format {result.form.hls} out.
+// Number 0 has the lowest bits; each takes {source.lane} bits of s_axis_tdata and {result.lane} of m_axis_tdata.
+// A vector is taken at every clock edge with s_axis_tvalid high; there is no back-pressure.
+module {top} (
+    input wire aclk,
+    input wire aresetn,
+    input wire s_axis_tvalid,
+    // verilator lint_off UNUSEDSIGNAL
+    input wire [{source.bits - 1}:0] s_axis_tdata,
+    // verilator lint_on UNUSEDSIGNAL
+    output wire m_axis_tvalid,
+    output wire [{result.bits - 1}:0] m_axis_tdata
+);
+
+    localparam STAGES = {stages};
+
+    wire [{used - 1}:0] network_in;
+    wire [{made - 1}:0] network_out;
+    reg [STAGES-1:0] valid;
+    wire [STAGES:0] valid_next = {{valid, s_axis_tvalid}};
+
+    always @(posedge aclk) valid <= aresetn ? valid_next[STAGES-1:0] : {{STAGES{{1'b0}}}};
+
+    assign m_axis_tvalid = valid[STAGES-1];
+{lines}
+
+    {top}_core network (
+        .clk(aclk),
+        .model_inp(network_in),
+        .model_out(network_out)
+    );
+
+endmodule
+"""
+
+
+def _unpack(port: Port, fields: list[Any]) -> tuple[list[str], int]:
+    """Return the assignments from the bus to the pipeline's packed input, and its width."""
+    lines, start = [], 0
+    for number, (signed, integer, fraction) in enumerate(fields):
+        width = int(signed) + integer + fraction
+        if width <= 0:
+            continue
+        low = number * port.lane + port.form.fractional - fraction
+        lines.append(f"assign network_in[{start} +: {width}] = s_axis_tdata[{low} +: {width}];")
+        start += width
+    return lines, start
+
+
+def _pack(port: Port, fields: list[Any]) -> tuple[list[str], int]:
+    """Return the assignments from the pipeline's packed output to the bus, and its width."""
+    lines, start = [], 0
+    for number, (signed, integer, fraction) in enumerate(fields):
+        width, low = int(signed) + integer + fraction, port.form.fractional - fraction
+        parts = [f"{{{low}{{1'b0}}}}"] if low else []
+        if width > 0:
+            parts.insert(0, f"network_out[{start} +: {width}]")
+        if missing := port.lane - max(width, 0) - low:
+            sign = f"network_out[{start + width - 1}]" if signed and width > 0 else "1'b0"
+            parts.insert(0, f"{{{missing}{{{sign}}}}}")
+        lines.append(f"assign m_axis_tdata[{number * port.lane} +: {port.lane}] = {{{', '.join(parts)}}};")
+        start += max(width, 0)
+    return lines, start
+
+
+def _collect(source: Path, folder: Path, top: str) -> list[Path]:
+    """Copy the pipeline and the primitives it uses, every module under a name that begins with `top`."""
+    own = [path for path in sorted(source.glob("*.v")) if not path.stem.endswith("_wrapper")]
+    shared = {path.stem: path for path in sorted((source / "static").glob("*.v"))}
+    text = "\n".join(path.read_text(encoding="utf-8") for path in own)
+    used = [shared[name] for name in shared if re.search(rf"\b{name}\s+#", text)]
+    names = {path.stem: _renamed(path.stem, top) for path in (*own, *used)}
+    pattern = re.compile(rf"\b({'|'.join(sorted(names))})\b(?=\s+(?:#|\(|_inst_))")
+    files = []
+    for path in (*own, *used):
+        target = folder / f"{names[path.stem]}.v"
+        code = pattern.sub(lambda match: names[match.group(1)], path.read_text(encoding="utf-8"))
+        target.write_text(code, encoding="utf-8")
+        files.append(target)
+    return files
+
+
+def _renamed(name: str, top: str) -> str:
+    if name.startswith(top):
+        return name
+    return f"{top}_{re.sub('^logic', 'stage', name)}"

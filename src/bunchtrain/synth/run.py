@@ -1,0 +1,247 @@
+"""From a trained tagger to an IP core: distil, quantise, write C++ and RTL, prove that they agree, synthesise, pack."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from bunchtrain import provenance, registry
+from bunchtrain.config.campaign import parse_section
+from bunchtrain.config.specs import SynthesizeSpec
+from bunchtrain.errors import MissingDependency, SynthesisError
+from bunchtrain.events.reader import Dataset
+from bunchtrain.files import sha256, write_json
+from bunchtrain.models.base import CARD, WEIGHTS, save_weights
+from bunchtrain.synth import agreement, hls, inputs, ipcore, material, preflight, reporting, rtl, rtlsim, tools, verify
+from bunchtrain.synth.backends.base import Backend, Design, Resources
+from bunchtrain.synth.material import Material
+from bunchtrain.synth.reporting import Facts
+from bunchtrain.synth.student import Student, train
+from bunchtrain.synth.verify import Proof
+
+CORE = "core.zip"
+REPORT = "report.json"
+STUDENT = "student.safetensors"
+STUDENT_CARD = "student.json"
+
+
+class Stopwatch:
+    """Seconds of every step, and a line when it is done."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._start = time.monotonic()
+
+    @contextlib.contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        """Time the steps inside the `with` block as `step`."""
+        start = time.monotonic()
+        yield
+        self.seconds[step] = round(time.monotonic() - start, 2)
+        print(f"[synthesize] {step}: {self.seconds[step]:.1f} s", flush=True)
+
+    def total(self) -> float:
+        """Return the seconds since the start."""
+        return round(time.monotonic() - self._start, 2)
+
+
+def synthesize(spec: SynthesizeSpec, dataset: Path, model: Path, out: Path) -> None:
+    """Write the IP core, the report and the student into `out`, with a provenance record beside each.
+
+    Parameters
+    ----------
+    spec : SynthesizeSpec
+    dataset : Path
+        The index that `prepare` wrote.
+    model : Path
+        Folder of the trained tagger.
+    out : Path
+        Folder of this stage; `out/build` is scratch, kept for inspection and emptied by the next run.
+
+    Raises
+    ------
+    SynthesisError
+        If the network cannot become a core, a tool fails, or two implementations disagree.
+    MissingDependency
+        If a tool is not installed; known before any work starts.
+    """
+    clock = Stopwatch()
+    backend, config = _backend(spec)
+    _require(backend, spec.backend["kind"])
+    preflight.check_layers(_untrained(spec, len(Dataset(dataset).classes)))
+    build = _emptied(out / "build")
+    with clock("tagger's answers"):
+        stuff = material.gather(spec, dataset, model)
+    with clock("training of the student"):
+        student, twin = _train(spec, stuff)
+        areas = _judge(stuff, student, twin, spec.settings.auc_loss)
+    with clock("C++ and RTL"):
+        preflight.check_precision(student)
+        plan = hls.plan(student)
+        graph = hls.project(plan, build / "hls", part=config.part, clock_ns=spec.settings.clock_ns)
+        top = ipcore.module_name(spec.name)
+        core = rtl.write(graph, build / "rtl", top=top, clock_ns=spec.settings.clock_ns, part=config.part)
+    cases = verify.make_vectors(student, stuff.encoding, stuff.test, plan.result, spec.seed)
+    design = Design(core.top, core.files, build / "hls", hls.PROJECT, spec.settings.clock_ns)
+    with _beside(backend, config, design, build / spec.backend["kind"]) as synthesis:
+        proof = _prove(clock, build, stuff.encoding, cases, core)
+        with clock("rest of the synthesis"):
+            resources = synthesis()
+    areas |= _areas_as_built(stuff, cases, proof)
+    vendor = _vendor_runs(spec.backend["kind"], config.part, design, build, clock)
+    facts = Facts(spec, stuff, plan, core, cases, proof, areas, resources, vendor)
+    _write(out, build, facts, clock, [dataset, model / WEIGHTS, model / CARD])
+    print(f"[synthesize] {reporting.summary(facts)} ({clock.total():.0f} s)", flush=True)
+
+
+def _backend(spec: SynthesizeSpec) -> tuple[Backend, Any]:
+    options = dict(spec.backend)
+    module: Any = registry.load("synth.backends", str(options.pop("kind", "")), "synthesize.backend.kind")
+    return module, parse_section(module.Config, options, "synthesize.backend")
+
+
+def _require(backend: Backend, kind: str) -> None:
+    """Refuse to begin where a tool is missing that is needed in the end."""
+    tools.find("g++", needed_by="the C simulation", mend="apt-get install g++")
+    tools.find("make", needed_by="the RTL simulation", mend="apt-get install make")
+    for package in ("hls4ml", "alkaid", "verilator"):
+        tools.package_folder(package, needed_by="synthesize")
+    if backend.locate() is None:
+        raise MissingDependency("its tool", needed_by=f"the synthesis backend {kind}", mend=backend.MEND)
+
+
+def _untrained(spec: SynthesizeSpec, classes: int) -> Student:
+    settings = spec.settings.student
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.seed)
+        return Student(len(inputs.names(settings.constituents)), list(settings.hidden), classes)
+
+
+def _emptied(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder.resolve()
+
+
+def _train(spec: SynthesizeSpec, stuff: Material) -> tuple[Student, Student]:
+    """Return the quantised student and its floating-point twin, trained on one thread: the same on every machine."""
+    student = _untrained(spec, len(stuff.classes))
+    student.input_format = stuff.encoding.format
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        twin = train(student, stuff.lesson, spec.settings.student, spec.seed)
+    finally:
+        torch.set_num_threads(threads)
+    return student.eval(), twin
+
+
+@contextlib.contextmanager
+def _beside(backend: Backend, config: Any, design: Design, scratch: Path) -> Iterator[Callable[[], Resources]]:
+    """Run the synthesis in the background; what is yielded waits for its result."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(backend.synthesize, config, design, scratch, stop)
+        try:
+            yield future.result
+        except BaseException:
+            stop.set()
+            raise
+
+
+def _prove(clock: Stopwatch, build: Path, encoding: inputs.Encoding, cases: verify.Vectors, core: rtl.Core) -> Proof:
+    """Compare C simulation and RTL with the network on all vectors."""
+    with clock("C simulation"):
+        simulation = hls.CSimulation(build / "hls", build / "csim", cases.answers_VC.shape[1])
+        c_row, c_codes = verify.prove_c(simulation, encoding, cases)
+    with clock("Verilator"):
+        simulator = rtlsim.Simulator(core, build / "sim", len(cases.inputs_VI))
+        simulator.build()
+    with clock("RTL simulation"):
+        rtl_row, measured = verify.prove_rtl(simulator, cases)
+    third = agreement.compare(("c_simulation", "rtl"), c_codes, measured.codes_VC)
+    return Proof([c_row, rtl_row, third], c_codes, measured)
+
+
+def _judge(stuff: Material, student: Student, twin: Student, limit: float) -> dict[str, float]:
+    """Return the AUC of tagger, floating-point twin and quantised student on the test jets.
+
+    Raises
+    ------
+    SynthesisError
+        If quantisation and pruning cost more than the campaign allows.
+    """
+    encoding, test = stuff.encoding, stuff.test
+    logits: dict[str, NDArray[Any]] = {
+        "teacher": test.teacher_BC,
+        "float_student": verify.exact_logits(twin, encoding.scaled(test.quantities_BI)),
+        "quantised_student": verify.exact_logits(student, encoding.values(test.codes_BI)),
+    }
+    areas = verify.areas(stuff.task, test.labels_B, logits)
+    before, after = areas["float_student"], areas["quantised_student"]
+    if before - after > limit:
+        raise SynthesisError(
+            "quantisation and pruning cost too much AUC",
+            key="synthesize.auc_loss",
+            found=f"{before - after:.4f} ({before:.4f} in floating point, {after:.4f} quantised)",
+            expected=f"at most {limit:g}",
+            mend="raise synthesize.student.weight_bits, activation_bits or epochs, or lower sparsity",
+        )
+    return areas
+
+
+def _areas_as_built(stuff: Material, cases: verify.Vectors, proof: Proof) -> dict[str, float]:
+    """Return the AUC of C simulation and RTL on the test jets, from the answers they gave."""
+    answers = {"c_simulation": proof.c_codes_VC, "rtl": proof.measured.codes_VC}
+    logits = {name: codes_VC[: cases.jets] * cases.result.step for name, codes_VC in answers.items()}
+    return verify.areas(stuff.task, stuff.test.labels_B, logits)
+
+
+def _vendor_runs(chosen: str, part: str, design: Design, build: Path, clock: Stopwatch) -> list[dict[str, Any]]:
+    """Synthesise with every vendor tool that is installed; a failure is reported and does not stop the campaign."""
+    rows: list[dict[str, Any]] = []
+    for kind in registry.kinds("synth.backends"):
+        module: Any = registry.load("synth.backends", kind)
+        if kind == chosen or not module.VENDOR or module.locate() is None:
+            continue
+        with clock(f"synthesis by {kind}"):
+            try:
+                found = module.synthesize(module.Config(part=part), design, build / kind)
+                rows.append({"backend": kind, "status": "done", "resources": found.as_dict()})
+            except SynthesisError as error:
+                print(f"[synthesize] {kind} failed: {error.problem}", flush=True)
+                rows.append({"backend": kind, "status": "failed", "error": str(error)})
+    return rows
+
+
+def _write(out: Path, build: Path, facts: Facts, clock: Stopwatch, sources: list[Path]) -> None:
+    """Write the stage's outputs and their provenance records."""
+    spec = facts.spec.model_dump(mode="json")
+    with clock("packing"):
+        ipcore.pack(out / CORE, reporting.contents(facts, build, spec, sources), facts.core.top)
+        tensors = {
+            f"{name}.{key}": tensor
+            for name, layer in facts.plan.layers.items()
+            for key, tensor in layer.state_dict().items()
+        }
+        save_weights(tensors, out / STUDENT)
+        write_json(out / STUDENT_CARD, {**reporting.student_card(facts), "weights_sha256": sha256(out / STUDENT)})
+    seconds = {**clock.seconds, "total": clock.total()}
+    report = reporting.report(facts, seconds, zip_sha256=sha256(out / CORE))
+    write_json(out / REPORT, report)
+    written = [out / name for name in (CORE, REPORT, STUDENT, STUDENT_CARD)]
+    told = {
+        "mismatches": report["agreement"]["mismatches"],
+        "vectors": report["agreement"]["vectors"],
+        "seed": facts.spec.seed,
+    }
+    provenance.record(written, stage="synthesize", spec=spec, inputs=sources, facts=told)

@@ -1,0 +1,189 @@
+"""The student: a small dense network that learns the tagger's answers, in floating point, then as it will be built.
+
+B: batch, I: input, C: class.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bunchtrain.config.synthesize import Student as Settings
+from bunchtrain.errors import TrainingError
+from bunchtrain.synth.fixedpoint import Fixed
+from bunchtrain.synth.quantize import Dense, Relu
+
+#: Share of the quantised epochs in which weights are pruned away; the rest lets the network recover.
+_PRUNING = 0.6
+
+#: The quantised epochs start from a trained network: a share of the first learning rate is enough.
+_FINE_TUNING = 0.5
+
+
+class Student(nn.Module):
+    """Dense layers with rectifiers between them; the last one gives logits, shape [B, C]."""
+
+    def __init__(self, inputs: int, hidden: list[int], outputs: int) -> None:
+        super().__init__()
+        widths = [inputs, *hidden, outputs]
+        layers: list[nn.Module] = []
+        for number, (before, after) in enumerate(itertools.pairwise(widths), start=1):
+            layers += [Relu()] if number > 1 else []
+            layers.append(Dense(before, after))
+        self.layers = nn.ModuleList(layers)
+        self.input_format: Fixed | None = None
+
+    def forward(self, x_BI: Tensor) -> Tensor:
+        """Return logits; `x_BI` holds values of the input format."""
+        for layer in self.layers:
+            x_BI = layer(x_BI)
+        return x_BI
+
+    @property
+    def dense(self) -> list[Dense]:
+        """The dense layers, first to last."""
+        return [layer for layer in self.layers if isinstance(layer, Dense)]
+
+    def quantize(self, x_BI: Tensor, settings: Settings) -> None:
+        """Set the format of every layer from its present weights and its outputs on `x_BI`."""
+        for layer in self.layers:
+            if isinstance(layer, Dense):
+                layer.quantize(settings.weight_bits)
+            elif isinstance(layer, Relu):
+                layer.quantize(x_BI, settings.activation_bits)
+            x_BI = layer(x_BI)
+
+    def prune(self, share: float) -> None:
+        """Keep the largest weights of every layer; `share` of each layer goes."""
+        for layer in self.dense:
+            layer.prune(share)
+
+    @property
+    def sparsity(self) -> float:
+        """Share of the weights that are zero as built."""
+        weights = [layer.parameters_used()[0].detach() for layer in self.dense]
+        return 1 - sum(int((w != 0).sum()) for w in weights) / sum(w.numel() for w in weights)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the student learns from.
+
+    Parameters
+    ----------
+    x_BI : Tensor [B, I]
+        Inputs, values of the input format.
+    teacher_BC : Tensor [B, C]
+        The tagger's logits.
+    labels_B : int64 Tensor [B]
+        Classes.
+    weights_B : Tensor [B]
+        Event weights times class weights.
+    angles : pair of list of int
+        Columns of `x_BI` that hold the constituents' Δη and Δφ.
+    """
+
+    x_BI: Tensor
+    teacher_BC: Tensor
+    labels_B: Tensor
+    weights_B: Tensor
+    angles: tuple[list[int], list[int]]
+
+    def rows(self, rows_b: Tensor, order: torch.Generator) -> Lesson:
+        """Return the lesson of some jets, each turned and reflected at random.
+
+        A jet means the same after a quarter turn about its axis or a reflection; the small student would need many
+        more jets to find out by itself.
+        """
+        eta, phi = self.angles
+        x_BI = self.x_BI[rows_b]
+        signs_2B1 = torch.randint(0, 2, (2, len(rows_b), 1), generator=order) * 2 - 1
+        turned_B1 = torch.randint(0, 2, (len(rows_b), 1), generator=order).bool()
+        eta_BN, phi_BN = x_BI[:, eta] * signs_2B1[0], x_BI[:, phi] * signs_2B1[1]
+        x_BI[:, eta] = torch.where(turned_B1, phi_BN, eta_BN)
+        x_BI[:, phi] = torch.where(turned_B1, eta_BN, phi_BN)
+        return Lesson(x_BI, self.teacher_BC[rows_b], self.labels_B[rows_b], self.weights_B[rows_b], self.angles)
+
+
+def distillation_loss(logits_BC: Tensor, lesson: Lesson, settings: Settings) -> Tensor:
+    """Return the mean of teacher's and labels' cross entropies (Hinton, Vinyals and Dean, arXiv:1503.02531)."""
+    heat = settings.temperature
+    soft = torch.softmax(lesson.teacher_BC / heat, -1)
+    from_teacher = functional.cross_entropy(logits_BC / heat, soft, reduction="none") * heat**2
+    from_labels = functional.cross_entropy(logits_BC, lesson.labels_B, reduction="none")
+    mixed = settings.distillation * from_teacher + (1 - settings.distillation) * from_labels
+    return (mixed * lesson.weights_B).sum() / lesson.weights_B.sum()
+
+
+def train(student: Student, lesson: Lesson, settings: Settings, seed: int) -> Student:
+    """Train `student` in place to be the quantised network and return its floating-point twin, trained as long.
+
+    The twin goes through the same epochs without rounding and pruning, so that their difference is the price of both.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is no longer finite.
+    """
+    order = torch.Generator().manual_seed(seed)
+    _run(student, lesson, settings, order, rate=settings.learning_rate)
+    twin = copy.deepcopy(student)
+    state = order.get_state()
+    rate = settings.learning_rate * _FINE_TUNING
+    _run(twin, lesson, settings, order, rate=rate)
+    order.set_state(state)
+    student.quantize(lesson.x_BI, settings)
+    _run(student, lesson, settings, order, rate=rate, quantised=True)
+    return twin.eval()
+
+
+def _run(
+    student: Student,
+    lesson: Lesson,
+    settings: Settings,
+    order: torch.Generator,
+    *,
+    rate: float,
+    quantised: bool = False,
+) -> None:
+    """Run `settings.epochs` epochs; the learning rate falls to zero along a cosine."""
+    name = "quantised" if quantised else "float"
+    optimiser = torch.optim.Adam(student.parameters(), lr=rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.epochs)
+    for epoch in range(settings.epochs):
+        if quantised:
+            student.prune(settings.sparsity * _pruned_so_far((epoch + 1) / (_PRUNING * settings.epochs)))
+            student.quantize(lesson.x_BI, settings)
+        total = 0.0
+        for batch in _batches(lesson, settings.batch_size, order):
+            loss = distillation_loss(student(batch.x_BI), batch, settings)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            total += float(loss.detach()) * len(batch.labels_B)
+        schedule.step()
+        mean = total / len(lesson.labels_B)
+        if not math.isfinite(mean):
+            raise TrainingError(
+                "the student's loss is not finite", key="synthesize.student.learning_rate", found=rate, mend="lower it"
+            )
+        if (epoch + 1) % max(settings.epochs // 3, 1) == 0:
+            print(f"[synthesize] {name} student, epoch {epoch + 1}/{settings.epochs}: loss {mean:.4f}", flush=True)
+
+
+def _pruned_so_far(progress: float) -> float:
+    """Return the share of the pruning that is done: fast at first, then slower (Zhu and Gupta, arXiv:1710.01878)."""
+    return 1 - (1 - min(progress, 1.0)) ** 3
+
+
+def _batches(lesson: Lesson, size: int, order: torch.Generator) -> Iterator[Lesson]:
+    shuffled = torch.randperm(len(lesson.labels_B), generator=order)
+    for start in range(0, len(shuffled), size):
+        yield lesson.rows(shuffled[start : start + size], order)

@@ -1,0 +1,143 @@
+"""The proof: the quantised network, its C simulation and its RTL on the same vectors, and what each is worth on jets.
+
+V: vector, I: input, C: class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from bunchtrain.errors import SynthesisError
+from bunchtrain.synth import agreement, vectors
+from bunchtrain.synth.fixedpoint import Fixed
+from bunchtrain.synth.hls import CSimulation
+from bunchtrain.synth.inputs import Encoding
+from bunchtrain.synth.material import Jets
+from bunchtrain.synth.rtlsim import Measured, Simulator
+from bunchtrain.tasks.base import TaskProtocol
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Test vectors and the answers that the quantised network gives to them.
+
+    Parameters
+    ----------
+    inputs_VI : int64 [V, I]
+        Codes; the jets come first.
+    answers_VC : int64 [V, C]
+        Codes of the exact answers.
+    jets : int
+        How many of them are jets; the others are extremes.
+    result : Fixed
+        Format of the answers.
+    """
+
+    inputs_VI: NDArray[np.int64]
+    answers_VC: NDArray[np.int64]
+    jets: int
+    result: Fixed
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """Number of vectors by kind."""
+        return {"jets": self.jets, "extreme": len(self.inputs_VI) - self.jets}
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was compared and measured.
+
+    Parameters
+    ----------
+    rows : list of dict
+        The comparisons.
+    c_codes_VC : int64 [V, C]
+        Answers of the C simulation.
+    measured : Measured
+        Answers and timing of the RTL.
+    """
+
+    rows: list[dict[str, Any]]
+    c_codes_VC: NDArray[np.int64]
+    measured: Measured
+
+
+def make_vectors(student: nn.Module, encoding: Encoding, jets: Jets, result: Fixed, seed: int) -> Vectors:
+    """Return the jets and the extremes as test vectors, with the network's exact answers.
+
+    Raises
+    ------
+    SynthesisError
+        If an answer does not fit the declared format, so that the network would not be what is built, or if the
+        student learnt nothing.
+    """
+    extreme = vectors.extremes(len(encoding.names), encoding.format, seed)
+    inputs_VI = np.concatenate([jets.codes_BI, extreme])
+    logits_VC = exact_logits(student, encoding.values(inputs_VI))
+    if not result.holds(logits_VC):
+        raise SynthesisError("the network's answers do not fit their declared format", expected=result.hls)
+    if len(np.unique(logits_VC[: len(jets.codes_BI)], axis=0)) == 1:
+        mend = "lower synthesize.student.sparsity, or raise weight_bits, epochs or the hidden widths"
+        raise SynthesisError("the student gives the same answer to every jet", key="synthesize.student", mend=mend)
+    return Vectors(inputs_VI, result.codes(logits_VC), len(jets.codes_BI), result)
+
+
+def exact_logits(student: nn.Module, x_VI: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the network's logits in double precision, where every fixed-point sum is exact, shape [V, C]."""
+    with torch.inference_mode():
+        logits: NDArray[np.float64] = student.double()(torch.from_numpy(x_VI)).numpy()
+    student.float()
+    return logits
+
+
+def prove_c(simulation: CSimulation, encoding: Encoding, cases: Vectors) -> tuple[dict[str, Any], NDArray[np.int64]]:
+    """Run the C simulation on all vectors and demand the network's answers; return the comparison and its answers.
+
+    Raises
+    ------
+    SynthesisError
+        At the first vector that differs.
+    """
+    values_VC = simulation(encoding.values(cases.inputs_VI))
+    if not cases.result.holds(values_VC):
+        raise SynthesisError("the C simulation gave a value that its format cannot hold", expected=cases.result.hls)
+    codes_VC = cases.result.codes(values_VC)
+    row = agreement.compare(("torch", "c_simulation"), cases.answers_VC, codes_VC)
+    agreement.demand(row, cases.inputs_VI, (cases.answers_VC, codes_VC))
+    return row, codes_VC
+
+
+def prove_rtl(simulator: Simulator, cases: Vectors) -> tuple[dict[str, Any], Measured]:
+    """Drive all vectors through the RTL and demand the network's answers; return the comparison and the timing.
+
+    Raises
+    ------
+    SynthesisError
+        If an answer differs, or if pauses between the inputs disturb the core.
+    """
+    measured = simulator.measure(cases.inputs_VI, cases.answers_VC)
+    row = agreement.compare(("torch", "rtl"), cases.answers_VC, measured.codes_VC)
+    agreement.demand(row, cases.inputs_VI, (cases.answers_VC, measured.codes_VC))
+    if measured.spaced_mismatches:
+        raise SynthesisError(
+            "pauses between the inputs disturb the core", found=f"{measured.spaced_mismatches} wrong answers"
+        )
+    return row, measured
+
+
+def areas(task: TaskProtocol, labels_B: NDArray[np.int64], logits: dict[str, NDArray[Any]]) -> dict[str, float]:
+    """Return the AUC of signal against background for every set of logits [B, C]."""
+    chosen = (labels_B == task.signal) | (labels_B == task.background)
+    signal = labels_B[chosen] == task.signal
+    found = {}
+    for name, logits_BC in logits.items():
+        probabilities_BC = task.probabilities(torch.from_numpy(logits_BC[chosen].astype(np.float64)))
+        found[name] = agreement.auc(task.discriminant(probabilities_BC).numpy(), signal)
+    return found
