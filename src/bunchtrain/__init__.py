@@ -1,6 +1,6 @@
 """bunchtrain: simulation samples in, trained and uncertainty-qualified networks out, FPGA IP cores at the end.
 
-errors, files, registry, provenance   what everything stands on
+errors, files, progress, registry, provenance   what everything stands on
 config      the campaign file, one section a module
 events      the HDF5 event contract
 models      networks (kinds)

@@ -129,3 +129,14 @@ def test_provenance_record_holds_versions_and_spec(tmp_path):
     provenance.record([tmp_path / "x"], stage="train", spec={"version": 3})
     record = json.loads((tmp_path / "x.prov.json").read_text())
     assert record["spec"]["version"] == 3 and record["tools"]["torch"].startswith("2.13.0")
+
+
+def test_progress_shows_a_bar_on_a_terminal_and_nothing_in_a_log():
+    code = "from bunchtrain.progress import track; print(sum(track(range(5), 5, 'counting')))"
+    logged = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert logged == "10\n"
+    terminal = ["script", "-qec", f'{sys.executable} -c "{code}"', "/dev/null"]
+    shown = subprocess.run(
+        terminal, capture_output=True, text=True, check=True, env={**os.environ, "TERM": "xterm"}
+    ).stdout
+    assert "counting" in shown and "5/5" in shown and "10" in shown

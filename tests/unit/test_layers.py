@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "src" / "bunchtrain"
-GROUND = {"errors", "files", "registry", "provenance"}
+GROUND = {"errors", "files", "registry", "provenance", "progress"}
 STAGES = {"simulate", "convert", "prepare", "scan", "train", "evaluate", "synth", "report"}
 ALLOWED = {
-    **{name: {"errors", "files", "registry", "provenance"} for name in GROUND},
+    **{name: GROUND for name in GROUND},
     "config": GROUND | {"config"},
     "events": GROUND | {"config", "events"},
     "models": GROUND | {"config", "models"},

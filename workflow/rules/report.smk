@@ -12,7 +12,11 @@ rule report:
         synthesis=rules.synthesize.output.report,
         manifests=[path.removesuffix("h5") + "json" for path in PLAN.converted()],
     output:
-        page=f"{PLAN.output}/report.html",
+        page=report(
+            f"{PLAN.output}/report.html",
+            caption="../report/page.rst",
+            category="Results",
+        ),
     log:
         f"{PLAN.output}/logs/report.log",
     benchmark:

@@ -4,7 +4,11 @@ rule synthesize:
         weights=f"{PLAN.output}/train/seed0/model.safetensors",
         card=f"{PLAN.output}/train/seed0/model.json",
     output:
-        core=f"{PLAN.output}/synthesize/core.zip",
+        core=report(
+            f"{PLAN.output}/synthesize/core.zip",
+            caption="../report/core.rst",
+            category="Results",
+        ),
         report=f"{PLAN.output}/synthesize/report.json",
         student=f"{PLAN.output}/synthesize/student.safetensors",
         card=f"{PLAN.output}/synthesize/student.json",

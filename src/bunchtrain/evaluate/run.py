@@ -23,6 +23,7 @@ from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Scaler
 from bunchtrain.files import atomic, write_json
 from bunchtrain.models import base as models
+from bunchtrain.progress import track
 from bunchtrain.tasks import base as tasks
 from bunchtrain.tasks.base import TaskProtocol
 
@@ -83,7 +84,8 @@ def _predict(
         )
     scaler = Scaler(**card["scaler"])
     parts: list[list[NDArray[np.float64]]] = []
-    for start in range(0, len(indices), BATCH):
+    starts = range(0, len(indices), BATCH)
+    for start in track(starts, len(starts), f"evaluate {folder.name}"):
         features = scaler(data.features(indices[start : start + BATCH], card["particles"]))
         inputs = (features.nodes_BPF, features.points_BP2, features.globals_BG, features.mask_BP)
         tensors = tuple(torch.from_numpy(values) for values in inputs)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from bunchtrain.config.train import Train
 from bunchtrain.errors import Requeue, TrainingError
 from bunchtrain.parallel.base import ParallelProtocol
+from bunchtrain.progress import track
 from bunchtrain.tasks.base import TaskProtocol
 from bunchtrain.train import checkpoint
 from bunchtrain.train.batches import BatchSource
@@ -163,6 +164,8 @@ class Trainer:
             size=parallel.size,
             start=progress.step,
         )
+        if parallel.rank == 0:
+            batches = track(batches, steps - progress.step, f"epoch {progress.epoch + 1}")
         for step, mine, count in batches:
             if step % STOP_EVERY == 0:
                 self._stop_if_told()

@@ -1,0 +1,21 @@
+"""Progress of long work: a bar on a terminal, nothing more in a log, where the stages' own lines stand."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+def track(items: Iterable[Item], total: int, text: str) -> Iterator[Item]:
+    """Yield `items`; on a terminal show how many of `total` are done and how long the rest will take."""
+    if not sys.stdout.isatty():
+        yield from items
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, transient=True) as bar:
+        yield from bar.track(items, total=total, description=text)
