@@ -27,6 +27,12 @@ def test_a_touched_input_reruns_nothing(copy):
     assert copy.jobs() == {}
 
 
+def test_the_profile_of_the_workflow_is_used(copy):
+    """It compares content, not times, also of files above the size at which Snakemake alone goes by time."""
+    done = copy.run("--dry-run")
+    assert "profiles/default" in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("name", ["convert/qcd/0000.h5", "prepare/dataset.h5", "train/seed0/model.safetensors"])
 def test_a_touched_intermediate_reruns_nothing(copy, name):
     later = time.time() + 60
@@ -72,7 +78,7 @@ def test_one_more_file_reruns_only_the_group_it_joins(copy, samples):
 def edited(copy, tmp_path):
     """The campaign with its own copy of the project, whose files may be edited."""
     root = tmp_path / "project"
-    for name in ("src", "workflow", "envs"):
+    for name in ("src", "workflow", "envs", "profiles"):
         shutil.copytree(
             ROOT / name, root / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
         )
