@@ -103,34 +103,23 @@ def _train(
     )
     model.load_state_dict(trainer.fit(train_split, validation))
     if parallel.rank == 0:
-        card = {
-            "fingerprint": identity,
-            "model": spec.model,
-            "task": spec.task,
-            "shape": shape._asdict(),
-            "classes": data.classes,
-            "particles": data.particles,
-            "scaler": asdict(scaler),
-            "training": {
-                "settings": spec.settings.model_dump(),
-                "seed": spec.seed,
-                "ranks": parallel.size,
-                "backend": parallel.name,
-            },
-        }
-        written = models.save_model(out, model, card)
-        history = {
-            "rows": trainer.progress.history,
-            "best_epoch": trainer.progress.best_epoch + 1,
-            "ranks": parallel.size,
-        }
-        write_json(out / HISTORY, history)
-        facts = {"ranks": parallel.size, "backend": parallel.name, "seed": spec.seed}
-        provenance.record(
-            [*written, out / HISTORY], stage="train", spec=spec.model_dump(mode="json"), inputs=inputs, facts=facts
-        )
-        trainer.path.unlink(missing_ok=True)
+        scaled = {"classes": data.classes, "particles": data.particles, "scaler": asdict(scaler)}
+        _keep(trainer, spec, {"fingerprint": identity, "shape": shape._asdict(), **scaled}, out, inputs)
     parallel.barrier()
+
+
+def _keep(trainer: Trainer, spec: TrainSpec, about: dict[str, Any], out: Path, inputs: list[Path]) -> None:
+    """Write weights, card, history and records; then the checkpoint has served."""
+    facts = {"seed": spec.seed, "ranks": trainer.parallel.size, "backend": trainer.parallel.name}
+    training = {"settings": spec.settings.model_dump(), **facts}
+    card = {"model": spec.model, "task": spec.task, "training": training, **about}
+    written = models.save_model(out, trainer.model, card)
+    progress = trainer.progress
+    history = {"rows": progress.history, "best_epoch": progress.best_epoch + 1, "ranks": facts["ranks"]}
+    write_json(out / HISTORY, history)
+    outputs = [*written, out / HISTORY]
+    provenance.record(outputs, stage="train", spec=spec.model_dump(mode="json"), inputs=inputs, facts=facts)
+    trainer.path.unlink(missing_ok=True)
 
 
 def _finished(out: Path, identity: str) -> bool:
