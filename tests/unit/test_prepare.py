@@ -79,6 +79,14 @@ def test_the_scaler_sees_the_training_split_alone(folder):
     assert not np.allclose(scaler.globals_mean, everything.globals_BG.astype("f8").mean(0), rtol=1e-6)
 
 
+def test_the_multiplicity_is_that_of_the_whole_jet(folder):
+    data = Dataset(folder / "prepare/dataset.h5")
+    rows = data.indices("test")
+    few, many = data.features(rows, 4), data.features(rows, 50)
+    np.testing.assert_array_equal(few.globals_BG, many.globals_BG)
+    np.testing.assert_allclose(np.exp(few.globals_BG[:, 2]), many.mask_BP.sum(1), rtol=1e-5)
+
+
 def test_class_weights_balance_the_training_split(tmp_path):
     shards = [toy_shard(tmp_path / "a.h5", 0, 600, 0), toy_shard(tmp_path / "b.h5", 1, 200, 1)]
     prepare(prepare_spec(), shards, tmp_path / "out")

@@ -5,7 +5,7 @@ B: batch, P: constituent, F: node feature, G: global feature.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,9 @@ def wrap(phi: Floats) -> Floats:
     return (phi + np.float32(np.pi)) % np.float32(2 * np.pi) - np.float32(np.pi)
 
 
-def compute(p4_BP4: Floats, mask_BP: NDArray[np.bool_], jets_B4: Floats) -> Features:
+def compute(
+    p4_BP4: Floats, mask_BP: NDArray[np.bool_], jets_B4: Floats, multiplicity_B: NDArray[Any] | None = None
+) -> Features:
     """Compute the features of a batch.
 
     Parameters
@@ -43,11 +45,14 @@ def compute(p4_BP4: Floats, mask_BP: NDArray[np.bool_], jets_B4: Floats) -> Feat
         True where there is a constituent.
     jets_B4 : float32 [B, 4]
         The jet's pt (GeV), eta, phi (rad), mass (GeV).
+    multiplicity_B : int [B], optional
+        Constituents of the whole jet; those of the mask without it.
     """
     px, py, pz, energy = np.moveaxis(p4_BP4, -1, 0)
     pt = np.hypot(px, py)
     jet_pt, jet_eta, jet_phi, jet_mass = jets_B4.T
-    jet_energy = np.sqrt((jet_pt * np.cosh(jet_eta)) ** 2 + jet_mass**2)
+    # hypot and double precision: neither squares nor cosh overflow for any pt and eta that convert lets pass.
+    jet_energy = np.hypot(jet_pt * np.cosh(jet_eta.astype(np.float64)), jet_mass)
     eta = np.arcsinh(pz / np.maximum(pt, _TINY))
     delta_eta = (eta - jet_eta[:, None]) * np.where(jet_eta < 0, -1, 1)[:, None]
     delta_phi = wrap(np.arctan2(py, px) - jet_phi[:, None])
@@ -63,7 +68,7 @@ def compute(p4_BP4: Floats, mask_BP: NDArray[np.bool_], jets_B4: Floats) -> Feat
     )
     nodes = np.where(mask_BP[..., None], np.stack(columns, -1), 0).astype(np.float32)
     points = np.where(mask_BP[..., None], np.stack([delta_eta, delta_phi], -1), 0).astype(np.float32)
-    multiplicity = np.maximum(mask_BP.sum(1), 1)
+    multiplicity = np.maximum(mask_BP.sum(1) if multiplicity_B is None else multiplicity_B, 1)
     jet_features = np.stack(
         [np.log(np.maximum(jet_mass, 1.0)), np.log(np.maximum(jet_pt, _TINY)), np.log(multiplicity)], -1
     )

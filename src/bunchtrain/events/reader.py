@@ -80,6 +80,7 @@ class Dataset:
                 self.class_weights = np.array(json.loads(file.attrs["class_weights"]))
                 self.particles = int(file.attrs["particles"])
                 self._split: NDArray[np.uint8] = file["jets/split"][:]
+                self._multiplicity: NDArray[np.int64] = np.diff(file["constituents/offsets"][:])
                 self._starts: NDArray[np.int64] = file["shards/start"][:]
                 names = [name.decode() for name in file["shards/path"][:]]
         except OSError as error:
@@ -143,4 +144,4 @@ class Dataset:
         """Return the unscaled features of the given jets."""
         p4_BP4, mask_BP = self.four_momenta(indices, particles)
         jets = np.stack([self.column(name, indices) for name in ("pt", "eta", "phi", "mass")], -1)
-        return compute(p4_BP4, mask_BP, jets.astype(np.float32))
+        return compute(p4_BP4, mask_BP, jets.astype(np.float32), self._multiplicity[indices])
