@@ -13,12 +13,16 @@ find_python() {
   local candidate
   for candidate in "${PYTHON:-}" python3.11 python3; do
     [ -n "$candidate" ] || continue
-    "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && { command -v "$candidate"; return; }
+    # The interpreter behind it: .venv itself may be first on PATH, and it may have to be made anew.
+    "$candidate" -c 'import sys; sys.exit(1) if sys.version_info[:2] != (3, 11) else print(sys._base_executable)' 2>/dev/null && return
   done
   fail "Python 3.11 is needed. Debian 12: apt-get install python3.11 python3.11-venv; or name one: make env PYTHON=/path/to/python3.11"
 }
 
-missing_packages() { # what a tool or a header shows to be missing, whoever installed it
+missing_packages() { # what a tool or a header shows to be missing, whoever installed it; $1: the interpreter
+  "$1" -c 'import ensurepip, venv' 2>/dev/null || echo python3.11-venv
+  "$1" -c 'import pathlib, sysconfig, sys; sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())' \
+    || echo python3.11-dev
   command -v g++ >/dev/null && command -v make >/dev/null || echo build-essential
   command -v cmake >/dev/null || echo cmake
   command -v mpicxx >/dev/null || echo libopenmpi-dev
@@ -28,7 +32,7 @@ missing_packages() { # what a tool or a header shows to be missing, whoever inst
 
 install_system_packages() {
   local missing as_root=()
-  mapfile -t missing < <(missing_packages)
+  mapfile -t missing < <(missing_packages "$1")
   [ ${#missing[@]} -gt 0 ] || return 0
   if ! command -v apt-get >/dev/null; then fail "missing: ${missing[*]} (Debian's names; install them with this system's package manager)"; fi
   if [ "$(id -u)" -ne 0 ]; then
@@ -40,22 +44,29 @@ install_system_packages() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-stamp() { cat "$here/requirements.lock" "$here"/*.sh "$root/pyproject.toml" <("$1" -V) | sha256sum | cut -d' ' -f1; }
+# The stamp names this place too: an environment that was copied or moved belongs to another checkout.
+stamp() { { echo "$root"; cat "$here/requirements.lock" "$here"/*.sh "$root/pyproject.toml" <("$1" -V); } | sha256sum | cut -d' ' -f1; }
 
 python=$(find_python)
 wanted=$(stamp "$python")
-if [ -x "$venv/bin/bunchtrain" ] && [ "$(cat "$venv/.bunchtrain-stamp" 2>/dev/null)" = "$wanted" ] && [ -z "$(missing_packages)" ]; then
+if [ -x "$venv/bin/bunchtrain" ] && [ "$(cat "$venv/.bunchtrain-stamp" 2>/dev/null)" = "$wanted" ] && [ -z "$(missing_packages "$python")" ]; then
   say "ready"
   exit 0
 fi
 
 started=$SECONDS
-install_system_packages
+install_system_packages "$python"
 exec 9>"$root/.venv.lock"
 flock 9
-if ! "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
+usable() { # this very folder's environment, of the right Python, with a pip that runs
+  [ "$(cat "$venv/.bunchtrain-root" 2>/dev/null)" = "$root" ] \
+    && "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null \
+    && "$venv/bin/python" -m pip --version >/dev/null 2>&1
+}
+if ! usable; then
   rm -rf "$venv"
-  "$python" -m venv "$venv" || fail "python -m venv failed. Debian: apt-get install python3.11-venv"
+  "$python" -m venv "$venv" || { rm -rf "$venv"; fail "python -m venv failed. Debian: apt-get install python3.11-venv"; }
+  printf '%s\n' "$root" > "$venv/.bunchtrain-root"
 fi
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 pip=("$venv/bin/python" -m pip)

@@ -40,7 +40,11 @@ if ! compgen -G "$folder/horovod-*.whl" >/dev/null; then
   export HOROVOD_WITH_PYTORCH=1 HOROVOD_WITHOUT_TENSORFLOW=1 HOROVOD_WITHOUT_MXNET=1 HOROVOD_WITH_MPI=1 HOROVOD_WITH_GLOO=1
   MAKEFLAGS=-j$(nproc) "${pip[@]}" wheel -q --no-deps --no-build-isolation --no-cache-dir -w "$work/wheel" "$source" \
     >"$work/build.log" 2>&1 || { tail -n 40 "$work/build.log" >&2; echo "[env] error: Horovod's build failed" >&2; exit 1; }
-  mv "$work"/wheel/horovod-*.whl "$folder/"
+  # Copied under another name first: a kill or a full disk leaves no half wheel that looks whole.
+  for wheel in "$work"/wheel/horovod-*.whl; do
+    cp "$wheel" "$folder/.half"
+    mv "$folder/.half" "$folder/$(basename "$wheel")"
+  done
 fi
 "${pip[@]}" install -q --force-reinstall --no-deps "$folder"/horovod-*.whl
 works || { echo "[env] error: Horovod was installed but does not load; remove $folder and try again" >&2; exit 1; }

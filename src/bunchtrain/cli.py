@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from bunchtrain.errors import BunchtrainError
+from bunchtrain.files import disk_problem
 from bunchtrain.parallel import launched_ranks
 
 app = typer.Typer(
@@ -122,13 +123,15 @@ def synthesize(
 def report(
     spec: SpecText,
     results: Annotated[Path, typer.Option("--results", help="folder of the campaign's results")],
+    manifests: Annotated[list[Path], typer.Option("--manifest", help="manifest of a conversion; may be repeated")],
+    histories: Annotated[list[Path], typer.Option("--history", help="history.json of a training; may be repeated")],
     out: Annotated[Path, typer.Option("--out", help="HTML file to write")],
 ) -> None:
     """Write the campaign's page: one HTML file that needs no network."""
     from bunchtrain.config.specs import ReportSpec, parse_spec
     from bunchtrain.report import run
 
-    run.report(parse_spec(ReportSpec, spec), results, out)
+    run.report(parse_spec(ReportSpec, spec), results, manifests, histories, out)
 
 
 @app.command(rich_help_panel=LOOK)
@@ -178,17 +181,24 @@ def main() -> None:
     try:
         app()
     except BunchtrainError as error:
-        head, _, rest = str(error).partition("\n")
-        console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-        console.print(f"error: {head}", style="bold red")
-        if rest:
-            console.print(rest)
+        _tell(error)
         _leave(error.exit_code)
-    except Exception:
+    except Exception as error:
+        if (problem := disk_problem(error)) is not None:
+            _tell(problem)
+            _leave(problem.exit_code)
         if launched_ranks() == 1:
             raise
         traceback.print_exc()
         _leave(1)
+
+
+def _tell(error: BunchtrainError) -> None:
+    head, _, rest = str(error).partition("\n")
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    console.print(f"error: {head}", style="bold red")
+    if rest:
+        console.print(rest)
 
 
 def _leave(status: int) -> None:

@@ -5,6 +5,8 @@ Parsing the DAG imports no torch, uproot or h5py: only the campaign's sections a
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 from bunchtrain import convert, evaluate, prepare, report, scan, simulate, synth, train
 from bunchtrain.config.base import Kind
 from bunchtrain.config.campaign import KINDS, Campaign, checked_kind, parse_campaign
+from bunchtrain.config.inputs import Digests, matching
 from bunchtrain.config.specs import (
     ConvertSpec,
     EvaluateSpec,
@@ -38,6 +41,9 @@ STAGES: dict[str, type[Spec]] = {
     "report": ReportSpec,
 }
 
+#: Bytes of file names in one command: the kernel takes 128 KiB as one argument, and the shell's script is one.
+COMMAND = 100_000
+
 
 class Plan:
     """A checked campaign, seen by the DAG.
@@ -60,7 +66,9 @@ class Plan:
         self.output = self.campaign.output
         self._file = file
         self._groups = {name: self._group(name) for name in self.campaign.samples}
+        self._digests = Digests(Path(self.output) / "convert" / ".digests.json")
         self._check_task()
+        self._check_lengths()
 
     def _check_task(self) -> None:
         task = self._kind("task", self.campaign.task)
@@ -73,6 +81,34 @@ class Plan:
                     found=task[key],
                     choices=self.campaign.classes,
                 )
+
+        if "signal" in task and task["signal"] == task.get("background"):
+            raise CampaignError(
+                "signal and background are the same class",
+                file=self._file,
+                key="task.background",
+                found=task["background"],
+                expected=f"another class than the signal's: {', '.join(self.campaign.classes)}",
+            )
+
+    def _check_lengths(self) -> None:
+        """Refuse lists of files that a command cannot take."""
+        for name in self._groups:
+            for files in self._groups[name]:
+                self._check_length(files, f"the files of one job of sample {name}", "lower")
+        self._check_length(self.converted(), "the HDF5 shards of the campaign", "raise")
+
+    def _check_length(self, files: list[str], what: str, change: str) -> None:
+        length = len(os.fsencode(shlex.join(files)))
+        if length > COMMAND:
+            raise CampaignError(
+                f"{what} are too many for one command",
+                file=self._file,
+                key="convert.files_per_job",
+                found=f"{len(files)} names of {length} bytes in all",
+                expected=f"at most {COMMAND} bytes",
+                mend=f"{change} convert.files_per_job, now {self.campaign.convert.files_per_job}, or shorten the paths",
+            )
 
     def _group(self, name: str) -> list[list[str]]:
         """Cut the files of a sample into groups, a job each.
@@ -87,20 +123,21 @@ class Plan:
         return [files[start : start + size] for start in range(0, len(files), size)]
 
     def _found(self, name: str, patterns: list[str]) -> list[str]:
-        files: list[str] = []
+        files: dict[str, None] = {}
         for pattern in patterns:
-            path = Path(pattern)
-            matches = sorted(str(match) for match in Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+            key, expected = f"samples.{name}.files", f"at least one file, looked for from {Path.cwd()}"
+            try:
+                matches = matching(pattern)
+            except ValueError as error:
+                problem, expected = "neither a path nor a glob", f"{expected} ({error})"
+                raise CampaignError(problem, file=self._file, key=key, found=repr(pattern), expected=expected) from None
             if not matches:
+                mend = "name the files in the folder, e.g. with /*.root" if Path(pattern).is_dir() else None
                 raise CampaignError(
-                    "no file matches",
-                    file=self._file,
-                    key=f"samples.{name}.files",
-                    found=pattern,
-                    expected=f"at least one file, looked for from {Path.cwd()}",
+                    "no file matches", file=self._file, key=key, found=pattern, expected=expected, mend=mend
                 )
-            files += [match for match in matches if match not in files]
-        return files
+            files |= dict.fromkeys(matches)
+        return list(files)
 
     def groups(self, sample: str) -> list[str]:
         """Return the names of a sample's groups of files, e.g. 0000."""
@@ -109,6 +146,13 @@ class Plan:
     def files(self, sample: str, group: str) -> list[str]:
         """Return the ROOT files of one group."""
         return self._groups[sample][int(group)]
+
+    def digests(self, sample: str, group: str) -> list[str]:
+        """Return the digests of a group's files where they are the user's; none where they are generated.
+
+        Beside the spec they make a job run again when the content of a file has changed, whatever its time says.
+        """
+        return [] if self.campaign.samples[sample].generate is not None else self._digests.of(self.files(sample, group))
 
     def converted(self) -> list[str]:
         """Return the HDF5 shards of all samples."""
@@ -164,13 +208,13 @@ class Plan:
             seed=campaign.seed + int(number),
             task=self._kind("task", campaign.task),
             model=self._kind("model", campaign.model),
-            settings=campaign.train,
+            settings=campaign.train.model_copy(update={"seeds": 1}),  # one of them: more seeds leave it as it is
         )
 
     def _scan(self) -> ScanSpec:
         """Return the scan's spec; settings of the final training that its evaluations override do not count."""
         training, scanned = self._train(), self.campaign.scan
-        fixed = {"ranks": 1, "seeds": 1, "backend": "serial", "epochs": scanned.epochs, "patience": scanned.epochs}
+        fixed = {"ranks": 1, "backend": "serial", "epochs": scanned.epochs, "patience": scanned.epochs}
         settings = training.settings.model_copy(update={**fixed, "max_jets": scanned.max_jets})
         return ScanSpec(
             version=scan.VERSION, settings=scanned, training=training.model_copy(update={"settings": settings})

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bunchtrain.errors import InputError
+from bunchtrain.errors import BunchtrainError, InputError
 
 
 def _sync_directory(directory: Path) -> None:
@@ -97,6 +99,24 @@ def read_json(path: str | Path) -> Any:
         raise InputError("a file is missing", file=path, mend="run the stage that makes it") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError("a file is not JSON", file=path, found=str(error)) from None
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def disk_problem(error: Exception, path: object = None) -> BunchtrainError | None:
+    """Return what an error of the operating system means to the person who reads it; None for any other error.
+
+    HDF5 and safetensors give the number in their text only, HDF5 also from closing a file, as a RuntimeError.
+    """
+    text = " ".join(str(error).split())
+    numbers = {getattr(error, "errno", None), *map(int, re.findall(r"(?:errno = |os error )(\d+)", text))} - {None}
+    if not numbers and not isinstance(error, OSError):
+        return None
+    full = not numbers.isdisjoint(_FULL)
+    problem = "the disk is full or a limit is reached" if full else "a file cannot be read or written"
+    mend = "make room and run again; nothing was left behind" if full else "check the folder and its permissions"
+    return BunchtrainError(problem, file=path or getattr(error, "filename", None), found=text[:160], mend=mend)
 
 
 def sha256(path: str | Path) -> str:

@@ -116,3 +116,37 @@ def test_one_rank_that_fails_ends_the_others(toy, tmp_path):
 def test_the_schema_names_every_kind():
     kinds = json.loads((ROOT / "config/schema.json").read_text())["x-kinds"]
     assert "gnn" in kinds["model"] and "ntuple" in kinds["convert.format"]
+
+
+FULL = """
+import os, sys, unittest.mock
+from bunchtrain.cli import main
+import bunchtrain.files
+def full(handle): raise OSError(28, "No space left on device")
+os.fsync = full
+main()
+"""
+
+
+@pytest.mark.parametrize("verb", ["prepare", "train"])
+def test_a_full_disk_is_explained_and_leaves_nothing(toy, tmp_path, verb):
+    from toys import prepare_spec
+
+    out = ["--out", str(tmp_path / "out")]
+    if verb == "train":
+        rest = ["--spec", as_text(train_spec(epochs=1)), "--dataset", str(toy[0]), "--scaler", str(toy[1]), *out]
+    else:
+        shards = sorted((toy[0].parents[1] / "shards").glob("*.h5"))
+        rest = ["--spec", as_text(prepare_spec()), *out, "--", *map(str, shards)]
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, verb, *rest], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 2 and "disk is full" in done.stderr and "Traceback" not in done.stderr
+    assert [path.name for path in (tmp_path / "out").rglob("*") if path.name != ".lock"] == []
+
+
+def test_a_read_only_folder_is_explained(tmp_path):
+    """Root may write anywhere, so the folder's place is taken by a file."""
+    (tmp_path / ".snakemake").write_text("")
+    done = bunchtrain("campaign", "run", ROOT / "config/config.yaml", cwd=tmp_path)
+    assert done.returncode == 2 and ".snakemake" in done.stderr and "Traceback" not in done.stderr

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bunchtrain.config import inputs
 from bunchtrain.config.campaign import load_campaign, parse_campaign
 from bunchtrain.config.schema import campaign_schema
-from bunchtrain.config.specs import TrainSpec, as_text, parse_spec
+from bunchtrain.config.specs import ReportSpec, ScanSpec, TrainSpec, as_text, parse_spec
 from bunchtrain.dag import Plan
 from bunchtrain.errors import CampaignError
+from bunchtrain.files import sha256
 
 ROOT = Path(__file__).parents[2]
 DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text())
@@ -72,6 +75,7 @@ def test_misspellings_name_key_and_nearest_match(values, key, nearest):
         (changed(prepare__split={"train": 0.9, "validation": 0.3, "test": 0.1}), "prepare.split"),
         (changed(scan__space={"train.learning_rate": {"low": 2.0, "high": 1.0}}), "scan.space.train.learning_rate"),
         (changed(scan__space={"model.dropout": {"low": 0.5, "high": 1.5}}), "scan.space.model.dropout.dropout"),
+        (changed(scan__space={"model.layers": {"choices": [1, 2, 2]}}), "scan.space.model.layers.choices"),
         (changed(model__dropout=1.0), "model.dropout"),
         (changed(output="../elsewhere"), "output"),
         (changed(output="/tmp/x"), "output"),
@@ -79,10 +83,53 @@ def test_misspellings_name_key_and_nearest_match(values, key, nearest):
         (changed(samples__qcd__files=["x.root"]), "samples.qcd"),
         (changed(simulate__pt_max=100), "simulate"),
         (changed(evaluate__passes=1), "evaluate.passes"),
+        (changed(convert__step_size="0 MB"), "convert.step_size"),
+        (changed(output="src/results"), "output"),
+        (changed(output="./.git"), "output"),
+        (changed(output=".snakemake/x"), "output"),
+        (changed(task__background="top"), "task.background"),
+        (changed(model__dropout=0), "model.dropout"),
+        (changed(scan__space={"model.dropout": {"low": 0.0, "high": 0.5}}), "scan.space.model.dropout"),
+        (changed(scan__space={"model.dropout": {"choices": [0, 0.1]}}), "scan.space.model.dropout"),
+        (changed(prepare__constituents=7), "synthesize.student.constituents"),
+        (changed(train__backend="serial"), "train.ranks"),
     ],
 )
 def test_values_that_do_not_fit_name_the_key(values, key):
     assert refused(values).details["key"] == key
+
+
+@pytest.mark.parametrize("key", ["epochs", "patience", "max_jets", "ranks", "backend", "seeds"])
+def test_a_scan_of_what_its_evaluations_override_is_refused(key):
+    dimension = {"choices": ["serial", "ddp"]} if key == "backend" else {"low": 1, "high": 50}
+    error = refused(changed(scan__space={f"train.{key}": dimension}))
+    assert error.details["key"] == f"scan.space.train.{key}" and "would change nothing" in error.details["expected"]
+
+
+def test_a_scan_may_vary_the_share_of_the_validation_split():
+    assert Plan(changed(scan__space={"train.validate_fraction": {"low": 0.5, "high": 1.0}}), "c").campaign.scan.space
+
+
+@pytest.mark.parametrize(
+    ("key", "own", "dimension", "expected"),
+    [
+        ("model.hidden", 64, {"low": 16, "high": 48}, "a whole number from 16 to 48"),
+        ("model.hidden", 12, {"choices": [4, 8, 16]}, "one of 4, 8, 16"),
+        ("train.learning_rate", 0.1, {"low": 1e-4, "high": 1e-2, "log": True}, "a number from 0.0001 to 0.01"),
+        ("train.warmup_epochs", 1.5, {"low": 0, "high": 3}, "a whole number from 0 to 3"),
+    ],
+)
+def test_an_own_value_outside_the_space_is_refused(key, own, dimension, expected):
+    head, _, tail = key.partition(".")
+    values = changed(**{f"{head}__{tail}": own, "scan__space": {key: dimension}})
+    details = refused(values).details
+    assert (details["key"], details["found"]) == (key, str(own)) and details["expected"].startswith(expected)
+    values["scan"]["trials"] = 0
+    assert Plan(values, "c").campaign.scan.trials == 0
+
+
+def test_serial_and_one_rank_go_together():
+    assert Plan(changed(train__backend="serial", train__ranks=1), "c").campaign.train.ranks == 1
 
 
 @pytest.mark.parametrize("name", ["../up", "a b", "a;b", "$(x)", "a\nb", "é", "", "-x", ".hidden", "a" * 65, "a'b"])
@@ -109,6 +156,91 @@ def test_globs_are_sorted_and_grouped(tmp_path):
     assert [Path(file).name for file in plan.files("qcd", "0000")] == ["1.root", "2.root"]
 
 
+@pytest.mark.parametrize("pattern", ["", ".", "/", "a**b", "//", "..", "~", "a\0b", "[", "data"])
+def test_what_is_no_file_is_refused_with_its_key(tmp_path, monkeypatch, pattern):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    values = changed()
+    values["samples"]["qcd"] = {"label": "qcd", "files": [pattern]}
+    assert refused(values).details["key"] == "samples.qcd.files"
+
+
+def test_a_file_is_taken_by_its_name_before_its_name_is_a_pattern(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a[1].root", "a1.root", "b.root"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.root").mkdir()
+    values = changed(convert__files_per_job=9)
+    for pattern, found in (("a[1].root", ["a[1].root"]), ("*.root", ["a1.root", "a[1].root", "b.root"])):
+        values["samples"]["qcd"] = {"label": "qcd", "files": [pattern, "b.root"]}
+        assert set(Plan(values, "c").files("qcd", "0000")) == {*found, "b.root"}
+
+
+@pytest.mark.parametrize(("per_job", "mend"), [(5000, "lower"), (1, "raise")])
+def test_more_files_than_a_command_takes_are_refused(per_job, mend):
+    values = changed(convert__files_per_job=per_job)
+    values["samples"]["qcd"]["generate"]["shards"] = 5000
+    details = refused(values).details
+    assert details["key"] == "convert.files_per_job" and details["mend"].startswith(mend)
+    values["convert"]["files_per_job"] = 10
+    assert len(Plan(values, "c").groups("qcd")) == 500
+
+
+@pytest.fixture
+def brought(tmp_path, monkeypatch):
+    """A campaign with files of the user's, in groups of two, and a list of what was read."""
+    monkeypatch.chdir(tmp_path)
+    for name in "abc":
+        (tmp_path / f"{name}.root").write_text(name)
+    values = changed(convert__files_per_job=2, output="out")
+    values["samples"]["qcd"] = {"label": "qcd", "files": ["*.root"]}
+    read = []
+    monkeypatch.setattr(inputs, "sha256", lambda file: read.append(file) or sha256(file))
+
+    def digests():
+        plan = Plan(values, "c")
+        return [plan.digests("qcd", group) for group in plan.groups("qcd")]
+
+    return digests, read, tmp_path
+
+
+def test_digests_are_those_of_the_files_and_are_read_once(brought):
+    digests, read, folder = brought
+    first = digests()
+    assert first == [[sha256(folder / "a.root"), sha256(folder / "b.root")], [sha256(folder / "c.root")]]
+    assert digests() == first and read == ["a.root", "b.root", "c.root"]
+    assert Plan(DEFAULT, "c").digests("qcd", "0000") == []
+
+
+def test_other_content_with_an_older_time_has_another_digest_and_a_touch_has_not(brought):
+    digests, read, folder = brought
+    first = digests()
+    os.utime(folder / "a.root", (9e9, 9e9))
+    assert digests() == first and read[3:] == ["a.root"]
+    (folder / "new").write_text("x")
+    os.utime(folder / "new", (1, 1))
+    (folder / "new").replace(folder / "c.root")
+    second = digests()
+    assert second[0] == first[0] and second[1] == [sha256(folder / "c.root")] != first[1]
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"a.root": 3, "b.root": [], "c.root": ["x"]}'])
+def test_a_damaged_list_of_digests_is_made_again(brought, text):
+    digests, _, folder = brought
+    first = digests()
+    (folder / "out/convert/.digests.json").write_text(text)
+    assert digests() == first
+
+
+def test_a_file_that_cannot_be_read_is_left_to_its_job(brought):
+    digests, _, folder = brought
+    before = digests()
+    values = changed(samples__qcd={"label": "qcd", "files": ["*.root"]}, output="out", convert__files_per_job=3)
+    plan = Plan(values, "c")
+    (folder / "a.root").unlink()
+    assert plan.digests("qcd", "0000") == ["unreadable", before[0][1], before[1][0]]
+
+
 @pytest.mark.parametrize("text", ["a: [", "- 1\n- 2", "", "3"])
 def test_files_that_are_no_campaign(tmp_path, text):
     path = tmp_path / "c.yaml"
@@ -133,6 +265,24 @@ def test_specs_survive_text_and_are_narrow():
     for stage in same:
         assert plan.spec(stage, **wildcards.get(stage, {})) == other.spec(stage, **wildcards.get(stage, {}))
     assert plan.spec("evaluate") != other.spec("evaluate")
+
+
+def test_numbers_and_characters_of_a_spec_survive_its_text(tmp_path):
+    values = changed(scan__space={"train.weight_decay": {"choices": [1.0e-5, 1.0e-4, 0.0]}}, report__title="Top 🚀 é")
+    plan = Plan(values, "c")
+    scanned, page = parse_spec(ScanSpec, plan.spec("scan")), parse_spec(ReportSpec, plan.spec("report"))
+    assert scanned.settings.space["train.weight_decay"].choices == [1e-5, 1e-4, 0.0]
+    assert page.title == "Top 🚀 é" and page.title.encode()
+    (tmp_path / "spec.json").write_text(plan.spec("report"))
+    (tmp_path / "spec.yaml").write_text("{version: 1, name: a, title: é, classes: [b]}", encoding="utf-8")
+    assert parse_spec(ReportSpec, str(tmp_path / "spec.json")) == page
+    assert parse_spec(ReportSpec, str(tmp_path / "spec.yaml")).title == "é"
+
+
+def test_more_seeds_leave_each_training_as_it_is():
+    one, two = Plan(changed(train__seeds=1), "c"), Plan(changed(train__seeds=2), "c")
+    assert one.spec("train", number="0") == two.spec("train", number="0") != two.spec("train", number="1")
+    assert len(two.trainings()) == 2
 
 
 def test_the_scan_does_not_depend_on_the_final_training():

@@ -248,7 +248,11 @@ BAD = {
     "NaN": (bad_tree(with_value("part_energy", np.nan)), "not a finite number", "part_energy", None),
     "infinite": (bad_tree(with_value("weight", np.inf)), "not a finite number", "weight", None),
     "too large": (bad_tree({**columns([2, 3]), "jet_mass": np.full(2, 1e300)}),
-                  "not a finite number", "jets/mass", None),
+                  "not physical", "jet_mass", None),
+    "steep": (bad_tree({**columns([2, 3]), "jet_eta": np.array([1, -90], "f4")}), "not physical", "jet_eta", None),
+    "no pt": (bad_tree({**columns([2, 3]), "jet_pt": np.array([0, 1], "f4")}), "not physical", "jet_pt", None),
+    "hard": (bad_tree({**columns([2, 3]), "jet_pt": np.full(2, 1e30, "f4")}), "not physical", "jet_pt", None),
+    "hard constituent": (bad_tree(with_value("part_energy", 1e9)), "not physical", "part_energy", None),
 }  # fmt: skip
 
 

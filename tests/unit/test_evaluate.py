@@ -29,32 +29,71 @@ def test_auc_agrees_with_scikit_learn_ties_included():
 
 def test_the_error_of_an_auc_is_the_spread_of_repeated_experiments():
     areas = [d.auc(RANDOM.normal(1, 1, 300), RANDOM.normal(0, 1, 300)) for _ in range(400)]
-    assert d.auc_error(float(np.mean(areas)), 300, 300) == pytest.approx(np.std(areas), rel=0.15)
+    error = d.Scores(RANDOM.normal(1, 1, 300), RANDOM.normal(0, 1, 300)).auc_error()
+    assert error == pytest.approx(np.std(areas), rel=0.15)
 
 
 def test_rejection_and_its_error_on_a_known_distribution():
-    signal, background = RANDOM.uniform(0.5, 1, 20000), RANDOM.uniform(0, 1, 20000)
-    row = d.rejection(signal, background, 0.5)
-    assert row["rejection"] == pytest.approx(4, abs=4 * row["error"]) and not row["lower_limit"]
-    draws = [d.rejection(signal, RANDOM.uniform(0, 1, 20000), 0.5)["rejection"] for _ in range(200)]
-    assert row["error"] == pytest.approx(np.std(draws), rel=0.2)
+    def experiment():
+        return d.Scores(RANDOM.uniform(0.5, 1, 5000), RANDOM.uniform(0, 1, 5000)).rejection(0.5)
+
+    rows = [experiment() for _ in range(300)]
+    values = [row["rejection"] for row in rows]
+    assert np.mean(values) == pytest.approx(4, rel=0.01) and not rows[0]["lower_limit"]
+    assert np.mean([row["error"] for row in rows]) == pytest.approx(np.std(values), rel=0.15)
 
 
 def test_perfect_separation_gives_a_limit_not_infinity():
-    row = d.rejection(np.full(100, 2.0), np.zeros(50), 0.5)
+    row = d.Scores(np.full(100, 2.0), np.zeros(50)).rejection(0.5)
     assert row["lower_limit"] and row["error"] is None and np.isfinite(row["rejection"])
 
 
+def test_ties_are_shared_at_a_working_point():
+    """Of ten distinct scores none gives 50 % exactly; the finer scores behind them do."""
+    signal, background = RANDOM.beta(3, 2, 40000), RANDOM.beta(2, 3, 40000)
+    fine, coarse = d.Scores(signal, background), d.Scores(np.ceil(signal * 10), np.ceil(background * 10))
+    assert coarse.rejection(0.5)["rejection"] == pytest.approx(fine.rejection(0.5)["rejection"], rel=0.05)
+    x, y = coarse.roc(1000)
+    assert np.trapezoid(x, y) == pytest.approx(coarse.auc(), abs=1e-3)
+
+
+def test_weights_count():
+    """A weight of three is three jets; a slice of small weight does not decide the rejection."""
+    signal, background = RANDOM.normal(1, 1, 300), RANDOM.normal(0, 1, 200)
+    weights = RANDOM.integers(1, 4, 200)
+    weighted = d.Scores(signal, background, None, weights)
+    repeated = d.Scores(signal, np.repeat(background, weights))
+    assert weighted.auc() == pytest.approx(repeated.auc(), abs=1e-12)
+    assert weighted.rejection(0.5)["rejection"] == pytest.approx(repeated.rejection(0.5)["rejection"])
+    assert weighted.auc_error() > repeated.auc_error()
+    background = np.r_[RANDOM.uniform(0, 0.5, 1000), RANDOM.uniform(0.5, 1, 1000)]
+    slices = np.r_[np.ones(1000), np.full(1000, 0.01)]
+    found = d.Scores(RANDOM.uniform(0.5, 1, 1000), background, None, slices).rejection(0.5)["rejection"]
+    assert found == pytest.approx(202, rel=0.1)
+
+
 def test_roc_starts_at_nothing_and_ends_at_all():
-    efficiencies, passing = d.roc(RANDOM.normal(2, 1, 1000), RANDOM.normal(0, 1, 1000))
-    assert efficiencies[0] == 0 and efficiencies[-1] == 1 and (np.diff(passing) >= 0).all() and passing[-1] == 1
+    efficiencies, passing = d.Scores(RANDOM.normal(2, 1, 1000), RANDOM.normal(0, 1, 1000)).roc()
+    assert efficiencies[0] == passing[0] == 0 and efficiencies[-1] == passing[-1] == 1
+    assert (np.diff(passing) >= 0).all()
 
 
 def test_the_window_beats_the_cut_when_the_signal_is_a_peak():
     signal, background = RANDOM.normal(0, 0.3, 4000), RANDOM.uniform(-3, 3, 4000)
     values, truth = np.r_[signal, background], np.r_[np.ones(4000, bool), np.zeros(4000, bool)]
-    window = d.likelihood_ratio(values, truth, values)
+    window = d.likelihood_ratio(values, truth, np.ones(8000), values)
     assert d.auc(signal, background) < 0.55 and d.auc(window[truth], window[~truth]) > 0.85
+
+
+@pytest.mark.parametrize("ratio", [1, 2, 10])
+def test_a_perfect_classifier_is_calibrated_whatever_the_mixture(ratio):
+    """Bayes' answer for equally frequent classes, judged on samples of unequal size."""
+    counts = (40000, 40000 // ratio)
+    x = np.concatenate([RANDOM.normal(shift, 1, count) for shift, count in zip((0, 1), counts, strict=True)])
+    labels = np.repeat([0, 1], counts)
+    p = 1 / (1 + np.exp(0.5 - x))
+    found = calibration(np.stack([1 - p, p], -1), labels, np.ones(len(x)), bins=15, bootstrap=20, seed=1)
+    assert found["ece"] < max(0.01, 4 * found["ece_error"])
 
 
 def test_calibrated_answers_have_no_calibration_error():
@@ -68,7 +107,7 @@ def test_calibrated_answers_have_no_calibration_error():
 
 def test_calibration_scores_of_known_predictions():
     probabilities = np.array([[0.8, 0.2], [0.4, 0.6]])
-    found = calibration(probabilities, np.array([0, 0]), bins=10, bootstrap=50, seed=1)
+    found = calibration(probabilities, np.array([0, 0]), np.ones(2), bins=10, bootstrap=50, seed=1)
     assert found["nll"] == pytest.approx(-np.log([0.8, 0.4]).mean())
     assert found["brier"] == pytest.approx((2 * 0.2**2 + 2 * 0.6**2) / 2)
     assert found["accuracy"] == 0.5 and found["ece_error"] > 0

@@ -203,7 +203,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path, limit):
 
 
 def test_other_errors_of_the_disk_name_the_file(tmp_path):
-    with pytest.raises(BunchtrainError, match="cannot be written") as caught, disk_errors(tmp_path / "a.h5"):
+    with pytest.raises(BunchtrainError, match="cannot be read or written") as caught, disk_errors(tmp_path / "a.h5"):
         raise PermissionError(13, "Permission denied")
     assert "Permission denied" in caught.value.details["found"]
 
@@ -234,6 +234,19 @@ def test_the_joined_samples_know_their_splits_and_columns(toy):
     with pytest.raises(InputError, match="column") as caught:
         dataset.column("masss")
     assert caught.value.details["nearest"] == "mass"
+
+
+def test_another_file_in_place_of_the_index_is_refused(toy, tmp_path):
+    with pytest.raises(ContractError, match="not the index") as caught:
+        Dataset(Dataset(toy[0]).shard_paths[0])
+    assert caught.value.details["found"] == "a shard"
+    damaged = tmp_path / "dataset.h5"
+    damaged.write_bytes(toy[0].read_bytes())
+    with h5py.File(damaged, "r+") as file:
+        file.attrs["class_weights"] = "[1,"
+    with pytest.raises(ContractError, match="not the index") as caught:
+        Dataset(damaged)
+    assert caught.value.details["file"] == str(damaged)
 
 
 def test_the_joined_samples_give_each_jet_its_own_constituents(toy):

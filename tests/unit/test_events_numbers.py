@@ -148,3 +148,23 @@ def test_a_scaler_is_read_back_and_refuses_other_features(tmp_path):
     write_json(path, {**values, "nodes": values["nodes"][::-1]})
     with pytest.raises(InputError, match="other features"):
         Scaler.load(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ([1], "no scaler"),
+        ({}, "no scaler"),
+        ("text", "no scaler"),
+        ({"globals_std": None}, "damaged"),
+        ({"nodes_mean": [1.0]}, "damaged"),
+        ({"nodes_std": ["a"] * len(NODES)}, "damaged"),
+    ],
+)
+def test_a_file_that_is_no_scaler_is_refused(tmp_path, content, problem):
+    path = tmp_path / "scaler.json"
+    scaler(compute(*jets())).save(path)
+    write_json(path, {**read_json(path), **content} if problem == "damaged" else content)
+    with pytest.raises(InputError, match=problem) as caught:
+        Scaler.load(path)
+    assert caught.value.details["file"] == str(path)

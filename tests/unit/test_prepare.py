@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from bunchtrain.errors import ContractError, InputError
+from bunchtrain.events.layout import CONSTITUENTS, JETS
 from bunchtrain.events.reader import Dataset, Shard
 from bunchtrain.events.scaling import Scaler
 from bunchtrain.events.splits import SPLITS
-from bunchtrain.prepare.audit import audit
+from bunchtrain.events.writer import write_events
+from bunchtrain.prepare.audit import audit, content
 from bunchtrain.prepare.run import prepare
 from toys import CLASSES, prepare_spec, toy_dataset, toy_shard
 
@@ -107,21 +109,60 @@ def test_results_can_be_moved_as_a_whole(folder, tmp_path):
 def test_the_same_content_twice_is_refused(tmp_path):
     shards = [toy_shard(tmp_path / "a.h5", 0, 300, 0), toy_shard(tmp_path / "b.h5", 1, 300, 1)]
     shutil.copy(shards[0], tmp_path / "copy.h5")
-    with pytest.raises(InputError, match="same content"):
+    with pytest.raises(InputError, match="same content") as caught:
         prepare(prepare_spec(), [*shards, tmp_path / "copy.h5"], tmp_path / "out")
+    details = caught.value.details
+    assert details["file"] == f"a.root of sample qcd in {tmp_path / 'copy.h5'}"
+    assert details["found"] == f"the content of a.root of sample qcd in {tmp_path / 'a.h5'}"
+    assert "quarantine" in details["mend"]
     assert not (tmp_path / "out" / "dataset.h5").exists()
 
 
 def test_the_audit_finds_a_leaked_event_and_a_leaked_jet():
-    content = np.arange(12, dtype="f4").reshape(6, 2)
+    jets = np.arange(12, dtype="u8").reshape(6, 2)
     events, split = np.array([1, 1, 2, 3, 4, 5], "u8"), np.array([0, 0, 1, 2, 0, 0], "u1")
-    assert audit(events, content, split) == {"jets": 6, "events": 5, "repeated_jets": 0}
+    assert audit(events, jets, split) == {"jets": 6, "events": 5, "repeated_jets": 0}
     with pytest.raises(InputError, match="same event"):
-        audit(events, content, np.array([0, 1, 1, 2, 0, 0], "u1"))
-    content[3] = content[0]
+        audit(events, jets, np.array([0, 1, 1, 2, 0, 0], "u1"))
+    jets[3] = jets[0]
     with pytest.raises(InputError, match="same jet") as caught:
-        audit(events, content, split)
+        audit(events, jets, split)
     assert "jet 0 in train" in caught.value.details["found"] and "jet 3 in test" in caught.value.details["found"]
+
+
+def quantised_shard(path, constituents, jets=200):
+    """Jets that all have the same pt, eta, phi and mass; their constituents are given, shape [jets, 2, 4]."""
+    values = {"pt": 500, "eta": 0.5, "phi": 1, "mass": 0, "label": 0, "weight": 1, "run_number": 1, "file_id": 0}
+    columns = {c.name: np.full(jets, values.get(c.name, 0), c.dtype) for c in JETS}
+    columns["event_number"] = np.arange(jets, dtype="u8")
+    p4 = {c.name: constituents.reshape(-1, 4)[:, place].astype("f4") for place, c in enumerate(CONSTITUENTS)}
+    write_events(path, columns, p4, np.full(jets, 2), attributes={})
+    return path
+
+
+def test_jets_with_equal_numbers_are_the_same_only_with_equal_constituents(tmp_path, monkeypatch):
+    random = np.random.default_rng(1)
+    parts = random.normal(0, 10, (200, 2, 4)).astype("f4")
+    events, split = np.arange(200, dtype="u8"), (np.arange(200) % 3).astype("u1")
+    found = content(quantised_shard(tmp_path / "a.h5", parts))
+    assert audit(events, found, split) == {"jets": 200, "events": 200, "repeated_jets": 0}
+    monkeypatch.setattr("bunchtrain.prepare.audit._STEP", 7)
+    np.testing.assert_array_equal(content(tmp_path / "a.h5"), found)  # whatever the step
+    parts[103] = parts[5]
+    with pytest.raises(InputError, match="same jet") as caught:
+        audit(events, content(quantised_shard(tmp_path / "b.h5", parts)), split)
+    assert caught.value.details["found"] == "jet 5 in test, jet 103 in validation"
+
+
+def test_one_number_of_a_jet_makes_another_jet(folder):
+    shard = Dataset(folder / "prepare/dataset.h5").shard_paths[0]
+    before = content(shard)
+    changed = shard.with_name("changed.h5")
+    shutil.copy(shard, changed)
+    with h5py.File(changed, "r+") as file:
+        file["jets/mass"][7] += 1
+    assert (np.flatnonzero((content(changed) != before).any(1)) == [7]).all()
+    changed.unlink()
 
 
 def test_a_class_missing_from_a_split_is_refused(tmp_path):

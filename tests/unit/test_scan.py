@@ -221,3 +221,69 @@ def test_the_training_ends_with_a_killed_scan(toy, tmp_path):
         time.sleep(0.1)
     else:
         pytest.fail("the training outlived its scan")
+
+
+def start_scan(spec, toy, out):
+    command = [sys.executable, "-m", "bunchtrain", "scan", "--spec", as_text(spec), "--dataset", str(toy[0])]
+    return subprocess.Popen(
+        [*command, "--scaler", str(toy[1]), "--out", str(out)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_epoch(process, out):
+    log = out / "trials" / "0000" / "train.log"
+    while not (log.exists() and "epoch" in log.read_text()):
+        assert process.poll() is None
+        time.sleep(0.05)
+
+
+def trainings(out):
+    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    return [int(line.split()[0]) for line in listed.splitlines() if f"{out}/trials" in line]
+
+
+def test_an_interrupt_ends_scan_and_trainings_at_once(toy, tmp_path):
+    process = start_scan(scan_spec(trials=1, epochs=10000), toy, tmp_path)
+    wait_for_epoch(process, tmp_path)
+    started = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode != 0 and time.monotonic() - started < 30 and trainings(tmp_path) == []
+    assert '"end"' not in (tmp_path / "journal.jsonl").read_text()
+
+
+def test_a_training_that_is_asked_to_stop_is_no_failure(toy, tmp_path):
+    process = start_scan(scan_spec(trials=1, epochs=10000), toy, tmp_path)
+    wait_for_epoch(process, tmp_path)
+    for pid in trainings(tmp_path):
+        os.kill(pid, signal.SIGTERM)
+    _, text = process.communicate(timeout=60)
+    assert process.returncode == 85 and "asked to stop" in text
+    assert '"end"' not in (tmp_path / "journal.jsonl").read_text()
+
+
+def test_failures_that_may_not_come_again_are_tried_by_the_next_run(toy, tmp_path):
+    first = iter([("F_crash", {}), ("F_timeout", {}), ("F_nan", {}), (-0.9, {})])
+    spec = scan_spec(trials=4, parallel=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(objective, "evaluate", lambda *arguments: next(first))
+        run.scan(spec, *toy, tmp_path)
+        second = iter([(-0.5, {})])
+        patch.setattr(objective, "evaluate", lambda *arguments: next(second))
+        run.scan(spec, *toy, tmp_path)
+        assert [row["status"] for row in table(tmp_path)] == ["ok", "F_timeout", "F_nan", "ok"]
+        third = iter([(-0.4, {})])
+        patch.setattr(objective, "evaluate", lambda *arguments: next(third))
+        run.scan(scan_spec(trials=4, parallel=1, timeout=5000), *toy, tmp_path)
+    assert [row["status"] for row in table(tmp_path)] == ["ok", "ok", "F_nan", "ok"]
+    assert read_json(tmp_path / "best.json")["trial"] == 1
+
+
+def test_a_training_killed_once_is_tried_once_more(toy, tmp_path, monkeypatch):
+    statuses = iter([-signal.SIGKILL, 0])
+    monkeypatch.setattr(objective, "_run", lambda *arguments: next(statuses))
+    monkeypatch.setattr(objective, "result", lambda *arguments: (-0.3, {}))
+    assert objective.evaluate(scan_spec(), {}, *toy, tmp_path) == (-0.3, {})

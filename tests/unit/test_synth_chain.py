@@ -6,7 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -18,8 +21,9 @@ from bunchtrain.config.specs import SynthesizeSpec
 from bunchtrain.errors import CampaignError, InputError, MissingDependency, SynthesisError
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Scaler
+from bunchtrain.files import exclusive
 from bunchtrain.models.base import Shape, build, load_weights, save_model
-from bunchtrain.synth import material, rtl, rtlsim, vectors
+from bunchtrain.synth import hls, material, rtl, rtlsim, run, vectors
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.run import synthesize
 from toys import CLASSES, toy_dataset
@@ -126,6 +130,8 @@ def test_the_core_is_whole(finished):
     text = "".join(content.decode(errors="replace") for content in files.values())
     assert str(out.parent) not in text and "!!python" not in text
     readme = files["README.md"].decode()
+    assert all(f"| {row['name']} | {row['definition']} |" in readme for row in report["student"]["inputs"])
+    assert "number of all constituents of the jet" in readme and "max(mass of the jet, 1 GeV)" in readme
     assert f"{report['resources']['lut']} LUT" in readme and "log_pt_fraction_1" in readme
     modules = re.findall(r"^module (\w+)", "".join(files[n].decode() for n in files if n.startswith("rtl/")), re.M)
     assert modules and all(module.startswith("toy_tagger") for module in modules)
@@ -159,16 +165,56 @@ def test_the_testbench_in_the_core_passes_by_itself(finished, tmp_path):
     assert "FAIL" in done.stdout and "1 mismatches" in done.stdout
 
 
-def test_running_again_gives_the_same_bytes(finished, sample, tmp_path):
+def test_running_again_under_any_path_gives_the_same_bytes(finished, sample, tmp_path, monkeypatch):
+    """A checkout and its environment may stand under a path that make or a shell would take apart."""
     out, report = finished
-    synthesize(spec(), *sample, tmp_path / "elsewhere")
-    again = json.loads((tmp_path / "elsewhere" / "report.json").read_text())
+    odd = tmp_path / "else where $(x) & 'y' #z;"
+    package = rtlsim.verilator_root()
+    for part in ("bin", "include"):
+        shutil.copytree(package / part, odd / "verilator" / part)
+    monkeypatch.setattr(rtlsim, "verilator_root", lambda: odd / "verilator")
+    synthesize(spec(), *sample, odd / "out")
+    again = json.loads((odd / "out" / "report.json").read_text())
     for name in ("core.zip", "student.safetensors", "student.json"):
-        assert (tmp_path / "elsewhere" / name).read_bytes() == (out / name).read_bytes(), name
+        assert (odd / "out" / name).read_bytes() == (out / name).read_bytes(), name
     for changing in (report, again):
         changing.pop("seconds", None)
         changing["resources"].pop("seconds", None)
     assert again == report
+
+
+def test_the_c_simulation_finds_its_weights_under_any_path(finished, tmp_path):
+    out, _ = finished
+    folder = tmp_path / 'a "b" \\c'
+    shutil.copytree(out / "build" / "hls", folder)
+    core = core_of(out)
+    codes, expected = (values[:20] for values in read_vectors(out, core))
+    answers = hls.CSimulation(folder, tmp_path / "csim", core.result.size)(codes * core.source.form.step)
+    np.testing.assert_array_equal(core.result.form.codes(answers), expected)
+
+
+def test_a_second_process_waits_and_disturbs_nothing(sample, tmp_path, monkeypatch, capsys):
+    out, begun = tmp_path / "out", threading.Event()
+    (out / "build").mkdir(parents=True)
+    (out / "build" / "of the first").touch()
+
+    def train(*_):
+        begun.set()
+        raise SynthesisError("far enough")
+
+    monkeypatch.setattr(run, "_train", train)
+    with ThreadPoolExecutor(1) as pool:
+        with exclusive(out / ".lock"):
+            second = pool.submit(synthesize, spec(), *sample, out)
+            printed, deadline = "", time.monotonic() + 60
+            while "another process is at work" not in printed and time.monotonic() < deadline and not second.done():
+                time.sleep(0.1)
+                printed += capsys.readouterr().out
+            assert "another process is at work" in printed
+            assert not begun.is_set() and (out / "build" / "of the first").exists()
+        with pytest.raises(SynthesisError, match="far enough"):
+            second.result(60)
+    assert begun.is_set() and not (out / "build" / "of the first").exists()
 
 
 def core_of(out):
@@ -285,7 +331,6 @@ def test_a_tagger_of_another_data_set_is_refused(sample, tmp_path):
 
 
 def test_vendor_tools_run_beside_and_may_fail(finished, tmp_path, monkeypatch):
-    from bunchtrain.synth import hls
     from bunchtrain.synth.backends.base import Design
     from bunchtrain.synth.run import Stopwatch, _vendor_runs
 

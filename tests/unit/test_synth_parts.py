@@ -1,11 +1,15 @@
 """The parts around a core: pre-flight, tools, agreement, IP-XACT, the zip, the Verilog around the pipeline."""
 
+import copy
 import importlib.util
+import os
 import sys
+import tempfile
 import threading
 import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,11 +18,12 @@ from torch import nn
 
 from bunchtrain.config.synthesize import Student as Settings
 from bunchtrain.errors import MissingDependency, SynthesisError
-from bunchtrain.synth import agreement, hls, ipcore, ipxact, preflight, rtl, rtlsim, tools, verify
+from bunchtrain.synth import agreement, hls, ipcore, ipxact, preflight, rtl, rtlsim, run, tools, verify
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.inputs import Encoding
 from bunchtrain.synth.material import Jets
 from bunchtrain.synth.student import Student
+from bunchtrain.tasks.base import build as build_task
 
 
 def small_student(sparsity=0.3, hidden=(5,), seed=0):
@@ -108,7 +113,7 @@ def test_sums_beyond_a_double_are_refused():
 
 
 def jets_of(codes):
-    return Jets(np.zeros_like(codes, float), codes, np.zeros(len(codes), int), np.zeros((len(codes), 2), np.float32))
+    return Jets(codes, np.zeros(len(codes), int), np.ones(len(codes)), np.zeros((len(codes), 2), np.float32))
 
 
 def test_a_student_that_learnt_nothing_makes_no_vectors():
@@ -193,13 +198,57 @@ def test_differences_are_counted_and_refused():
     assert made["vectors"]["inputs_sha256"] != made["vectors"]["answers_sha256"]
 
 
-def test_auc_counts_ties_half_and_agrees_with_the_pairs():
+def test_auc_weighs_the_pairs_and_counts_ties_half():
     random = np.random.default_rng(3)
-    scores, signal = random.integers(0, 9, 300).astype(float), random.random(300) < 0.4
-    pairs = scores[signal][:, None] - scores[~signal][None]
-    assert agreement.auc(scores, signal) == pytest.approx(((pairs > 0) + (pairs == 0) / 2).mean())
+    signal, background = random.integers(0, 9, 120).astype(float), random.integers(0, 8, 180).astype(float)
+    pairs = signal[:, None] - background[None]
+    wins = (pairs > 0) + (pairs == 0) / 2
+    assert verify.auc(signal, background, np.ones(120), np.ones(180)) == pytest.approx(wins.mean())
+    weights = random.normal(1, 1, 120), random.normal(1, 1, 180)
+    assert min(weights[0].min(), weights[1].min()) < 0
+    expected = weights[0] @ wins @ weights[1] / (weights[0].sum() * weights[1].sum())
+    assert verify.auc(signal, background, *weights) == pytest.approx(expected)
+    assert abs(expected - wins.mean()) > 1e-3
     with pytest.raises(SynthesisError, match="both classes"):
-        agreement.auc(scores, np.zeros(300, bool))
+        verify.auc(signal, background[:0], np.ones(120), np.ones(0))
+    with pytest.raises(SynthesisError, match="positive number") as caught:
+        verify.auc(signal, background, -np.ones(120), np.ones(180))
+    assert "120 signal jets of weight -120" in caught.value.details["found"]
+
+
+def test_areas_use_the_event_weights_of_their_own_jets():
+    task = build_task({"kind": "jet_tagging", "signal": "top", "background": "qcd"}, ["w", "qcd", "top"])
+    labels, weights = np.array([2, 0, 1, 2, 1]), np.array([3.0, 100.0, 1.0, 1.0, 1.0])
+    logits = np.array([[0, 0, 4], [0, 0, 9], [0, 0, 2], [0, 0, 1], [0, 3, 0]], float)
+    jets = Jets(np.zeros((5, 2), int), labels, weights, np.zeros((5, 3), np.float32))
+    assert verify.areas(task, jets, {"student": logits}) == {"student": pytest.approx((3 * 2 + 1) / 8)}
+
+
+def test_the_twin_is_judged_on_the_inputs_of_the_core():
+    """A twin with the student's own numbers loses nothing, however coarse the inputs are."""
+    student = small_student()
+    codes = np.random.default_rng(0).integers(-8, 8, (200, 6))
+    labels = np.random.default_rng(1).integers(0, 2, 200)
+    task = build_task({"kind": "jet_tagging", "signal": "top", "background": "qcd"}, ["qcd", "top"])
+    encoding = Encoding(["log_mass"] * 6, [0] * 6, [0] * 6, 4)
+    jets = Jets(codes, labels, np.ones(200), np.zeros((200, 2), np.float32))
+    stuff = SimpleNamespace(task=task, encoding=encoding, test=jets)
+    found = run._judge(stuff, student, copy.deepcopy(student), limit=0.0)
+    assert found["float_student"] == found["quantised_student"] != found["teacher"]
+
+
+@pytest.mark.parametrize("odd", ["a b", "$(HOME) & 'x' #y; \\z"])
+def test_verilator_builds_in_a_plain_folder_that_goes_again(monkeypatch, tmp_path, odd):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / odd))
+    (tmp_path / odd).mkdir()
+    with rtlsim.plain_folder() as folder:
+        assert not str(folder).startswith(str(tmp_path)) and not set(str(folder)) & set(" $&'#;\\")
+        (folder / "left").touch()
+    assert not folder.exists()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(SynthesisError, match="no temporary folder") as caught, rtlsim.plain_folder():
+        pass
+    assert caught.value.details["mend"] == "set TMPDIR"
 
 
 WRAPPER = [

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import zipfile
 
 import h5py
@@ -9,6 +10,7 @@ import pytest
 
 from bunchtrain import provenance
 from bunchtrain.files import read_json, sha256
+from conftest import ROOT
 
 pytestmark = [pytest.mark.mpi, pytest.mark.fpga]
 
@@ -61,6 +63,12 @@ def test_splits_share_no_event(finished):
 def test_a_second_run_has_nothing_to_do(finished):
     done = finished.run()
     assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_a_campaign_of_ones_own_is_not_merged_into_the_default_one(fresh):
+    """In a checkout, where config/config.yaml stands."""
+    shutil.copytree(ROOT / "config", fresh.folder / "config")
+    assert fresh.jobs()["simulate"] == 2 and fresh.jobs()["convert"] == 3
 
 
 def test_logs_and_benchmarks_are_kept(finished):

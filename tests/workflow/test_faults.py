@@ -91,6 +91,33 @@ def test_a_kill_and_a_second_run_end_in_the_same_results(finished, copy, moment,
         assert copy.read(name) == finished.read(name), name
 
 
+@pytest.mark.parametrize("moment", ["[synthesize] training of the student", "[evaluate]", "[prepare]"])
+def test_a_driver_killed_in_other_stages_and_a_second_run_end_in_the_same_core(finished, copy, moment):
+    """Its orphan may still be at work when the second run starts."""
+    without_trainings(copy)
+    shutil.rmtree(copy.folder / "results/prepare")
+    process = drive(copy)
+    wait_for(copy, process, moment)
+    process.kill()
+    process.wait(60)
+    again = drive(copy)
+    assert again.wait(900) == 0, said(copy)
+    for name in (*RESULTS, "synthesize/core.zip"):
+        assert copy.read(name) == finished.read(name), name
+
+
+def test_files_that_left_the_campaign_leave_the_report(copy):
+    (copy.folder / SAMPLES[2]).unlink()
+    values = copy.values
+    values["scan"]["trials"] = 0
+    values["train"]["epochs"] = 1
+    copy.write(values)
+    done = copy.run()
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    page = copy.read("report.html").decode()
+    assert SAMPLES[0] in page and SAMPLES[2] not in page
+
+
 def _arguments(pid):
     return subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
 

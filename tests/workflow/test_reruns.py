@@ -1,12 +1,15 @@
 """What reruns after a change, and what does not: asserted job lists."""
 
 import os
+import re
 import shutil
 import time
+from pathlib import Path
 
 import pytest
+import yaml
 
-from conftest import ROOT, SAMPLES
+from conftest import ROOT, SAMPLES, Campaign
 
 BELOW_PREPARE = {"scan": 1, "train": 1, "evaluate": 1, "synthesize": 1, "report": 1}
 
@@ -17,6 +20,13 @@ def test_nothing_reruns_without_a_change(finished):
 
 def test_changed_content_of_one_input_reruns_its_group_and_all_below(copy, samples):
     shutil.copy(samples[3], copy.folder / SAMPLES[2])
+    assert copy.jobs() == {"convert": 1, "prepare": 1, **BELOW_PREPARE}
+
+
+def test_changed_content_reruns_also_when_it_comes_with_an_older_time(copy, samples):
+    """As `cp -p`, `rsync -a`, `mv` and `tar x` bring it."""
+    shutil.copy(samples[3], copy.folder / SAMPLES[2])
+    os.utime(copy.folder / SAMPLES[2], (1e9, 1e9))
     assert copy.jobs() == {"convert": 1, "prepare": 1, **BELOW_PREPARE}
 
 
@@ -59,14 +69,35 @@ def test_a_changed_parameter_reruns_its_stage_and_all_below(copy, section, key, 
     assert copy.jobs() == jobs
 
 
+def test_the_ten_thousandth_file_has_a_rule_too(tmp_path):
+    campaign = Campaign(tmp_path)
+    values = yaml.safe_load((Path(__file__).parent / "mini.yaml").read_text())
+    values["samples"]["top"] = {"label": "top", "generate": {"process": "top", "shards": 10001}}
+    campaign.write({**values, "convert": {"files_per_job": 100}})
+    assert campaign.jobs("results/simulate/top/10000.root") == {"simulate": 1}
+
+
+def reordered(values):
+    """Keys in the reverse order, at every depth."""
+    return {key: reordered(values[key]) for key in reversed(values)} if isinstance(values, dict) else values
+
+
+def write_in_order(campaign, values):
+    (campaign.folder / "campaign.yaml").write_text("# a remark\n" + yaml.safe_dump(values, sort_keys=False) + "\n\n")
+
+
 def test_a_cosmetic_edit_of_the_campaign_reruns_nothing(copy):
+    """But the order of the samples stays: it numbers the classes."""
     values = copy.values
-    values["samples"] = dict(values["samples"])
-    values["train"] = dict(reversed(values["train"].items()))
-    copy.write(values)
-    path = copy.folder / "campaign.yaml"
-    path.write_text("# a remark\n" + path.read_text() + "\n\n")
+    write_in_order(copy, {**reordered(values), "samples": values["samples"]})
+    assert list(copy.values) != list(values) and list(copy.values["train"]) != list(values["train"])
     assert copy.jobs() == {}
+
+
+def test_another_order_of_the_samples_numbers_the_classes_anew(copy):
+    values = copy.values
+    write_in_order(copy, {**values, "samples": dict(reversed(values["samples"].items()))})
+    assert copy.jobs() == {"convert": 3, "prepare": 1, **BELOW_PREPARE}
 
 
 def test_one_more_file_reruns_only_the_group_it_joins(copy, samples):
@@ -89,6 +120,12 @@ def edited(copy, tmp_path):
     return copy, root
 
 
+def _raise_version(path):
+    raised = re.sub(r"^VERSION = (\d+)$", lambda found: f"VERSION = {int(found[1]) + 1}", path.read_text(), flags=re.M)
+    assert raised != path.read_text()
+    path.write_text(raised)
+
+
 VERSIONS = [
     ("simulate", {"simulate": 2, "convert": 1, "prepare": 1, **BELOW_PREPARE}),
     ("convert", {"convert": 3, "prepare": 1, **BELOW_PREPARE}),
@@ -104,8 +141,7 @@ VERSIONS = [
 def test_a_raised_version_reruns_its_stage_and_all_below(edited, stage, jobs):
     campaign, root = edited
     path = root / "src/bunchtrain" / stage / "__init__.py"
-    assert "VERSION = 1\n" in path.read_text()
-    path.write_text(path.read_text().replace("VERSION = 1\n", "VERSION = 2\n"))
+    _raise_version(path)
     assert campaign.jobs() == jobs
 
 
@@ -113,7 +149,7 @@ def test_a_raised_training_version_reruns_the_scan_too(edited):
     """The scan's evaluations are trainings."""
     campaign, root = edited
     path = root / "src/bunchtrain/train/__init__.py"
-    path.write_text(path.read_text().replace("VERSION = 1\n", "VERSION = 2\n"))
+    _raise_version(path)
     assert campaign.jobs() == BELOW_PREPARE
 
 

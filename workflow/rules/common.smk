@@ -12,8 +12,8 @@ except BunchtrainError as error:
 
 wildcard_constraints:
     sample="|".join(PLAN.campaign.samples),
-    shard=r"\d{4}",
-    group=r"\d{4}",
+    shard=r"\d\d\d\d+",
+    group=r"\d\d\d\d+",
     number=r"\d+",
 
 

@@ -16,6 +16,7 @@ rule convert:
         runtime=30,
     params:
         spec=spec("convert"),
+        digests=lambda wildcards: PLAN.digests(wildcards.sample, wildcards.group),
     message:
         "convert {wildcards.sample} {wildcards.group}"
     shell:

@@ -30,7 +30,14 @@ rule report:
     params:
         spec=spec("report"),
         results=subpath(output.page, parent=True),
+        manifests=lambda wildcards, input: [
+            word for path in input.manifests for word in ("--manifest", path)
+        ],
+        histories=lambda wildcards, input: [
+            word for path in input.history for word in ("--history", path)
+        ],
     message:
         "report"
     shell:
-        "bunchtrain report --spec {params.spec:q} --results {params.results:q} --out {output.page:q} 2>&1 | tee {log:q}"
+        "bunchtrain report --spec {params.spec:q} --results {params.results:q} {params.manifests:q} {params.histories:q}"
+        " --out {output.page:q} 2>&1 | tee {log:q}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -12,8 +11,10 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from bunchtrain import registry
 from bunchtrain.config.base import Kind, Name, Section
+from bunchtrain.config.checks import check_campaign
 from bunchtrain.config.convert import Convert
 from bunchtrain.config.evaluate import Evaluate
+from bunchtrain.config.explain import explain
 from bunchtrain.config.prepare import Prepare
 from bunchtrain.config.report import Report
 from bunchtrain.config.samples import Sample
@@ -22,6 +23,25 @@ from bunchtrain.config.simulate import Simulate
 from bunchtrain.config.synthesize import Synthesize
 from bunchtrain.config.train import Train
 from bunchtrain.errors import CampaignError
+
+#: Folders of the checkout, in which a campaign often runs: results must not land among them.
+_TAKEN = frozenset(
+    [
+        ".git",
+        ".github",
+        ".venv",
+        ".snakemake",
+        "src",
+        "workflow",
+        "envs",
+        "config",
+        "tests",
+        "docs",
+        "profiles",
+        "slurm",
+        "benchmarks",
+    ]
+)
 
 AnySection = TypeVar("AnySection", bound=Section)
 
@@ -51,6 +71,8 @@ class Campaign(Section):
         plain = all(c.isascii() and (c.isalnum() or c in "_-./") for c in output)
         if path.is_absolute() or ".." in path.parts or not path.parts or not plain:
             raise ValueError("use a relative folder of letters, digits, '_', '-', '.' and '/', without '..'")
+        if path.parts[0] in _TAKEN:
+            raise ValueError(f"{path.parts[0]} belongs to the project itself: use another folder, e.g. results")
         return str(path)
 
     @model_validator(mode="after")
@@ -95,7 +117,7 @@ def parse_campaign(values: Mapping[str, Any], file: str | Path) -> Campaign:
         raise explain(error, file, Campaign) from None
     for key, family in KINDS.items():
         checked_kind(section(campaign, key), family, key, file)
-    _check_space(campaign, file)
+    check_campaign(campaign, file)
     return campaign
 
 
@@ -149,84 +171,3 @@ def parse_section(kind: type[AnySection], values: Mapping[str, Any], file: str |
         return kind.model_validate(dict(values))
     except ValidationError as error:
         raise explain(error, file, kind) from None
-
-
-def explain(error: ValidationError, file: str | Path, model: type[BaseModel], prefix: str = "") -> CampaignError:
-    """Turn the first complaint of pydantic into an error that names file, key and nearest match."""
-    complaints = error.errors(include_url=False)
-    # A misspelt key is also a missing one, and a value may fit none of several forms: say first what helps most.
-    first = min(complaints, key=lambda one: {"value_error": 0, "extra_forbidden": 1}.get(one["type"], 2))
-    places = [str(place) for place in first["loc"] if not _is_union_branch(place)]
-    key = ".".join([prefix, *places] if prefix else places) or "the whole campaign"
-    if first["type"] == "extra_forbidden":
-        known = _fields(model, places[:-1])
-        return CampaignError("a key is not known", file=file, key=key, found=places[-1], choices=known)
-    if first["type"] == "missing":
-        return CampaignError("a key is missing", file=file, key=key, expected="a value")
-    found = repr(first["input"])
-    message = first["msg"].removeprefix("Value error, ")
-    return CampaignError(
-        "a value does not fit",
-        file=file,
-        key=key,
-        found=found if len(found) <= 120 else found[:117] + "...",
-        expected=message[0].lower() + message[1:],
-        choices=_choices(first),
-    )
-
-
-def _choices(complaint: Any) -> list[str] | None:
-    """Return the allowed words of a value that must be one of a list."""
-    if complaint["type"] != "literal_error":
-        return None
-    return re.findall(r"'([^']*)'", complaint["ctx"]["expected"])
-
-
-def _is_union_branch(place: int | str) -> bool:
-    """Return whether pydantic, not the campaign, put this step into the path."""
-    return place in ("Integers", "Floats", "Choice") or "[" in str(place)
-
-
-def _fields(model: type[BaseModel], places: list[str]) -> list[str]:
-    """Return the keys known at a place inside a section."""
-    current: Any = model
-    for place in places:
-        field = current.model_fields.get(place) if _is_model(current) else None
-        current = _inner(field.annotation) if field is not None else current
-    return list(current.model_fields) if _is_model(current) else []
-
-
-def _is_model(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def _inner(annotation: Any) -> Any:
-    """Return the model inside `Model | None`, `dict[str, Model]` and the like."""
-    if _is_model(annotation):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        if _is_model(inner := _inner(argument)):
-            return inner
-    return None
-
-
-def _check_space(campaign: Campaign, file: str | Path) -> None:
-    """Check that each dimension of the scan's space is a key of the model or of the training and takes its values."""
-    model = registry.declared("models", campaign.model.kind)
-    known = [f"model.{key}" for key in model.model_fields] + [f"train.{key}" for key in Train.model_fields]
-    for name, dimension in campaign.scan.space.items():
-        key = f"scan.space.{name}"
-        if name not in known:
-            raise CampaignError(
-                "the scan varies a key that does not exist", file=file, key=key, found=name, choices=known
-            )
-        values = dimension.choices if hasattr(dimension, "choices") else [dimension.low, dimension.high]
-        head, _, tail = name.partition(".")
-        for value in values:
-            try:
-                if head == "model":
-                    model.model_validate({**campaign.model.options(), tail: value})
-                else:
-                    Train.model_validate({**campaign.train.model_dump(), tail: value})
-            except ValidationError as error:
-                raise explain(error, file, model, key) from None

@@ -15,7 +15,7 @@ class Convert(Section):
 
     format: Kind = Field(default_factory=lambda: Kind(kind="ntuple"), description="kind of ROOT file and its mapping")
     files_per_job: Positive = Field(8, description="ROOT files converted by one job")
-    step_size: str = Field("64 MB", description="memory for one step of reading", pattern=r"^[0-9]+ ?[kMG]?B$")
+    step_size: str = Field("64 MB", description="memory for one step of reading", pattern=r"^0*[1-9][0-9]* ?[kMG]?B$")
     on_bad_file: Literal["fail", "quarantine"] = Field(
         "fail", description="stop at a bad file, or go on without it and list it in the report"
     )

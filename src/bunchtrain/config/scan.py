@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bunchtrain.config.base import Positive, Section
 
@@ -38,6 +38,13 @@ class Choice(Section):
     """One of a list."""
 
     choices: Annotated[list[Value], Field(min_length=2)]
+
+    @field_validator("choices")
+    @classmethod
+    def _different(cls, choices: list[Value]) -> list[Value]:
+        if any(one in choices[:place] for place, one in enumerate(choices)):
+            raise ValueError("the choices must differ from one another")
+        return choices
 
 
 def _checked(bounds: Range) -> Range:

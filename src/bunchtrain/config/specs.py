@@ -4,6 +4,7 @@ A rule hands its stage one of these as JSON (`bunchtrain <verb> --spec '{...}'`)
 `version` is the stage's VERSION: raising it reruns the stage and all below it.
 """
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any, TypeVar
@@ -116,15 +117,22 @@ def parse_spec(kind: type[AnySpec], text: str) -> AnySpec:
         source = text
         try:
             text = Path(text).read_text(encoding="utf-8")
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise CampaignError("the spec cannot be read", file=source, found=error) from None
     try:
-        values = yaml.safe_load(text)
+        values = _values(text)
     except yaml.YAMLError as error:
         raise CampaignError("the spec is neither JSON nor YAML", file=source, found=error) from None
     if not isinstance(values, dict):
         raise CampaignError("the spec holds no keys", file=source, found=type(values).__name__)
     return parse_section(kind, values, source)
+
+
+def _values(text: str) -> Any:
+    """Read JSON, else YAML: YAML takes JSON's 1e-05 for a word and tears its escaped characters beyond 16 bits."""
+    with contextlib.suppress(json.JSONDecodeError):
+        return json.loads(text)
+    return yaml.safe_load(text)
 
 
 def as_text(spec: Spec) -> str:

@@ -19,11 +19,15 @@ _TINY = 1e-9
 
 
 class Tidy(NamedTuple):
-    """Jets with at least one constituent each, constituents by falling pt, and what was left out."""
+    """Jets with at least one constituent each, constituents by falling pt, and what was left out.
+
+    `entries` are the jets' places in their file.
+    """
 
     jets: Columns
     constituents: Columns
     counts: NDArray[np.int64]
+    entries: NDArray[np.int64]
     sum_of_weights: float
     dropped_jets: int
     dropped_constituents: int
@@ -47,7 +51,8 @@ def tidy(batch: Batch, run: int) -> Tidy:
     if missing:
         computed = kinematics(constituents, counts)
         jets |= {name: computed[name] for name in missing}
-    return Tidy(jets, constituents, counts, total, int(np.sum(~kept)), padding)
+    entries = batch.start + np.flatnonzero(kept)
+    return Tidy(jets, constituents, counts, entries, total, int(np.sum(~kept)), padding)
 
 
 def _with_defaults(batch: Batch, run: int) -> Columns:

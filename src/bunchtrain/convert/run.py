@@ -12,8 +12,9 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from bunchtrain import registry
-from bunchtrain.config.campaign import explain
+from bunchtrain.config.explain import explain
 from bunchtrain.config.specs import ConvertSpec
+from bunchtrain.convert import physical
 from bunchtrain.convert.arrays import Tidy, tidy
 from bunchtrain.convert.rootfile import check_header
 from bunchtrain.errors import BunchtrainError, InputError, MissingDependency
@@ -137,10 +138,11 @@ class Group:
         """Append all jets of an open file and return what was kept and left out."""
         run = int(digest[:15], 16)
         sums = {"jets": 0, "sum_of_weights": 0.0, "dropped_jets": 0, "dropped_constituents": 0}
-        read = 0
+        read, branches = 0, self._format.source_branches(self._config)
         for batch in source.batches(self._spec.step_size):
             read += len(batch.counts)
             step = tidy(batch, run)
+            physical.check(step, path, branches)
             self._append(step, path)
             sums["jets"] += len(step.counts)
             for name in ("sum_of_weights", "dropped_jets", "dropped_constituents"):

@@ -1,5 +1,8 @@
 """Whether stated probabilities come true, and whether the spread tells right answers from wrong ones.
 
+A network trained with class weights states probabilities for classes that are equally frequent. So each jet counts with
+its event weight divided by that of its class (`balanced`): a sample's mixture does not pass for a fault of the network.
+
 N: jet, C: class.
 """
 
@@ -10,77 +13,102 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bunchtrain.evaluate.discrimination import auc
+from bunchtrain.evaluate.discrimination import auc, effective
 
 Floats = NDArray[np.float64]
 
 
-def reliability(confidence_N: Floats, right_N: NDArray[np.bool_], bins: int) -> list[dict[str, float]]:
+def balanced(weights_N: NDArray[Any], labels_N: NDArray[np.int64], classes: int) -> Floats:
+    """Return weights with the same sum for every class that is there and the mean 1."""
+    sums = np.bincount(labels_N, weights_N, classes)
+    there = int(np.count_nonzero(sums))
+    found: Floats = weights_N * (len(weights_N) / there / np.where(sums == 0, 1, sums))[labels_N]
+    return found
+
+
+def reliability(
+    confidence_N: Floats, right_N: NDArray[np.bool_], bins: int, weights_N: Floats | None = None
+) -> list[dict[str, float]]:
     """Return a reliability diagram: equal bins of confidence, each with its accuracy and binomial error.
 
     Empty bins are left out.
     """
+    weights_N = np.ones(len(right_N)) if weights_N is None else weights_N
     place = np.minimum((confidence_N * bins).astype(int), bins - 1)
     rows = []
     for number in range(bins):
         here = place == number
-        count = int(here.sum())
-        if count == 0:
+        weights = weights_N[here]
+        total = float(weights.sum())
+        if total <= 0:
             continue
-        accuracy = float(right_N[here].mean())
+        accuracy = float((right_N[here] * weights).sum() / total)
+        count = effective(weights)
         error = float(np.sqrt(max(accuracy * (1 - accuracy), 0.25 / count) / count))
-        rows.append(
-            {"confidence": float(confidence_N[here].mean()), "accuracy": accuracy, "error": error, "count": count}
-        )
+        confidence = float((confidence_N[here] * weights).sum() / total)
+        rows.append({"confidence": confidence, "accuracy": accuracy, "error": error, "weight": total})
     return rows
 
 
-def expected_calibration_error(confidence_N: Floats, right_N: NDArray[np.bool_], bins: int) -> float:
+def expected_calibration_error(
+    confidence_N: Floats, right_N: NDArray[np.bool_], bins: int, weights_N: Floats | None = None
+) -> float:
     """Return the mean gap between confidence and accuracy, weighted by jets (Guo et al., arXiv:1706.04599)."""
-    rows = reliability(confidence_N, right_N, bins)
-    return float(sum(row["count"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / len(confidence_N))
+    rows = reliability(confidence_N, right_N, bins, weights_N)
+    total = sum(row["weight"] for row in rows)
+    return float(sum(row["weight"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / total)
 
 
 def calibration(
-    probabilities_NC: Floats, labels_N: NDArray[np.int64], *, bins: int, bootstrap: int, seed: int
+    probabilities_NC: Floats,
+    labels_N: NDArray[np.int64],
+    weights_N: NDArray[Any],
+    *,
+    bins: int,
+    bootstrap: int,
+    seed: int,
 ) -> dict[str, Any]:
-    """Return calibration error with its bootstrap error, reliability rows, negative log-likelihood and Brier score."""
+    """Return calibration error with its bootstrap error, reliability rows, negative log-likelihood and Brier score.
+
+    All of them for equally frequent classes; `weights_N` are the event weights.
+    """
+    weights = balanced(weights_N, labels_N, probabilities_NC.shape[1])
     confidence, right = probabilities_NC.max(1), probabilities_NC.argmax(1) == labels_N
     random = np.random.default_rng(seed)
     draws = (random.integers(0, len(right), len(right)) for _ in range(bootstrap))
-    spread = (
-        np.std([expected_calibration_error(confidence[d], right[d], bins) for d in draws], ddof=1)
-        if bootstrap > 1
-        else 0.0
-    )
+    errors = [expected_calibration_error(confidence[d], right[d], bins, weights[d]) for d in draws]
     truth = np.eye(probabilities_NC.shape[1])[labels_N]
     chosen = np.maximum(probabilities_NC[np.arange(len(labels_N)), labels_N], 1e-12)
     return {
-        "ece": expected_calibration_error(confidence, right, bins),
-        "ece_error": float(spread),
-        "nll": float(-np.log(chosen).mean()),
-        "brier": float(((probabilities_NC - truth) ** 2).sum(1).mean()),
-        "accuracy": float(right.mean()),
-        "bins": reliability(confidence, right, bins),
+        "ece": expected_calibration_error(confidence, right, bins, weights),
+        "ece_error": float(np.std(errors, ddof=1)) if bootstrap > 1 else 0.0,
+        "nll": float(np.average(-np.log(chosen), weights=weights)),
+        "brier": float(np.average(((probabilities_NC - truth) ** 2).sum(1), weights=weights)),
+        "accuracy": float(np.average(right, weights=weights)),
+        "bins": reliability(confidence, right, bins, weights),
     }
 
 
-def usefulness(uncertainty_N: Floats, right_N: NDArray[np.bool_], points: int = 40) -> dict[str, Any]:
+def usefulness(
+    uncertainty_N: Floats, right_N: NDArray[np.bool_], weights_N: Floats | None = None, points: int = 40
+) -> dict[str, Any]:
     """Return how an uncertainty separates wrong from right answers.
 
     Returns
     -------
     dict
-        `auroc`: probability that a wrong answer is less certain than a right one, None when all are right or all
-        wrong. `retention`: accuracy when only the most certain share is kept, from all down to the most certain
-        1/points.
+        `auroc`: probability that a wrong answer is less certain than a right one, None when all are right or all wrong.
+        `retention`: accuracy when only the most certain share is kept, from 1/points up to all.
     """
+    weights_N = np.ones(len(right_N)) if weights_N is None else weights_N
     order = np.argsort(uncertainty_N, kind="stable")
-    running = np.cumsum(right_N[order]) / np.arange(1, len(order) + 1)
+    kept = np.cumsum(weights_N[order])
+    running = np.cumsum((right_N * weights_N)[order]) / np.where(kept == 0, 1, kept)
     shares = np.linspace(1 / points, 1, points)
-    places = np.maximum((shares * len(order)).round().astype(int), 1) - 1
+    places = np.minimum(np.searchsorted(kept, shares * kept[-1] * (1 - 1e-12)), len(order) - 1)
     both = bool(right_N.any() and not right_N.all())
+    wrong = (uncertainty_N[~right_N], uncertainty_N[right_N], weights_N[~right_N], weights_N[right_N])
     return {
-        "auroc": auc(uncertainty_N[~right_N], uncertainty_N[right_N]) if both else None,
+        "auroc": auc(*wrong) if both else None,
         "retention": [{"kept": float(s), "accuracy": float(running[p])} for s, p in zip(shares, places, strict=True)],
     }

@@ -1,4 +1,8 @@
-"""ROC curve, its area, and background rejection at working points, with statistical errors."""
+"""ROC curve, its area, and background rejection at working points, weighted, with statistical errors.
+
+Jets of equal score are shared out: between two thresholds the curve is a straight line, as if ties were broken by
+chance.
+"""
 
 from __future__ import annotations
 
@@ -10,64 +14,119 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-def auc(signal: NDArray[Any], background: NDArray[Any]) -> float:
+def effective(weights: NDArray[Any]) -> float:
+    """Return the number of unweighted jets with the same statistical power, (Σw)² / Σw²."""
+    squares = float(np.sum(np.square(weights, dtype=np.float64)))
+    return float(np.sum(weights, dtype=np.float64)) ** 2 / squares if squares else 0.0
+
+
+class Scores:
+    """Scores of signal and background jets with their weights, and the ROC curve they make.
+
+    Parameters
+    ----------
+    signal, background : [N], [M]
+        Larger is more like signal.
+    signal_weights, background_weights : [N], [M], optional
+        Event weights; 1 without.
+    """
+
+    def __init__(
+        self,
+        signal: NDArray[Any],
+        background: NDArray[Any],
+        signal_weights: NDArray[Any] | None = None,
+        background_weights: NDArray[Any] | None = None,
+    ) -> None:
+        self.signal, self.background = signal, background
+        weights = (signal_weights, background_weights)
+        self.weights = [np.ones(len(x)) if w is None else w for x, w in zip((signal, background), weights, strict=True)]
+        # From the strictest threshold to the loosest: what passes at each distinct score, starting from nothing.
+        thresholds, place = np.unique(-np.concatenate([signal, background]), return_inverse=True)
+        self.thresholds: Floats = -thresholds
+        places = place[: len(signal)], place[len(signal) :]
+        self.efficiencies = [self._passing(p, w, len(thresholds)) for p, w in zip(places, self.weights, strict=True)]
+
+    @staticmethod
+    def _passing(place: NDArray[np.int64], weights: NDArray[Any], thresholds: int) -> Floats:
+        running = np.concatenate([[0.0], np.cumsum(np.bincount(place, weights, thresholds))])
+        share: Floats = running / running[-1] if running[-1] else running
+        return share
+
+    def background_efficiency(self, signal_efficiency: NDArray[Any] | float) -> Floats:
+        """Return the background efficiency at a signal efficiency."""
+        signal, background = self.efficiencies
+        return np.asarray(np.interp(signal_efficiency, signal, background))
+
+    def auc(self) -> float:
+        """Return the probability that a signal score exceeds a background score, ties counted half."""
+        signal, background = self.efficiencies
+        return float(np.trapezoid(signal, background))
+
+    def auc_error(self) -> float:
+        """Return the standard error of the AUC (Hanley and McNeil, doi:10.1148/radiology.143.1.7063747)."""
+        area, (n_signal, n_background) = self.auc(), (effective(w) for w in self.weights)
+        q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+        spread = (n_signal - 1) * (q1 - area**2) + (n_background - 1) * (q2 - area**2)
+        return float(np.sqrt(max(area * (1 - area) + spread, 0.0) / (n_signal * n_background)))
+
+    def roc(self, points: int = 200) -> tuple[Floats, Floats]:
+        """Return signal and background efficiencies [points + 1] in even steps of the former, from 0 to 1."""
+        signal = np.linspace(0, 1, points + 1)
+        background = self.background_efficiency(signal)
+        background[0], background[-1] = 0.0, 1.0
+        return signal, background
+
+    def rejection(self, efficiency: float) -> dict[str, Any]:
+        """Return the background rejection 1/ε_B at a signal efficiency.
+
+        The error joins the binomial error of ε_B with what the binomial error of the signal efficiency at this
+        threshold makes of it. When no background jet passes, the rejection is a lower limit at 68 % confidence and has
+        no error.
+        """
+        share = float(self.background_efficiency(efficiency))
+        n_signal, n_background = (effective(w) for w in self.weights)
+        place = min(int(np.searchsorted(self.efficiencies[0], efficiency)), len(self.thresholds)) - 1
+        threshold = float(self.thresholds[max(place, 0)])
+        row: dict[str, Any] = {
+            "efficiency": efficiency,
+            "threshold": threshold,
+            "background_passing": int(np.sum(self.background >= threshold)),
+            "background_total": len(self.background),
+        }
+        if share <= 0:
+            return {**row, "rejection": n_background / -np.log(1 - 0.68), "error": None, "lower_limit": True}
+        step = np.sqrt(efficiency * (1 - efficiency) / n_signal)
+        around = self.background_efficiency(np.clip([efficiency - step, efficiency + step], 0, 1))
+        spread = np.hypot(np.sqrt(share * (1 - share) / n_background), np.ptp(around) / 2)
+        return {**row, "rejection": 1 / share, "error": float(spread / share**2), "lower_limit": False}
+
+
+def auc(
+    signal: NDArray[Any],
+    background: NDArray[Any],
+    signal_weights: NDArray[Any] | None = None,
+    background_weights: NDArray[Any] | None = None,
+) -> float:
     """Return the probability that a signal score exceeds a background score, ties counted half."""
-    ordered = np.sort(background)
-    below = np.searchsorted(ordered, signal, side="left")
-    up_to = np.searchsorted(ordered, signal, side="right")
-    return float(np.mean((below + up_to) / 2) / len(ordered))
-
-
-def auc_error(area: float, n_signal: int, n_background: int) -> float:
-    """Return the standard error of an AUC (Hanley and McNeil, doi:10.1148/radiology.143.1.7063747)."""
-    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    spread = (n_signal - 1) * (q1 - area**2) + (n_background - 1) * (q2 - area**2)
-    return float(np.sqrt(max(area * (1 - area) + spread, 0.0) / (n_signal * n_background)))
-
-
-def roc(signal: NDArray[Any], background: NDArray[Any], points: int = 200) -> tuple[Floats, Floats]:
-    """Return signal and background efficiencies [points + 2] at thresholds that step evenly through the signal.
-
-    The last point, where everything passes, is (1, 1).
-    """
-    efficiencies = np.linspace(0, 1, points + 1)
-    thresholds = np.quantile(signal, 1 - efficiencies)
-    ordered = np.sort(background)
-    passing = 1 - np.searchsorted(ordered, thresholds, side="left") / len(ordered)
-    return np.append(efficiencies, 1.0), np.append(passing, 1.0)
-
-
-def rejection(signal: NDArray[Any], background: NDArray[Any], efficiency: float) -> dict[str, Any]:
-    """Return the background rejection 1/ε_B at a signal efficiency.
-
-    The error is the binomial error of ε_B carried over to its inverse. When no background jet passes, the rejection is
-    a lower limit at 68 % confidence and has no error.
-    """
-    threshold = float(np.quantile(signal, 1 - efficiency))
-    total, passing = len(background), int(np.sum(background >= threshold))
-    row: dict[str, Any] = {
-        "efficiency": efficiency,
-        "threshold": threshold,
-        "background_passing": passing,
-        "background_total": total,
-    }
-    if passing == 0:
-        return {**row, "rejection": total / -np.log(1 - 0.68), "error": None, "lower_limit": True}
-    share = passing / total
-    value = 1 / share
-    return {**row, "rejection": value, "error": value * np.sqrt((1 - share) / (share * total)), "lower_limit": False}
+    return Scores(signal, background, signal_weights, background_weights).auc()
 
 
 def likelihood_ratio(
-    train_values: NDArray[Any], train_signal: NDArray[np.bool_], values: NDArray[Any], bins: int = 40
+    train_values: NDArray[Any],
+    train_signal: NDArray[np.bool_],
+    train_weights: NDArray[Any],
+    values: NDArray[Any],
+    bins: int = 40,
 ) -> Floats:
     """Return the best score that one variable allows: signal over background in its training histogram.
 
     The bins hold equal shares of the training jets. It is what a window cut on that variable can reach.
     """
-    edges = np.unique(np.quantile(train_values, np.linspace(0, 1, bins + 1)))
-    inner = edges[1:-1]
-    signal = np.bincount(np.searchsorted(inner, train_values[train_signal]), minlength=len(inner) + 1) + 0.5
-    background = np.bincount(np.searchsorted(inner, train_values[~train_signal]), minlength=len(inner) + 1) + 0.5
+    inner = np.unique(np.quantile(train_values, np.linspace(0, 1, bins + 1)))[1:-1]
+    place = np.searchsorted(inner, train_values)
+    weights = train_weights / np.mean(train_weights)
+    counts = [np.bincount(place[s], weights[s], len(inner) + 1) for s in (train_signal, ~train_signal)]
+    signal, background = (np.maximum(count, 0) + 0.5 for count in counts)
     ratio: Floats = signal / background
     return ratio[np.searchsorted(inner, values)]

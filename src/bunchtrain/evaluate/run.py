@@ -17,8 +17,8 @@ from bunchtrain import provenance
 from bunchtrain.config.specs import EvaluateSpec
 from bunchtrain.errors import InputError, TrainingError
 from bunchtrain.evaluate import dropout
-from bunchtrain.evaluate.calibration import calibration, usefulness
-from bunchtrain.evaluate.discrimination import auc, auc_error, likelihood_ratio, rejection, roc
+from bunchtrain.evaluate.calibration import balanced, calibration, usefulness
+from bunchtrain.evaluate.discrimination import Scores, likelihood_ratio
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Scaler
 from bunchtrain.files import atomic, write_json
@@ -52,18 +52,20 @@ def evaluate(spec: EvaluateSpec, dataset: Path, trainings: list[Path], out: Path
     data = Dataset(dataset)
     task = tasks.build(spec.task, data.classes)
     indices = data.indices("test")
+    _require_positive(data, indices)
     labels = data.column("label", indices).astype(np.int64)
+    weights = data.column("weight", indices).astype(np.float64)
     runs = []
     for number, folder in enumerate(trainings):
         columns = _predict(spec, data, task, folder, indices)
         _write_predictions(out / "predictions.h5", columns, indices, labels, data.classes) if number == 0 else None
-        runs.append(_judge(spec, task, columns, labels))
+        runs.append(_judge(spec, task, columns, labels, weights))
         print(
             f"[evaluate] {folder.name}: AUC {runs[-1]['auc']['value']:.4f}, ECE {runs[-1]['calibration']['ece']:.4f}",
             flush=True,
         )
     seeds = [{"auc": run["auc"]["value"], "accuracy": run["calibration"]["accuracy"]} for run in runs]
-    mass = _mass_baseline(spec, data, task, indices, labels)
+    mass = _mass_baseline(spec, data, task, indices, labels, weights)
     common = {"classes": data.classes, "signal": data.classes[task.signal], "background": data.classes[task.background]}
     counts = {name: int(np.sum(labels == label)) for label, name in enumerate(data.classes)}
     write_json(out / "metrics.json", {**common, "jets": counts, **runs[0], "mass": mass, "seeds": seeds})
@@ -71,6 +73,15 @@ def evaluate(spec: EvaluateSpec, dataset: Path, trainings: list[Path], out: Path
     facts = {"auc": runs[0]["auc"]["value"]}
     written = [out / "metrics.json", out / "predictions.h5"]
     provenance.record(written, stage="evaluate", spec=spec.model_dump(mode="json"), inputs=inputs, facts=facts)
+
+
+def _require_positive(data: Dataset, indices: NDArray[np.int64]) -> None:
+    """Refuse a test split in which the event weights of a class do not add up to a positive number."""
+    sums = np.bincount(data.column("label", indices), data.column("weight", indices), len(data.classes))
+    for name, total in zip(data.classes, sums, strict=True):
+        if total <= 0:
+            problem = "the event weights of a class in the test split do not add up to a positive number"
+            raise InputError(problem, file=data.path, key=name, found=float(total), mend="convert more jets of it")
 
 
 def _predict(
@@ -104,55 +115,63 @@ def _predict(
     return columns
 
 
-def _judge(spec: EvaluateSpec, task: TaskProtocol, columns: Columns, labels: NDArray[np.int64]) -> dict[str, Any]:
+def _judge(
+    spec: EvaluateSpec, task: TaskProtocol, columns: Columns, labels: NDArray[np.int64], weights: NDArray[np.float64]
+) -> dict[str, Any]:
     settings = spec.settings
-    signal, background = labels == task.signal, labels == task.background
-    score = columns["score"]
     right = columns["mean"].argmax(1) == labels
+    equal = balanced(weights, labels, len(task.classes))
     options = {"bins": settings.bins, "bootstrap": settings.bootstrap, "seed": spec.seed}
-    single = calibration(columns["single"], labels, **options)
+    single = calibration(columns["single"], labels, weights, **options)
+    uncertainties = ("spread", "entropy", "mutual_information")
     return {
-        **_discrimination(score[signal], score[background], settings.working_points),
-        "single_pass": {
-            "auc": auc(columns["single_score"][signal], columns["single_score"][background]),
-            "calibration": single,
-        },
-        "calibration": calibration(columns["mean"], labels, **options),
+        **_discrimination(_scores(task, columns["score"], labels, weights), settings.working_points),
+        "single_pass": {"auc": _scores(task, columns["single_score"], labels, weights).auc(), "calibration": single},
+        "calibration": calibration(columns["mean"], labels, weights, **options),
         "passes": settings.passes,
-        "confusion": _confusion(columns["mean"].argmax(1), labels, len(task.classes)),
-        "uncertainty": {name: usefulness(columns[name], right) for name in ("spread", "entropy", "mutual_information")},
+        "confusion": _confusion(columns["mean"].argmax(1), labels, weights, len(task.classes)),
+        "uncertainty": {name: usefulness(columns[name], right, equal) for name in uncertainties},
         "spread": {"right": _quantiles(columns["spread"][right]), "wrong": _quantiles(columns["spread"][~right])},
     }
 
 
-def _discrimination(signal: NDArray[Any], background: NDArray[Any], working_points: list[float]) -> dict[str, Any]:
-    area = auc(signal, background)
-    efficiencies, passing = roc(signal, background)
+def _scores(task: TaskProtocol, score: NDArray[Any], labels: NDArray[np.int64], weights: NDArray[np.float64]) -> Scores:
+    signal, background = labels == task.signal, labels == task.background
+    return Scores(score[signal], score[background], weights[signal], weights[background])
+
+
+def _discrimination(scores: Scores, working_points: list[float]) -> dict[str, Any]:
+    efficiencies, passing = scores.roc()
     return {
-        "auc": {"value": area, "error": auc_error(area, len(signal), len(background))},
+        "auc": {"value": scores.auc(), "error": scores.auc_error()},
         "roc": {"signal_efficiency": efficiencies.tolist(), "background_efficiency": passing.tolist()},
-        "working_points": [rejection(signal, background, point) for point in working_points],
+        "working_points": [scores.rejection(point) for point in working_points],
     }
 
 
 def _mass_baseline(
-    spec: EvaluateSpec, data: Dataset, task: TaskProtocol, indices: NDArray[np.int64], labels: NDArray[np.int64]
+    spec: EvaluateSpec,
+    data: Dataset,
+    task: TaskProtocol,
+    indices: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    weights: NDArray[np.float64],
 ) -> dict[str, Any]:
     """Judge the jet mass alone: a cut from below, and the best window (likelihood ratio of the training split)."""
     mass, train = data.column("mass", indices), data.indices("train")
     train_labels = data.column("label", train)
-    pair = (train_labels == task.signal) | (train_labels == task.background)
-    ratio = likelihood_ratio(data.column("mass", train)[pair], train_labels[pair] == task.signal, mass)
-    signal, background = labels == task.signal, labels == task.background
-    found = {"cut": mass, "window": ratio}
-    return {name: _discrimination(x[signal], x[background], spec.settings.working_points) for name, x in found.items()}
+    pair = train[(train_labels == task.signal) | (train_labels == task.background)]
+    seen = (data.column("mass", pair), data.column("label", pair) == task.signal, data.column("weight", pair))
+    found = {"cut": mass, "window": likelihood_ratio(*seen, mass)}
+    points = spec.settings.working_points
+    return {name: _discrimination(_scores(task, x, labels, weights), points) for name, x in found.items()}
 
 
-def _confusion(answers: NDArray[np.int64], labels: NDArray[np.int64], classes: int) -> list[list[int]]:
-    table: list[list[int]] = (
-        np.bincount(labels * classes + answers, minlength=classes**2).reshape(classes, classes).tolist()
-    )
-    return table
+def _confusion(
+    answers: NDArray[np.int64], labels: NDArray[np.int64], weights: NDArray[np.float64], classes: int
+) -> list[list[float]]:
+    table = np.bincount(labels * classes + answers, weights, minlength=classes**2)
+    return [[float(cell) for cell in row] for row in table.reshape(classes, classes)]
 
 
 def _quantiles(values: NDArray[Any]) -> list[float]:

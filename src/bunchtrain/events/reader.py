@@ -85,6 +85,10 @@ class Dataset:
                 names = [name.decode() for name in file["shards/path"][:]]
         except OSError as error:
             raise InputError("the index cannot be read", file=path, found=error, mend="run prepare") from None
+        except (KeyError, TypeError, ValueError) as error:
+            kind, mend = "the index that prepare writes: dataset.h5", "name that one, or run prepare again"
+            found = "a shard" if isinstance(error, KeyError) else error
+            raise ContractError("a file is not the index", file=path, found=found, expected=kind, mend=mend) from None
         self._paths = [self.path.parent / name for name in names]
         self._shards: dict[int, Shard] = {}
         self._cache: dict[str, NDArray[Any]] = {}

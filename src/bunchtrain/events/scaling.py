@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,11 @@ class Moments:
         return np.where(std > 1e-9, std, 1.0)
 
 
+def _are_numbers(values: Any, width: int) -> bool:
+    numbers = isinstance(values, list) and all(isinstance(one, int | float) for one in values)
+    return numbers and len(values) == width and bool(np.isfinite(values).all())
+
+
 def _float32(values: list[float]) -> Floats:
     return np.asarray(values, dtype=np.float32)
 
@@ -82,9 +87,19 @@ class Scaler:
         Raises
         ------
         InputError
-            If the file was written for other features.
+            If the file is no scaler, is damaged, or was written for other features.
         """
         values = read_json(path)
-        if values.pop("nodes", None) != list(NODES) or values.pop("globals", None) != list(GLOBALS):
+        if not isinstance(values, dict) or not {"nodes", "globals"} <= values.keys():
+            raise InputError("a file is no scaler", file=path, expected="scaler.json", mend="name what prepare wrote")
+        if values.pop("nodes") != list(NODES) or values.pop("globals") != list(GLOBALS):
             raise InputError("a scaler was fitted to other features", file=path, mend="run prepare again")
-        return cls(**values)
+        for item in fields(cls):
+            width = len(NODES if item.name.startswith("nodes") else GLOBALS)
+            if not _are_numbers(values.get(item.name), width):
+                expected = f"{width} numbers"
+                mend, found = "run prepare again", values.get(item.name)
+                raise InputError(
+                    "a scaler is damaged", file=path, key=item.name, found=found, expected=expected, mend=mend
+                )
+        return cls(**{item.name: values[item.name] for item in fields(cls)})

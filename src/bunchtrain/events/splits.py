@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 SPLITS = ("train", "validation", "test")
 
 
-def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Mix 64 bits so that neighbours land far apart (the finaliser of SplitMix64, doi:10.1145/2714064.2660195)."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -23,8 +23,8 @@ def event_hash(sample: str, run: NDArray[Any], event: NDArray[Any], seed: int = 
     digest = hashlib.blake2b(f"{seed}:{sample}".encode(), digest_size=8).digest()
     start = np.uint64(int.from_bytes(digest, "little"))
     with np.errstate(over="ignore"):
-        mixed = _mix(np.asarray(run).astype(np.uint64) + start)
-        return _mix(mixed ^ _mix(np.asarray(event).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)))
+        mixed = mix(np.asarray(run).astype(np.uint64) + start)
+        return mix(mixed ^ mix(np.asarray(event).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)))
 
 
 def assign(hashes: NDArray[np.uint64], shares: tuple[float, float, float]) -> NDArray[np.uint8]:

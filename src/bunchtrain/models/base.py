@@ -7,7 +7,8 @@ the weights alone, and `model.json`, its card.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from torch import nn
 
 from bunchtrain import registry
 from bunchtrain.errors import InputError, TrainingError
-from bunchtrain.files import atomic, read_json, sha256, write_json
+from bunchtrain.files import atomic, disk_problem, read_json, sha256, write_json
 
 WEIGHTS = "model.safetensors"
 CARD = "model.json"
@@ -43,8 +44,17 @@ def build(section: Mapping[str, Any], shape: Shape) -> nn.Module:
 def save_weights(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
     """Write tensors to `path` (safetensors), atomically."""
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with atomic(path) as temporary:
+    with atomic(path) as temporary, written_to(path):
         safetensors.torch.save_file(kept, temporary)
+
+
+@contextlib.contextmanager
+def written_to(path: Path) -> Iterator[None]:
+    """Turn what safetensors says of the disk into an OSError's words."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise disk_problem(error, path) or error from None
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:

@@ -7,6 +7,7 @@ localhost without them.
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Mapping
 
 import torch
@@ -22,6 +23,13 @@ def _first(names: tuple[str, ...], default: int) -> int:
     return next((int(os.environ[name]) for name in names if name in os.environ), default)
 
 
+def _port() -> int:
+    """Return a port that the ranks of one launch share and those of another on the same node most likely do not."""
+    names = ("PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid", "SLURM_JOB_ID", "SLURM_STEP_ID")
+    launch = "/".join(os.environ.get(name, "") for name in names)
+    return 20000 + zlib.crc32(launch.encode()) % 12000
+
+
 class Parallel:
     """The ranks that the launcher started."""
 
@@ -30,7 +38,7 @@ class Parallel:
     def __init__(self) -> None:
         self.rank, self.size, self.local_rank = _first(_RANK, 0), _first(_SIZE, 1), _first(_LOCAL, 0)
         os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-        os.environ.setdefault("MASTER_PORT", "29511")
+        os.environ.setdefault("MASTER_PORT", str(_port()))
         engine = "nccl" if torch.cuda.is_available() and torch.cuda.device_count() > self.local_rank else "gloo"
         dist.init_process_group(engine, rank=self.rank, world_size=self.size)
 

@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from bunchtrain.errors import InputError
-from bunchtrain.events.splits import SPLITS
+from bunchtrain.events.layout import CONSTITUENTS
+from bunchtrain.events.splits import SPLITS, mix
+
+#: Constituents looked at at a time.
+_STEP = 1 << 20
+
+
+def content(shard: str | Path) -> NDArray[np.uint64]:
+    """Return hashes of each jet's four numbers and of its constituents, shape [N, 2], a step at a time.
+
+    Constituents count as well, as the four numbers alone can agree by chance where they are quantised.
+    """
+    with h5py.File(shard) as file:
+        jets = _hash([file[f"jets/{name}"][:] for name in ("pt", "eta", "phi", "mass")])
+        offsets = file["constituents/offsets"][:]
+        inside = np.zeros(len(jets), np.uint64)
+        start = 0
+        while start < len(jets):
+            end = max(int(np.searchsorted(offsets, offsets[start] + _STEP, side="right")) - 1, start + 1)
+            first, last = offsets[start], offsets[end]
+            rows = _hash([file[f"constituents/{column.name}"][first:last] for column in CONSTITUENTS])
+            ends = np.concatenate([np.zeros(1, np.uint64), np.cumsum(rows, dtype=np.uint64)])
+            inside[start:end] = np.diff(ends[offsets[start : end + 1] - first])  # sums of unsigned numbers may wrap
+            start = end
+    return np.stack([jets, inside], -1)
+
+
+def _hash(columns: list[NDArray[Any]]) -> NDArray[np.uint64]:
+    """Return one hash for each row of float32 columns."""
+    hashes = np.zeros(len(columns[0]), np.uint64)
+    with np.errstate(over="ignore"):
+        for column in columns:
+            hashes = mix(hashes + mix(column.astype(np.float32).view(np.uint32) + np.uint64(1)))
+    return hashes
 
 
 def _in_two_splits(keys: NDArray[Any], split: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -28,8 +63,8 @@ def audit(events: NDArray[np.uint64], content: NDArray[Any], split: NDArray[np.u
     ----------
     events : uint64 [N]
         Hash of each jet's event.
-    content : float32 [N, columns]
-        The jets' own values; equal rows are the same jet under two names.
+    content : uint64 [N, 2]
+        Hashes of the jets' own values, see `content`; equal rows are the same jet under two names.
     split : uint8 [N]
         Index into `SPLITS`.
 

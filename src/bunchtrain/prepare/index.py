@@ -63,18 +63,18 @@ def refuse_duplicates(shards: Sequence[ShardInfo]) -> None:
     Raises
     ------
     InputError
-        Naming both files.
+        Naming both files with their samples and shards.
     """
     seen: dict[str, str] = {}
     for shard in shards:
         for source in shard.sources:
-            digest, path = source["sha256"], source["path"]
+            digest, name = source["sha256"], f"{source['path']} of sample {shard.sample} in {shard.path}"
             if digest in seen:
-                mend = "leave one of them out of the campaign's samples"
+                mend = "take one of them out of its sample's `files`: quarantine sees the files of one job alone"
                 raise InputError(
-                    "two inputs have the same content", file=path, found=f"the content of {seen[digest]}", mend=mend
+                    "two inputs have the same content", file=name, found=f"the content of {seen[digest]}", mend=mend
                 )
-            seen[digest] = path
+            seen[digest] = name
 
 
 def column(shards: Sequence[ShardInfo], name: str) -> NDArray[Any]:

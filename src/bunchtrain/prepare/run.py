@@ -18,7 +18,7 @@ from bunchtrain.events.scaling import Moments, Scaler
 from bunchtrain.events.splits import SPLITS, assign, event_hash
 from bunchtrain.files import write_json
 from bunchtrain.prepare import index
-from bunchtrain.prepare.audit import audit
+from bunchtrain.prepare.audit import audit, content
 from bunchtrain.prepare.index import ShardInfo
 
 
@@ -34,7 +34,7 @@ def prepare(spec: PrepareSpec, shards: list[Path], out: Path) -> None:
     index.refuse_duplicates(infos)
     labels, weights = index.column(infos, "label"), index.column(infos, "weight")
     events, split = _split(infos, spec)
-    looked_at = audit(events, _content(infos), split)
+    looked_at = audit(events, np.concatenate([content(info.path) for info in infos]), split)
     counts = _counts(labels, split, spec.classes)
     class_weights = _class_weights(labels, weights, split == SPLITS.index("train"), len(spec.classes))
     attributes = {
@@ -70,12 +70,6 @@ def _split(infos: list[ShardInfo], spec: PrepareSpec) -> tuple[NDArray[np.uint64
     events = np.concatenate(hashes)
     shares = spec.settings.split
     return events, assign(events, (shares.train, shares.validation, shares.test))
-
-
-def _content(infos: list[ShardInfo]) -> NDArray[Any]:
-    names = ("pt", "eta", "phi", "mass")
-    content: NDArray[Any] = np.stack([index.column(infos, name) for name in names], -1)
-    return content
 
 
 def _counts(labels: NDArray[Any], split: NDArray[np.uint8], classes: list[str]) -> dict[str, dict[str, int]]:

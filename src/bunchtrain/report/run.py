@@ -20,15 +20,25 @@ from bunchtrain.report import fpga
 STAGES = ("simulate", "convert", "prepare", "scan", "train", "evaluate", "synthesize", "report")
 
 
-def report(spec: ReportSpec, results: Path, out: Path) -> None:
+def report(spec: ReportSpec, results: Path, manifests: list[Path], histories: list[Path], out: Path) -> None:
     """Write the page of the campaign in `results` to `out`.
+
+    Parameters
+    ----------
+    spec : ReportSpec
+    results : path
+        Folder of the campaign's results.
+    manifests, histories : list of path
+        What convert and train left of the groups and seeds that belong to the campaign: the folder may hold older ones.
+    out : path
+        The HTML file.
 
     Raises
     ------
     InputError
         If a stage has not run.
     """
-    inputs = _Inputs(results)
+    inputs = _Inputs(results, manifests, histories)
     write_text(out, _render({**_header(spec, inputs), **_figures(inputs), **_tables(inputs)}))
     provenance.record([out], stage="report", spec=spec.model_dump(mode="json"), inputs=inputs.paths)
     print(f"[report] {out}", flush=True)
@@ -37,21 +47,18 @@ def report(spec: ReportSpec, results: Path, out: Path) -> None:
 class _Inputs:
     """What the stages left in the folder of results."""
 
-    def __init__(self, results: Path) -> None:
+    def __init__(self, results: Path, manifests: list[Path], histories: list[Path]) -> None:
         self.results = results
         self.summary = read_json(results / "prepare/summary.json")
         self.metrics = read_json(results / "evaluate/metrics.json")
         self.best = read_json(results / "scan/best.json")
         self.synthesis = read_json(results / "synthesize/report.json")
-        histories = sorted(results.glob("train/seed*/history.json"), key=lambda path: (len(path.parent.name), path))
-        self.history = read_json(results / "train/seed0/history.json")
-        manifests = sorted(results.glob("convert/*/*.json"))
-        self.manifests = [path for path in manifests if not path.name.endswith(provenance.SUFFIX)]
-        self.sources = [entry for path in self.manifests for entry in read_json(path)["inputs"]]
+        self.history = read_json(histories[0])
+        self.sources = [entry for path in manifests for entry in read_json(path)["inputs"]]
         with (results / "scan/results.csv").open(encoding="utf-8", newline="") as stream:
             self.scan = list(csv.DictReader(stream))
         fixed = "prepare/summary.json scan/results.csv scan/best.json evaluate/metrics.json evaluate/predictions.h5"
-        self.paths = [*(results / name for name in fixed.split()), *histories, *self.manifests]
+        self.paths = [*(results / name for name in fixed.split()), *histories, *manifests]
         self.paths += [results / "synthesize/report.json", results / "synthesize/core.zip"]
 
 
@@ -69,8 +76,8 @@ def _header(spec: ReportSpec, inputs: _Inputs) -> dict[str, Any]:
     signal, background = metrics["signal"], metrics["background"]
     return {
         "title": spec.title,
-        "summary": f"{jets:,} jets of {len(spec.classes)} classes ({', '.join(spec.classes)}), a graph of each jet's "
-        f"constituents, a network that tells {signal} from {background}, its uncertainty, and an FPGA core.",
+        "summary": f"{jets:,} jets of {len(spec.classes)} classes ({', '.join(spec.classes)}), "
+        f"a network that tells {signal} from {background}, its uncertainty, and an FPGA core.",
         "stages": STAGES,
         "signal": signal,
         "background": background,

@@ -49,7 +49,7 @@ class Journal:
 
     def _replay(self, fingerprint: str) -> bool:
         """Read the file; return whether it belongs to this scan."""
-        text = self.path.read_text(encoding="utf-8")
+        text = self.path.read_text(encoding="utf-8", errors="replace")
         whole, newline, torn = text.rpartition("\n")
         if torn:  # the last line of a killed scan may be torn: cut it off
             with self.path.open("r+b") as stream:

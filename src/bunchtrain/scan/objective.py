@@ -13,6 +13,7 @@ from bunchtrain.config.campaign import parse_section
 from bunchtrain.config.scan import Scan
 from bunchtrain.config.specs import ScanSpec, TrainSpec, as_text
 from bunchtrain.config.train import Train
+from bunchtrain.errors import Requeue
 from bunchtrain.files import read_json
 
 #: Seconds between the polite and the hard end of a training.
@@ -20,6 +21,11 @@ GRACE = 10
 
 #: Exit statuses of a process that was killed, seen from here and through a shell.
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+
+#: Exit statuses of a training that was asked to stop: with its state saved, or before it could listen.
+STOPPED = (Requeue.exit_code, -signal.SIGTERM, 128 + signal.SIGTERM)
+
+_running: set[subprocess.Popen[bytes]] = set()
 
 #: What the training's exit status 86 means; see `errors` and `train.loop`.
 NON_FINITE = 86
@@ -46,6 +52,8 @@ def evaluate(
     command += ["--dataset", str(dataset), "--scaler", str(scaler), "--out", str(folder)]
     log = folder / "train.log"
     status = _run(command, log, spec.settings.timeout)
+    if status in STOPPED:
+        raise Requeue("an evaluation was asked to stop", file=log, mend="run the scan again to go on")
     if status in KILLED:  # no verdict on these values: once more, from the checkpoint; out of memory comes again
         status = _run(command, log, spec.settings.timeout)
     if status is None:
@@ -62,6 +70,7 @@ def _run(command: list[str], log: Path, timeout: float) -> int | None:
         process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", "--", *command], stdout=stream, stderr=stream, start_new_session=True
         )
+        _running.add(process)
         try:
             return process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -70,6 +79,14 @@ def _run(command: list[str], log: Path, timeout: float) -> int | None:
         except BaseException:
             end(process)
             raise
+        finally:
+            _running.discard(process)
+
+
+def end_all() -> None:
+    """End every training that this process runs."""
+    for process in list(_running):
+        end(process)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -60,15 +60,25 @@ class _Search:
         done = sum(trial.done for trial in trials.values())
         if done:
             print(f"[scan] goes on: {done} of {settings.trials} evaluations are done", flush=True)
+        again = {number for number, trial in trials.items() if self._worth_another_try(trial)}
         with ThreadPoolExecutor(settings.parallel) as pool:
-            number = 0
-            while number < settings.trials or self._running:
-                if number < settings.trials and self._may_start(number):
-                    if not (number in trials and trials[number].done):
-                        self._start(pool, number)
-                    number += 1
-                else:
-                    self._collect()
+            try:
+                number = 0
+                while number < settings.trials or self._running:
+                    if number < settings.trials and self._may_start(number):
+                        if number in again or not (number in trials and trials[number].done):
+                            self._start(pool, number)
+                        number += 1
+                    else:
+                        self._collect()
+            except BaseException:
+                objective.end_all()  # the pool would wait for them
+                raise
+
+    def _worth_another_try(self, trial: Trial) -> bool:
+        """Return whether an earlier run's failure may not come again; values that diverge always do."""
+        longer = self._spec.settings.timeout > trial.facts.get("timeout", 0)
+        return trial.result in ("F_crash", "F_oom") or (trial.result == "F_timeout" and longer)
 
     def _may_start(self, number: int) -> bool:
         """Return whether a slot is free and what the suggestion rests on is known."""
@@ -101,6 +111,7 @@ class _Search:
         for future in finished:
             number, started = self._running.pop(future)
             found, facts = future.result()
+            facts = {**facts, "timeout": self._spec.settings.timeout} if isinstance(found, str) else facts
             self._journal.end(number, found, time.monotonic() - started, facts)
             shown = found if isinstance(found, str) else f"{self._spec.settings.objective} {abs(found):.4f}"
             print(f"[scan] evaluation {number + 1}/{self._spec.settings.trials}: {shown}", flush=True)
@@ -121,7 +132,10 @@ def _write(spec: ScanSpec, journal: Journal, out: Path, inputs: list[Path]) -> N
         reasons = ", ".join(sorted({str(trial.result) for trial in trials}))
         log = out / "trials" / "0000" / "train.log"
         raise TrainingError(
-            "no evaluation of the scan ended well", file=log, found=reasons, mend="read the log of the first"
+            "no evaluation of the scan ended well",
+            file=log,
+            found=reasons,
+            mend="read that log; the next run tries again",
         )
     best = max(good, key=lambda trial: float(trial.result or 0), default=None)
     values = best.values if best else {}

@@ -63,18 +63,6 @@ def demand(row: Mapping[str, Any], inputs_VI: NDArray[np.int64], answers: tuple[
     )
 
 
-def auc(scores: NDArray[Any], signal: NDArray[np.bool_]) -> float:
-    """Return the probability that a signal jet has a higher score than a background jet, ties counted half."""
-    ordered = np.sort(scores[~signal])
-    chosen = scores[signal]
-    if len(ordered) == 0 or len(chosen) == 0:
-        raise SynthesisError(
-            "an AUC needs jets of both classes", found=f"{len(chosen)} signal, {len(ordered)} background"
-        )
-    below, up_to = (np.searchsorted(ordered, chosen, side=side) for side in ("left", "right"))
-    return float(np.mean(below + up_to) / (2 * len(ordered)))
-
-
 def digest(values: NDArray[np.int64]) -> str:
     """Return the SHA-256 digest of codes as little-endian 64-bit integers."""
     return hashlib.sha256(np.ascontiguousarray(values, "<i8").tobytes()).hexdigest()

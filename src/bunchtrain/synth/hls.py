@@ -217,6 +217,11 @@ class CSimulation:
         return answers_BC
 
 
+def _c_string(path: Path) -> str:
+    """Return a path as a string literal of C++."""
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def _compile(compiler: Path, folder: Path, scratch: Path) -> Path:
     scratch.mkdir(parents=True, exist_ok=True)
     for number in itertools.count():
@@ -230,7 +235,7 @@ def _compile(compiler: Path, folder: Path, scratch: Path) -> Path:
         "-shared",
         "-std=c++17",
         "-Ifirmware/ap_types",
-        f'-DWEIGHTS_DIR="{folder.resolve() / "firmware" / "weights"}"',
+        f"-DWEIGHTS_DIR={_c_string(folder.resolve() / 'firmware' / 'weights')}",
         f"firmware/{PROJECT}.cpp",
         f"{PROJECT}_bridge.cpp",
         "-o",

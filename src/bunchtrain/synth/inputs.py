@@ -27,13 +27,14 @@ LEAST_FRACTION = 2.0**-8
 
 _ANGLES = ("delta_eta", "delta_phi")
 
-_UNITS = {
-    "log_pt_fraction": "1",
-    "delta_eta": "1",
-    "delta_phi": "rad",
-    "log_mass": "ln GeV",
-    "log_pt": "ln GeV",
-    "log_multiplicity": "1",
+#: What every quantity is and its physical unit, for whoever feeds the core.
+_MEANINGS = {
+    "log_pt_fraction": ("ln(pt of constituent {n} / pt of the jet), not below ln(1/256)", "1"),
+    "delta_eta": ("(eta of constituent {n} - eta of the jet), times -1 if eta of the jet is below 0", "1"),
+    "delta_phi": ("phi of constituent {n} - phi of the jet, folded into [-pi, pi)", "rad"),
+    "log_mass": ("ln(max(mass of the jet, 1 GeV) / GeV)", "ln GeV"),
+    "log_pt": ("ln(pt of the jet / GeV)", "ln GeV"),
+    "log_multiplicity": ("ln(number of all constituents of the jet, those the core does not see included)", "1"),
 }
 
 
@@ -119,28 +120,26 @@ class Encoding:
         codes: NDArray[np.int64] = np.clip(counted - np.array(self.offsets), low, high).astype(np.int64)
         return codes
 
-    def scaled(self, quantities_BI: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what `values` would give if codes were neither rounded nor clipped, shape [B, I]."""
-        counted = quantities_BI / 2.0 ** np.array(self.exponents, np.float64)
-        scaled: NDArray[np.float64] = (counted - np.array(self.offsets)) * self.format.step
-        return scaled
-
     def values(self, codes_BI: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the numbers that the network computes with, shape [B, I]."""
         return np.asarray(codes_BI * self.format.step, np.float64)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a row per input: name, physical unit, unit of a code, and offset."""
-        return [
-            {
-                "input": place,
-                "name": name,
-                "physical_unit": _UNITS[_base(name)],
-                "log2_unit": exponent,
-                "offset": offset,
-            }
-            for place, (name, exponent, offset) in enumerate(zip(self.names, self.exponents, self.offsets, strict=True))
-        ]
+        """Return a row per input: name, definition, physical unit, unit of a code, and offset."""
+        rows = []
+        for place, (name, exponent, offset) in enumerate(zip(self.names, self.exponents, self.offsets, strict=True)):
+            definition, unit = _meaning(name)
+            rows.append(
+                {
+                    "input": place,
+                    "name": name,
+                    "definition": definition,
+                    "physical_unit": unit,
+                    "log2_unit": exponent,
+                    "offset": offset,
+                }
+            )
+        return rows
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields, for JSON."""
@@ -155,3 +154,9 @@ class Encoding:
 def _base(name: str) -> str:
     head, _, tail = name.rpartition("_")
     return head if tail.isdigit() else name
+
+
+def _meaning(name: str) -> tuple[str, str]:
+    """Return what the quantity behind an input is, and its physical unit."""
+    definition, unit = _MEANINGS[_base(name)]
+    return definition.format(n=name.rpartition("_")[2]), unit

@@ -40,19 +40,19 @@ class Jets:
 
     Parameters
     ----------
-    quantities_BI : float64 [B, I]
-        The physical quantities behind the core's inputs.
     codes_BI : int64 [B, I]
         The core's inputs.
     labels_B : int64 [B]
         Classes.
+    weights_B : float64 [B]
+        Event weights.
     teacher_BC : float32 [B, C]
         The tagger's logits.
     """
 
-    quantities_BI: NDArray[np.float64]
     codes_BI: NDArray[np.int64]
     labels_B: NDArray[np.int64]
+    weights_B: NDArray[np.float64]
     teacher_BC: NDArray[np.float32]
 
 
@@ -125,7 +125,8 @@ def _test_jets(
     seen = data.features(indices)
     quantities_BI = inputs.quantities(seen, settings.constituents)
     labels_B = data.column("label", indices).astype(np.int64)
-    return Jets(quantities_BI, encoding.codes(quantities_BI), labels_B, answers(teacher, scaler(seen)))
+    weights_B = data.column("weight", indices).astype(np.float64)
+    return Jets(encoding.codes(quantities_BI), labels_B, weights_B, answers(teacher, scaler(seen)))
 
 
 def _chosen(indices: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:

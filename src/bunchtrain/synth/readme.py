@@ -12,7 +12,8 @@ def text(core: Core, card: Mapping[str, Any], figures: Mapping[str, Any], vector
     """Return the README: what the core is, its ports, the meaning of every number, how to repeat the proof."""
     resources, timing = figures["resources"], figures["timing"]
     rows = "\n".join(
-        f"| {row['input']} | {row['name']} | 2^{row['log2_unit']} | {row['offset']} | {row['physical_unit']} |"
+        f"| {row['input']} | {row['name']} | {row['definition']} | 2^{row['log2_unit']} | {row['offset']} "
+        f"| {row['physical_unit']} |"
         for row in card["inputs"]
     )
     outputs = "\n".join(f"| {place} | logit of {name} |" for place, name in enumerate(card["classes"]))
@@ -39,12 +40,13 @@ TREADY: there is no back-pressure).
 ## Inputs
 code = clip(floor(quantity / unit + 1/2) - offset), a two's complement number of {core.source.form.width} bits.
 
-| input | quantity | unit | offset | physical unit |
-| --- | --- | --- | --- | --- |
+| input | quantity | definition | unit | offset | physical unit |
+| --- | --- | --- | --- | --- | --- |
 {rows}
 
-Constituents are numbered from the hardest. For one that is not there, log_pt_fraction is ln(1/256) and the angles
-are 0.
+Constituents are numbered from 1 by falling pt. For one that is not there, log_pt_fraction is ln(1/256) and the angles
+are 0. The constituents of a jet are all its particles with pt above 0, without any limit to their number; pt, eta, phi
+and mass of the jet are those of the whole jet, not of the constituents that the core sees.
 
 ## Outputs
 logit = code * 2^-{core.result.form.fractional}; a score of class a against class b is the difference of their logits.

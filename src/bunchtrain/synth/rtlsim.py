@@ -7,9 +7,14 @@ V: vector, I: input, C: class.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import shutil
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -158,10 +163,23 @@ class Simulator:
         (scratch / TESTBENCH).write_text(testbench(core, vectors), encoding="utf-8")
 
     def build(self, stop: threading.Event | None = None) -> None:
-        """Compile; fast to compile rather than fast to run."""
-        root = verilator_root()
+        """Compile; fast to compile rather than fast to run.
+
+        Verilator's makefiles fail on paths with spaces: it runs in a temporary folder with links to what it needs.
+        """
         tools.find("make", needed_by="Verilator", mend="apt-get install make")
         tools.find("g++", needed_by="Verilator", mend="apt-get install g++")
+        with plain_folder() as folder:
+            root = folder / "verilator"
+            root.symlink_to(verilator_root().resolve())
+            names = [Path(self.scratch, TESTBENCH), *self.core.files]
+            for path in names:
+                (folder / path.name).symlink_to(path.resolve())
+            self._verilate(root, folder, [path.name for path in names], stop)
+            shutil.rmtree(self.scratch / "obj", ignore_errors=True)
+            shutil.move(folder / "obj", self.scratch / "obj")
+
+    def _verilate(self, root: Path, folder: Path, names: list[str], stop: threading.Event | None) -> None:
         command: list[str | Path] = [
             root / "bin" / "verilator_bin",
             *("--binary", "--timing", "-O3", "-j", "2", "-Wno-fatal", "-Wno-WIDTH"),
@@ -171,14 +189,13 @@ class Simulator:
                 "-MAKEFLAGS",
                 "VM_PARALLEL_BUILDS=0 CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0",
             ),
-            TESTBENCH,
-            *(path.resolve() for path in self.core.files),
+            *names,
         ]
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
         tools.run(
             command,
             name="Verilator",
-            cwd=self.scratch,
+            cwd=folder,
             log=self.scratch / "verilator.log",
             timeout=_BUILD_SECONDS,
             environment={"VERILATOR_ROOT": str(root), "PATH": path},
@@ -271,3 +288,26 @@ def verilator_root() -> Path:
         If the package is not installed.
     """
     return tools.package_folder("verilator", needed_by="the RTL simulation")
+
+
+@contextlib.contextmanager
+def plain_folder() -> Iterator[Path]:
+    """Yield a new temporary folder whose path has no character that a shell or make would read; it goes in the end.
+
+    Raises
+    ------
+    SynthesisError
+        If no such folder can be made.
+    """
+    places = [Path(place).resolve() for place in (tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm")]
+    for place in places:
+        if re.fullmatch(r"[\w./+-]+", str(place), re.ASCII) and os.access(place, os.W_OK | os.X_OK):
+            with tempfile.TemporaryDirectory(prefix="bunchtrain-", dir=place) as folder:
+                yield Path(folder)
+            return
+    raise SynthesisError(
+        "there is no temporary folder that Verilator can build in",
+        found=", ".join(map(str, places)),
+        expected="a folder to write to, its path of letters, digits and ._+-/ alone",
+        mend="set TMPDIR",
+    )

@@ -19,7 +19,7 @@ from bunchtrain.config.campaign import parse_section
 from bunchtrain.config.specs import SynthesizeSpec
 from bunchtrain.errors import MissingDependency, SynthesisError
 from bunchtrain.events.reader import Dataset
-from bunchtrain.files import sha256, write_json
+from bunchtrain.files import exclusive, sha256, write_json
 from bunchtrain.models.base import CARD, WEIGHTS, save_weights
 from bunchtrain.synth import agreement, hls, inputs, ipcore, material, preflight, reporting, rtl, rtlsim, tools, verify
 from bunchtrain.synth.backends.base import Backend, Design, Resources
@@ -65,7 +65,8 @@ def synthesize(spec: SynthesizeSpec, dataset: Path, model: Path, out: Path) -> N
     model : Path
         Folder of the trained tagger.
     out : Path
-        Folder of this stage; `out/build` is scratch, kept for inspection and emptied by the next run.
+        Folder of this stage; `out/build` is scratch, kept for inspection and emptied by the next run. A second process
+        in the same folder waits for the first.
 
     Raises
     ------
@@ -78,9 +79,23 @@ def synthesize(spec: SynthesizeSpec, dataset: Path, model: Path, out: Path) -> N
     backend, config = _backend(spec)
     _require(backend, spec.backend["kind"])
     preflight.check_layers(_untrained(spec, len(Dataset(dataset).classes)))
-    build = _emptied(out / "build")
     with clock("tagger's answers"):
         stuff = material.gather(spec, dataset, model)
+    with exclusive(out / ".lock"):
+        _make(spec, stuff, (backend, config), out, clock, [dataset, model / WEIGHTS, model / CARD])
+
+
+def _make(
+    spec: SynthesizeSpec,
+    stuff: Material,
+    chosen: tuple[Backend, Any],
+    out: Path,
+    clock: Stopwatch,
+    sources: list[Path],
+) -> None:
+    """Train the student, build and prove the core, write the outputs; `sources` are the files of provenance."""
+    backend, config = chosen
+    build = _emptied(out / "build")
     with clock("training of the student"):
         student, twin = _train(spec, stuff)
         areas = _judge(stuff, student, twin, spec.settings.auc_loss)
@@ -99,7 +114,7 @@ def synthesize(spec: SynthesizeSpec, dataset: Path, model: Path, out: Path) -> N
     areas |= _areas_as_built(stuff, cases, proof)
     vendor = _vendor_runs(spec.backend["kind"], config.part, design, build, clock)
     facts = Facts(spec, stuff, plan, core, cases, proof, areas, resources, vendor)
-    _write(out, build, facts, clock, [dataset, model / WEIGHTS, model / CARD])
+    _write(out, build, facts, clock, sources)
     print(f"[synthesize] {reporting.summary(facts)} ({clock.total():.0f} s)", flush=True)
 
 
@@ -175,18 +190,21 @@ def _prove(clock: Stopwatch, build: Path, encoding: inputs.Encoding, cases: veri
 def _judge(stuff: Material, student: Student, twin: Student, limit: float) -> dict[str, float]:
     """Return the AUC of tagger, floating-point twin and quantised student on the test jets.
 
+    Twin and student get the same inputs, the core's.
+
     Raises
     ------
     SynthesisError
         If quantisation and pruning cost more than the campaign allows.
     """
-    encoding, test = stuff.encoding, stuff.test
+    test = stuff.test
+    x_BI = stuff.encoding.values(test.codes_BI)
     logits: dict[str, NDArray[Any]] = {
         "teacher": test.teacher_BC,
-        "float_student": verify.exact_logits(twin, encoding.scaled(test.quantities_BI)),
-        "quantised_student": verify.exact_logits(student, encoding.values(test.codes_BI)),
+        "float_student": verify.exact_logits(twin, x_BI),
+        "quantised_student": verify.exact_logits(student, x_BI),
     }
-    areas = verify.areas(stuff.task, test.labels_B, logits)
+    areas = verify.areas(stuff.task, test, logits)
     before, after = areas["float_student"], areas["quantised_student"]
     if before - after > limit:
         raise SynthesisError(
@@ -203,7 +221,7 @@ def _areas_as_built(stuff: Material, cases: verify.Vectors, proof: Proof) -> dic
     """Return the AUC of C simulation and RTL on the test jets, from the answers they gave."""
     answers = {"c_simulation": proof.c_codes_VC, "rtl": proof.measured.codes_VC}
     logits = {name: codes_VC[: cases.jets] * cases.result.step for name, codes_VC in answers.items()}
-    return verify.areas(stuff.task, stuff.test.labels_B, logits)
+    return verify.areas(stuff.task, stuff.test, logits)
 
 
 def _vendor_runs(chosen: str, part: str, design: Design, build: Path, clock: Stopwatch) -> list[dict[str, Any]]:

@@ -85,7 +85,7 @@ class Lesson:
     labels_B : int64 Tensor [B]
         Classes.
     weights_B : Tensor [B]
-        Event weights times class weights.
+        Event weights times class weights; their mean over the training split is 1.
     angles : pair of list of int
         Columns of `x_BI` that hold the constituents' Δη and Δφ.
     """
@@ -113,13 +113,16 @@ class Lesson:
 
 
 def distillation_loss(logits_BC: Tensor, lesson: Lesson, settings: Settings) -> Tensor:
-    """Return the mean of teacher's and labels' cross entropies (Hinton, Vinyals and Dean, arXiv:1503.02531)."""
+    """Return the mean of teacher's and labels' cross entropies (Hinton, Vinyals and Dean, arXiv:1503.02531).
+
+    The weighted sum over the jets is divided by their number: the weights of a batch may add up to nothing or less.
+    """
     heat = settings.temperature
     soft = torch.softmax(lesson.teacher_BC / heat, -1)
     from_teacher = functional.cross_entropy(logits_BC / heat, soft, reduction="none") * heat**2
     from_labels = functional.cross_entropy(logits_BC, lesson.labels_B, reduction="none")
     mixed = settings.distillation * from_teacher + (1 - settings.distillation) * from_labels
-    return (mixed * lesson.weights_B).sum() / lesson.weights_B.sum()
+    return (mixed * lesson.weights_B).sum() / len(lesson.labels_B)
 
 
 def train(student: Student, lesson: Lesson, settings: Settings, seed: int) -> Student:

@@ -132,12 +132,35 @@ def prove_rtl(simulator: Simulator, cases: Vectors) -> tuple[dict[str, Any], Mea
     return row, measured
 
 
-def areas(task: TaskProtocol, labels_B: NDArray[np.int64], logits: dict[str, NDArray[Any]]) -> dict[str, float]:
-    """Return the AUC of signal against background for every set of logits [B, C]."""
-    chosen = (labels_B == task.signal) | (labels_B == task.background)
-    signal = labels_B[chosen] == task.signal
+def areas(task: TaskProtocol, jets: Jets, logits: dict[str, NDArray[Any]]) -> dict[str, float]:
+    """Return the AUC of signal against background for every set of logits [B, C], by the jets' event weights."""
+    signal, background = jets.labels_B == task.signal, jets.labels_B == task.background
     found = {}
     for name, logits_BC in logits.items():
-        probabilities_BC = task.probabilities(torch.from_numpy(logits_BC[chosen].astype(np.float64)))
-        found[name] = agreement.auc(task.discriminant(probabilities_BC).numpy(), signal)
+        scores_B = task.discriminant(task.probabilities(torch.from_numpy(logits_BC.astype(np.float64)))).numpy()
+        found[name] = auc(scores_B[signal], scores_B[background], jets.weights_B[signal], jets.weights_B[background])
     return found
+
+
+def auc(
+    signal: NDArray[Any], background: NDArray[Any], signal_weights: NDArray[Any], background_weights: NDArray[Any]
+) -> float:
+    """Return the share of the pairs, by the product of their weights, in which signal scores higher, ties half.
+
+    Raises
+    ------
+    SynthesisError
+        If the weights of a class do not add up to a positive number.
+    """
+    sums = [float(np.sum(weights, dtype=np.float64)) for weights in (signal_weights, background_weights)]
+    if min(sums) <= 0:
+        raise SynthesisError(
+            "an AUC needs test jets of both classes, with weights that add up to a positive number",
+            found=f"{len(signal)} signal jets of weight {sums[0]:g}, {len(background)} background of {sums[1]:g}",
+            mend="take more events, or raise synthesize.vectors",
+        )
+    order = np.argsort(background, kind="stable")
+    ordered = background[order]
+    beneath = np.concatenate([[0.0], np.cumsum(background_weights[order], dtype=np.float64)])
+    below, up_to = (beneath[np.searchsorted(ordered, signal, side=side)] for side in ("left", "right"))
+    return float(np.sum(signal_weights * (below + up_to) / 2) / (sums[0] * sums[1]))

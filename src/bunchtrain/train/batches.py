@@ -12,12 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bunchtrain.events.features import Features
+from bunchtrain.events.features import GLOBALS, NODES, Features
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Scaler
 
 #: Bytes of features that a rank keeps in memory.
 IN_MEMORY = 1 << 30
+
+#: Jets whose features are computed at once.
+STEP = 8192
 
 
 class Batch(NamedTuple):
@@ -39,9 +42,23 @@ class BatchSource:
         self._labels = labels
         self._weights = data.column("weight") * data.class_weights[labels]
         self._indices = np.sort(indices)
-        self._kept: Features | None = None
-        if len(indices) * data.particles * 4 * 12 <= IN_MEMORY:
-            self._kept = self._compute(self._indices)
+        row = data.particles * (4 * (len(NODES) + 2) + 1) + 4 * len(GLOBALS)
+        self._kept = self._all() if len(indices) * row <= IN_MEMORY else None
+
+    def _all(self) -> Features:
+        """Return the features of all jets, computed in steps so that no more than they is in memory."""
+        count, particles = len(self._indices), self._data.particles
+        kept = Features(
+            np.empty((count, particles, len(NODES)), np.float32),
+            np.empty((count, particles, 2), np.float32),
+            np.empty((count, len(GLOBALS)), np.float32),
+            np.empty((count, particles), bool),
+        )
+        for start in range(0, count, STEP):
+            rows = slice(start, start + STEP)
+            for whole, part in zip(kept, self._compute(self._indices[rows]), strict=True):
+                whole[rows] = part
+        return kept
 
     def _compute(self, indices: NDArray[np.int64]) -> Features:
         return self._scaler(self._data.features(indices))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from bunchtrain.errors import InputError
 from bunchtrain.files import atomic
-from bunchtrain.models.base import load_state
+from bunchtrain.models.base import load_state, written_to
 
 
 @dataclass
@@ -46,7 +46,7 @@ def save(
         tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
     # Tensors that share memory are refused by safetensors; the best network starts as the network itself.
     copies = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-    with atomic(path) as temporary:
+    with atomic(path) as temporary, written_to(path):
         safetensors.torch.save_file(copies, temporary, metadata={"progress": json.dumps(asdict(progress))})
 
 

@@ -209,7 +209,9 @@ class Trainer:
         sums.merge(self.parallel)
         if not math.isfinite(sums.loss):
             raise NonFiniteLoss(
-                "the validation loss is not finite", key=f"epoch {self.progress.epoch + 1}", found=sums.loss
+                "the validation loss is not finite, or its weights do not add up to a positive number",
+                key=f"epoch {self.progress.epoch + 1}",
+                found=sums.loss,
             )
         return sums
 

@@ -27,7 +27,8 @@ class ValidationSums:
         self._loss += torch.stack([task.loss(logits_BC, labels_B, weights_B), weights_B.sum()]).double().cpu()
         bins_B = (task.discriminant(task.probabilities(logits_BC)) * BINS).long().clamp(0, BINS - 1).cpu()
         for row, label in enumerate((task.signal, task.background)):
-            self._histograms[row] += torch.bincount(bins_B[labels_B.cpu() == label], minlength=BINS)
+            chosen = labels_B.cpu() == label
+            self._histograms[row] += torch.bincount(bins_B[chosen], weights_B.cpu()[chosen].double(), minlength=BINS)
 
     def merge(self, parallel: ParallelProtocol) -> None:
         """Add up over ranks."""
@@ -36,7 +37,9 @@ class ValidationSums:
 
     @property
     def loss(self) -> float:
-        """Mean loss."""
+        """Mean loss; NaN when the weights do not add up to a positive number."""
+        if self._loss[1] <= 0:
+            return float("nan")
         return float(self._loss[0] / self._loss[1])
 
     @property

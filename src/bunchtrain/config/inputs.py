@@ -1,0 +1,92 @@
+"""The files that a campaign names: which they are, and what is in them."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bunchtrain.errors import BunchtrainError
+from bunchtrain.files import read_json, sha256, write_json
+
+#: Bytes from which the user is told that files are being read.
+_LONG = 1 << 30
+
+
+def matching(pattern: str) -> list[str]:
+    """Return the files of one entry of a sample's `files`, sorted: the file of this very name, else those that match.
+
+    A leading `~` means nothing here.
+
+    Raises
+    ------
+    ValueError
+        If it is neither a path nor a glob.
+    """
+    path = Path(pattern)
+    try:
+        if path.is_file():
+            return [str(path)]
+        return sorted(
+            str(match) for match in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if match.is_file()
+        )
+    except (IndexError, NotImplementedError, OSError) as error:  # what pathlib says of "", "/" and other odd ones
+        raise ValueError(str(error)) from None
+
+
+class Digests:
+    """The SHA-256 of files, kept from one reading of the campaign to the next.
+
+    A file is read again only when its size, times or inode have changed. So a changed content is seen even when it
+    comes with an older time (`cp -p`, `rsync -a`, `tar x`), and a touch is not mistaken for a change.
+
+    Parameters
+    ----------
+    cache : path
+        JSON file; a missing or damaged one costs no more than reading the files again.
+    """
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        self._known: dict[str, list[object]] | None = None
+
+    def of(self, files: Sequence[str]) -> list[str]:
+        """Return the digest of each file; `unreadable` for one that cannot be read."""
+        if self._known is None:
+            self._known = _read(self._cache)
+        states = {file: _state(file) for file in files}
+        stale = [file for file, state in states.items() if state and self._known.get(file, [])[:-1] != state]
+        _tell(stale, sum(states[file][0] for file in stale))
+        try:
+            for file in stale:
+                self._known.pop(file, None)
+                with contextlib.suppress(OSError):
+                    self._known[file] = [*states[file], sha256(file)]
+        finally:
+            if stale:
+                with contextlib.suppress(OSError):  # a folder that cannot be written costs time alone
+                    write_json(self._cache, self._known)
+        return [str(self._known[file][-1]) if states[file] and file in self._known else "unreadable" for file in files]
+
+
+def _read(cache: Path) -> dict[str, list[object]]:
+    with contextlib.suppress(BunchtrainError, OSError):
+        values = read_json(cache)
+        if isinstance(values, dict):
+            return {file: row for file, row in values.items() if isinstance(row, list) and row}
+    return {}
+
+
+def _state(file: str) -> list[int]:
+    """Return what changes when a file does, its size first; nothing for a file that cannot be looked at."""
+    try:
+        found = Path(file).stat()
+    except OSError:
+        return []
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+
+
+def _tell(files: Sequence[str], size: int) -> None:
+    if size > _LONG:
+        print(f"[digests] reading {len(files)} new or changed files, {size / 1e9:.1f} GB", file=sys.stderr, flush=True)
