@@ -177,8 +177,8 @@ def test_a_scan_without_a_good_trial_is_an_error(toy, tmp_path):
 def test_a_training_over_its_time_is_ended_with_all_it_started(toy, tmp_path):
     spec = scan_spec(timeout=1, epochs=10000)
     assert objective.evaluate(spec, {}, *toy, tmp_path)[0] == "F_timeout"
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    assert str(tmp_path) not in listed
+    listed = subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert "ps -ww" in listed and str(tmp_path) not in listed
 
 
 @pytest.mark.parametrize(
@@ -201,22 +201,13 @@ def test_a_training_that_diverges_is_F_nan(toy, tmp_path):
 
 
 def test_the_training_ends_with_a_killed_scan(toy, tmp_path):
-    spec = scan_spec(trials=1, epochs=10000)
-    command = [sys.executable, "-m", "bunchtrain", "scan", "--spec", as_text(spec), "--dataset", str(toy[0])]
-    process = subprocess.Popen(
-        [*command, "--scaler", str(toy[1]), "--out", str(tmp_path)], stdout=subprocess.PIPE, text=True
-    )
-    log = tmp_path / "trials" / "0000" / "train.log"
-    while not (log.exists() and "epoch" in log.read_text()):
-        assert process.poll() is None
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
+    process = start_scan(scan_spec(trials=1, epochs=10000), toy, tmp_path)
+    wait_for_epoch(process, tmp_path)
+    assert len(trainings(tmp_path)) == 1
+    process.kill()
     process.communicate()
     for _ in range(100):
-        if (
-            str(tmp_path)
-            not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-        ):
+        if not trainings(tmp_path):
             break
         time.sleep(0.1)
     else:
@@ -241,13 +232,14 @@ def wait_for_epoch(process, out):
 
 
 def trainings(out):
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
     return [int(line.split()[0]) for line in listed.splitlines() if f"{out}/trials" in line]
 
 
 def test_an_interrupt_ends_scan_and_trainings_at_once(toy, tmp_path):
     process = start_scan(scan_spec(trials=1, epochs=10000), toy, tmp_path)
     wait_for_epoch(process, tmp_path)
+    assert len(trainings(tmp_path)) == 1
     started = time.monotonic()
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
@@ -258,8 +250,8 @@ def test_an_interrupt_ends_scan_and_trainings_at_once(toy, tmp_path):
 def test_a_training_that_is_asked_to_stop_is_no_failure(toy, tmp_path):
     process = start_scan(scan_spec(trials=1, epochs=10000), toy, tmp_path)
     wait_for_epoch(process, tmp_path)
-    for pid in trainings(tmp_path):
-        os.kill(pid, signal.SIGTERM)
+    (pid,) = trainings(tmp_path)
+    os.kill(pid, signal.SIGTERM)
     _, text = process.communicate(timeout=60)
     assert process.returncode == 85 and "asked to stop" in text
     assert '"end"' not in (tmp_path / "journal.jsonl").read_text()

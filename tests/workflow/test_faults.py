@@ -40,7 +40,9 @@ def wait_for(campaign, process, words):
 
 
 def descendants(pid):
-    listed = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True, check=True).stdout.split()[2:]
+    listed = subprocess.run(
+        ["ps", "-ww", "-eo", "pid,ppid"], capture_output=True, text=True, check=True
+    ).stdout.split()[2:]
     parents = dict(zip(map(int, listed[::2]), map(int, listed[1::2]), strict=True))
     found, waiting = [], [pid]
     while waiting:
@@ -119,7 +121,9 @@ def test_files_that_left_the_campaign_leave_the_report(copy):
 
 
 def _arguments(pid):
-    return subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return subprocess.run(
+        ["ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout
 
 
 def test_two_drivers_in_one_folder_are_refused(copy):
