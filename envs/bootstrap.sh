@@ -77,7 +77,7 @@ if ! "$venv/bin/python" -c 'import torch, sys; sys.exit(torch.__version__.split(
   "${pip[@]}" install -q -c "$venv/constraints.txt" torch==2.13.0
 fi
 say "installing the locked packages"
-"${pip[@]}" install -q --no-deps --require-hashes -r "$here/requirements.lock"
+"${pip[@]}" install -q --no-deps --use-pep517 --require-hashes -r "$here/requirements.lock"
 bash "$here/horovod.sh" "$venv"
 "${pip[@]}" install -q --no-deps --no-build-isolation -e "$root"
 "${pip[@]}" check >/dev/null || fail "packages do not fit together: $("${pip[@]}" check)"

@@ -1,6 +1,7 @@
 """Splits that do not leak, the scaler of the training split alone, the index over the shards."""
 
 import shutil
+import time
 
 import h5py
 import numpy as np
@@ -37,6 +38,13 @@ def test_the_index_is_the_shards_joined(folder):
         np.testing.assert_array_equal(p4[start : start + count], p4_here)
         np.testing.assert_array_equal(mask[start : start + count], mask_here)
         start += count
+
+
+def test_the_same_shards_give_the_same_bytes(folder, tmp_path):
+    time.sleep(1.1)  # HDF5 counts in seconds
+    shutil.copytree(folder / "shards", tmp_path / "shards", dirs_exist_ok=True)
+    prepare(prepare_spec(), sorted((tmp_path / "shards").glob("*.h5")), tmp_path / "prepare")
+    assert (tmp_path / "prepare/dataset.h5").read_bytes() == (folder / "prepare/dataset.h5").read_bytes()
 
 
 def test_the_index_is_readable_by_h5py_alone(folder):

@@ -33,6 +33,10 @@ def test_the_report_needs_no_network(finished):
     assert "qcd rejection" in page and "best mass window" in page
 
 
+def _is_output(path):
+    return path.is_file() and not path.name.startswith(".") and not path.name.endswith(provenance.SUFFIX)
+
+
 def test_every_output_has_its_record_and_the_chain_reaches_the_inputs(finished, monkeypatch):
     monkeypatch.chdir(finished.folder)
     # What Snakemake promises, less its own logs and benchmarks, plus what else a stage calls an output.
@@ -42,7 +46,7 @@ def test_every_output_has_its_record_and_the_chain_reaches_the_inputs(finished, 
         for pattern in (*kept, "evaluate/*", "synthesize/*.*", "*.html")
         for path in (finished.folder / "results").glob(pattern)
     ]
-    outputs = [path for path in outputs if path.is_file() and not path.name.endswith(provenance.SUFFIX)]
+    outputs = [path for path in outputs if _is_output(path)]
     missing = [str(path) for path in outputs if not provenance.record_path(path).exists()]
     assert len(outputs) > 15 and missing == []
     chain = provenance.chain("results/report.html")
