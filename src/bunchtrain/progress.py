@@ -11,7 +11,8 @@ Item = TypeVar("Item")
 
 def track(items: Iterable[Item], total: int, text: str) -> Iterator[Item]:
     """Yield `items`; on a terminal show how many of `total` are done and how long the rest will take."""
-    if not sys.stdout.isatty():
+    # mpirun gives its ranks a terminal of its own making to write to, but none to read from.
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
         yield from items
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
