@@ -303,3 +303,12 @@ def test_any_value_anywhere_is_a_campaign_or_a_campaign_error(value):
 
 def test_the_schema_in_config_is_current():
     assert json.loads((ROOT / "config/schema.json").read_text()) == campaign_schema()
+
+
+@pytest.mark.parametrize("text", ["name: a\nseed: 1\nname: b\n", "train:\n  ranks: 1\n  ranks: 2\n"])
+def test_a_key_that_is_given_twice_is_refused(tmp_path, text):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(CampaignError, match="given twice") as caught:
+        load_campaign(path)
+    assert caught.value.details["file"] == str(path) and "lines" in caught.value.details["found"]

@@ -1,10 +1,13 @@
 # The campaign, checked; what the rules ask of it.
 from snakemake.exceptions import WorkflowError
 
+from bunchtrain.config.yamlfile import read_yaml
 from bunchtrain.dag import Plan
 from bunchtrain.errors import BunchtrainError
 
 try:
+    for path in workflow.configfiles:
+        read_yaml(path)  # Snakemake takes the last of two equal keys without a word
     PLAN = Plan(config, " and ".join(map(str, workflow.configfiles)))
 except BunchtrainError as error:
     raise WorkflowError(str(error)) from None

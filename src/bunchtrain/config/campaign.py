@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from bunchtrain import registry
@@ -22,6 +21,7 @@ from bunchtrain.config.scan import Scan
 from bunchtrain.config.simulate import Simulate
 from bunchtrain.config.synthesize import Synthesize
 from bunchtrain.config.train import Train
+from bunchtrain.config.yamlfile import read_yaml
 from bunchtrain.errors import CampaignError
 
 #: Folders of the checkout, in which a campaign often runs: results must not land among them.
@@ -129,17 +129,7 @@ def load_campaign(file: str | Path) -> Campaign:
     CampaignError
         If the file is missing, is not YAML, or does not describe a campaign.
     """
-    try:
-        values = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise CampaignError("the campaign file cannot be read", file=file, found=error) from None
-    except yaml.YAMLError as error:
-        raise CampaignError("the campaign file is not YAML", file=file, found=error) from None
-    if not isinstance(values, dict):
-        raise CampaignError(
-            "the campaign file holds no sections", file=file, found=type(values).__name__, expected="keys and values"
-        )
-    return parse_campaign(values, file)
+    return parse_campaign(read_yaml(file), file)
 
 
 def checked_kind(kind: Kind, family: str, key: str, file: str | Path = "") -> dict[str, Any]:
