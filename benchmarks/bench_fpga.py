@@ -83,7 +83,9 @@ def taught(jets: Any) -> torch.Tensor:
 
 def area(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return the AUC of class 1 against class 0."""
-    return agreement.auc(logits[:, 1] - logits[:, 0], labels == 1)
+    score, ones = logits[:, 1] - logits[:, 0], np.ones(len(labels))
+    signal, background = labels == 1, labels == 0
+    return verify.auc(score[signal], score[background], ones[signal], ones[background])
 
 
 def lesson_of(jets: Any, settings: Settings, teacher: torch.Tensor) -> tuple[Lesson, inputs.Encoding]:
@@ -108,7 +110,8 @@ def measure(settings: Settings, train_jets: Any, test_jets: Any, teacher: torch.
     preflight.check_precision(student.eval())
 
     seen = inputs.quantities(test_jets.features, settings.constituents)
-    jets = Jets(seen, encoding.codes(seen), test_jets.labels, np.zeros((len(seen), 2), np.float32))
+    codes = encoding.codes(seen)
+    jets = Jets(codes, test_jets.labels, np.ones(len(codes)), np.zeros((len(codes), 2), np.float32))
     plan = hls.plan(student)
     cases = verify.make_vectors(student, encoding, jets, plan.result, SEED)
     graph = hls.project(plan, folder / "hls", part=PART, clock_ns=CLOCK_NS)
@@ -128,7 +131,7 @@ def measure(settings: Settings, train_jets: Any, test_jets: Any, teacher: torch.
     found = open_xilinx.synthesize(open_xilinx.Config(), design, folder / "yosys")
     return Row(
         settings,
-        area(verify.exact_logits(twin, encoding.scaled(seen)), test_jets.labels),
+        area(verify.exact_logits(twin, encoding.values(codes)), test_jets.labels),
         area(measured.codes_VC[: cases.jets].astype(float), test_jets.labels),
         len(cases.inputs_VI),
         wrong + measured.spaced_mismatches,
