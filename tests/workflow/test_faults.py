@@ -197,5 +197,5 @@ def test_file_names_with_odd_characters_are_safe(fresh):
     assert any("é" in entry["path"] for entry in read_json(fresh.folder / "results/convert/top/0000.json")["inputs"])
 
 
-def test_nothing_is_written_outside_the_campaigns_folder(finished):
+def test_the_working_folder_holds_what_was_put_there_and_the_results_alone(finished):
     assert {path.name for path in finished.folder.iterdir()} == {"campaign.yaml", "data", "results", ".snakemake"}
