@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Make the environment: system packages, .venv from the lock, Horovod with MPI and Gloo. Rerunning is a no-op in a moment.
 #   PYTHON             interpreter to use (default: python3.11, else python3 if it is 3.11)
-#   BUNCHTRAIN_CACHE   where built wheels are kept (default: bunchtrain in the user's cache folder)
+#   BUNCHTRAIN_CACHE   where packages and built wheels are kept (default: bunchtrain in the user's cache folder)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
@@ -70,16 +70,26 @@ if ! usable; then
 fi
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 pip=("$venv/bin/python" -m pip)
+# One package of the lock, its version and hashes; the rest at the versions of the lock.
+sed -n '/^uv==/,/[^\\]$/p' "$here/requirements.lock" > "$venv/uv.txt"
+sed -n 's/^\([A-Za-z0-9_.-]*==[^ ]*\).*/\1/p' "$here/requirements.lock" > "$venv/constraints.txt"
+"${pip[@]}" install -q --require-hashes -r "$venv/uv.txt"
+source "$here/uv.sh"
+uv_settings "$venv/bin/python"
+install() {
+  "$venv/bin/uv" pip install -q --python "$venv/bin/python" "$@" && return
+  say "uv could not; pip tries"
+  "${pip[@]}" install -q --use-pep517 "$@"
+}
 if ! "$venv/bin/python" -c 'import torch, sys; sys.exit(torch.__version__.split("+")[0] != "2.13.0")' 2>/dev/null; then
   say "installing torch 2.13.0"
   # Its dependencies at the versions of the lock, without hashes here; the next step checks them.
-  sed -n 's/^\([A-Za-z0-9_.-]*==[^ ]*\).*/\1/p' "$here/requirements.lock" > "$venv/constraints.txt"
-  "${pip[@]}" install -q -c "$venv/constraints.txt" torch==2.13.0
+  install -c "$venv/constraints.txt" torch==2.13.0
 fi
 say "installing the locked packages"
-"${pip[@]}" install -q --no-deps --use-pep517 --require-hashes -r "$here/requirements.lock"
+install --no-deps --require-hashes -r "$here/requirements.lock"
 bash "$here/horovod.sh" "$venv"
-"${pip[@]}" install -q --no-deps --no-build-isolation -e "$root"
-"${pip[@]}" check >/dev/null || fail "packages do not fit together: $("${pip[@]}" check)"
+install --no-deps --no-build-isolation -e "$root"
+misfits=$("$venv/bin/uv" pip check --python "$venv/bin/python" 2>&1) || fail "packages do not fit together: $misfits"
 printf '%s\n' "$wanted" > "$venv/.bunchtrain-stamp"
 say "ready after $((SECONDS - started)) s"

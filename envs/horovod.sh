@@ -9,7 +9,7 @@ pip=("$venv/bin/python" -m pip)
 say() { printf '[env] %s\n' "$*"; }
 
 # The wheel fits this torch, Python, Open MPI and the vector instructions of this processor alone.
-key=$( { "$venv/bin/python" -c 'import sys, torch; print(sys.version_info[:2], torch.__version__)'; mpirun --version | head -n 1
+key=$( { "$venv/bin/python" -c 'import sys, importlib.metadata as m; print(sys.version_info[:2], m.version("torch"))'; mpirun --version | head -n 1
   uname -m; grep -m 1 -o -w -E 'avx|fma|f16c' /proc/cpuinfo | sort -u; cat "${BASH_SOURCE[0]}"; } | sha256sum | cut -c 1-16)
 folder=$cache/wheels/$key
 export PATH=$venv/bin:$PATH

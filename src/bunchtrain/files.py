@@ -119,6 +119,18 @@ def disk_problem(error: Exception, path: object = None) -> BunchtrainError | Non
     return BunchtrainError(problem, file=path or getattr(error, "filename", None), found=text[:160], mend=mend)
 
 
+@contextlib.contextmanager
+def disk_errors(path: str | Path) -> Iterator[None]:
+    """Turn errors of the operating system while `path` is written into errors with a mend; see `disk_problem`."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        problem = disk_problem(error, path)
+        if problem is None:
+            raise
+        raise problem from None
+
+
 def sha256(path: str | Path) -> str:
     """Return the SHA-256 digest of a file as 64 hexadecimal digits."""
     with Path(path).open("rb") as stream:

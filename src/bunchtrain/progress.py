@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 Item = TypeVar("Item")
 
 
-def track(items: Iterable[Item], total: int, text: str) -> Iterator[Item]:
-    """Yield `items`; on a terminal show how many of `total` are done and how long the rest will take."""
+def _one(_: object) -> int:
+    return 1
+
+
+def track(items: Iterable[Item], total: int, text: str, size: Callable[[Item], int] = _one) -> Iterator[Item]:
+    """Yield `items`; on a terminal show how many of `total` are done and how long the rest will take.
+
+    `size` says for how many an item counts.
+    """
     # mpirun gives its ranks a terminal of its own making to write to, but none to read from.
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         yield from items
@@ -19,4 +26,7 @@ def track(items: Iterable[Item], total: int, text: str) -> Iterator[Item]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True) as bar:
-        yield from bar.track(items, total=total, description=text)
+        task = bar.add_task(text, total=total)
+        for item in items:
+            yield item
+            bar.advance(task, size(item))

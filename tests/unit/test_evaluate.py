@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from bunchtrain import discrimination as d
 from bunchtrain.config.specs import EvaluateSpec
 from bunchtrain.errors import CampaignError, InputError
-from bunchtrain.evaluate import discrimination as d
 from bunchtrain.evaluate import dropout, run
 from bunchtrain.evaluate.calibration import calibration, expected_calibration_error, reliability, usefulness
 from bunchtrain.files import read_json, write_json

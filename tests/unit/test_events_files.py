@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bunchtrain.errors import BunchtrainError, ContractError, InputError
-from bunchtrain.events.disk import disk_errors
 from bunchtrain.events.layout import CONSTITUENTS, CONTRACT, JETS, check
 from bunchtrain.events.reader import Dataset, Shard, map_column
 from bunchtrain.events.writer import EventWriter, write_events
+from bunchtrain.files import disk_errors
 
 JAGGED = st.lists(st.integers(0, 7), max_size=30)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "src" / "bunchtrain"
-GROUND = {"errors", "files", "registry", "provenance", "progress"}
+GROUND = {"errors", "files", "registry", "provenance", "progress", "discrimination"}
 STAGES = {"simulate", "convert", "prepare", "scan", "train", "evaluate", "synth", "report"}
 ALLOWED = {
     **{name: GROUND for name in GROUND},

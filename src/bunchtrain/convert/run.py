@@ -18,10 +18,10 @@ from bunchtrain.convert import physical
 from bunchtrain.convert.arrays import Tidy, tidy
 from bunchtrain.convert.rootfile import check_header
 from bunchtrain.errors import BunchtrainError, InputError, MissingDependency
-from bunchtrain.events.disk import disk_errors
 from bunchtrain.events.layout import check
 from bunchtrain.events.writer import EventWriter
-from bunchtrain.files import atomic, sha256, write_json
+from bunchtrain.files import atomic, disk_errors, sha256, write_json
+from bunchtrain.progress import track
 from bunchtrain.provenance import record, tool_versions
 
 _TOOLS = ("awkward", "bunchtrain", "h5py", "numpy", "python", "uproot")
@@ -46,7 +46,7 @@ def convert(spec: ConvertSpec, inputs: list[Path], out: Path, manifest: Path) ->
     with disk_errors(out):
         with atomic(manifest) as listing, atomic(out) as temporary, EventWriter(out.parent) as writer:
             group = Group(spec, source_format, config, writer)
-            for path in inputs:
+            for path in track(inputs, len(inputs), f"convert {spec.sample}"):
                 group.add(path)
             writer.finish(temporary, group.attributes(), source_format.source_branches(config))
             check(temporary)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bunchtrain.evaluate.discrimination import auc, effective
+from bunchtrain.discrimination import auc, effective
 
 Floats = NDArray[np.float64]
 

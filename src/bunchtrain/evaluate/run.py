@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from bunchtrain import provenance
 from bunchtrain.config.specs import EvaluateSpec
+from bunchtrain.discrimination import Scores, likelihood_ratio
 from bunchtrain.errors import InputError, TrainingError
 from bunchtrain.evaluate import dropout
 from bunchtrain.evaluate.calibration import balanced, calibration, usefulness
-from bunchtrain.evaluate.discrimination import Scores, likelihood_ratio
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Scaler
 from bunchtrain.files import atomic, write_json

@@ -11,8 +11,8 @@ import numpy as np
 
 from bunchtrain.config.specs import SimulateSpec
 from bunchtrain.errors import CampaignError, MissingDependency
-from bunchtrain.events.disk import disk_errors
-from bunchtrain.files import atomic
+from bunchtrain.files import atomic, disk_errors
+from bunchtrain.progress import track
 from bunchtrain.provenance import record
 from bunchtrain.simulate.generator import PROCESSES, Generator, run_number
 from bunchtrain.simulate.jets import Jets, find_jets
@@ -67,7 +67,8 @@ def _fill(spec: SimulateSpec, path: Path) -> dict[str, Any]:
     generator = Generator(spec)
     normalisation = {"events": 0, "sum_of_weights": 0.0}
     with jet_file(path, run_number(spec)) as file:
-        for jets in _enough(spec, generator, normalisation):
+        batches = _enough(spec, generator, normalisation)
+        for jets in track(batches, spec.jets, f"simulate {spec.sample}", lambda jets: len(jets.event)):
             file.write(jets)
         metadata = {**_about(spec), **generator.facts(), **normalisation}
         file.describe(metadata)

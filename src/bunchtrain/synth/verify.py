@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from bunchtrain.discrimination import Scores
 from bunchtrain.errors import SynthesisError
 from bunchtrain.synth import agreement, vectors
 from bunchtrain.synth.fixedpoint import Fixed
@@ -159,8 +160,4 @@ def auc(
             found=f"{len(signal)} signal jets of weight {sums[0]:g}, {len(background)} background of {sums[1]:g}",
             mend="take more events, or raise synthesize.vectors",
         )
-    order = np.argsort(background, kind="stable")
-    ordered = background[order]
-    beneath = np.concatenate([[0.0], np.cumsum(background_weights[order], dtype=np.float64)])
-    below, up_to = (beneath[np.searchsorted(ordered, signal, side=side)] for side in ("left", "right"))
-    return float(np.sum(signal_weights * (below + up_to) / 2) / (sums[0] * sums[1]))
+    return Scores(signal, background, signal_weights, background_weights).auc()
