@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from bunchtrain.config.specs import PrepareSpec, TrainSpec
+from bunchtrain.events.ragged import Events
 from bunchtrain.events.writer import write_events
 from bunchtrain.prepare.run import prepare
 
@@ -43,12 +44,19 @@ def toy_jets(label: int, jets: int, seed: int) -> tuple[dict, dict, np.ndarray]:
     return columns, constituents, counts
 
 
+def as_events(jets: dict, constituents: dict, counts: np.ndarray) -> Events:
+    """Put jets [N] and their constituents under the names of the event contract."""
+    columns = {f"jets/{name}": values for name, values in jets.items()}
+    columns |= {f"constituents/{name}": values for name, values in constituents.items()}
+    return Events(columns, {"constituents": np.asarray(counts)})
+
+
 def toy_shard(path: Path, label: int, jets: int, seed: int, classes: list[str] = CLASSES) -> Path:
     """Write one shard under the event contract."""
     columns, constituents, counts = toy_jets(label, jets, seed)
     source = {"path": f"{path.stem}.root", "sha256": f"{label}-{seed}"}
     attributes = {"sample": classes[label], "classes": json.dumps(classes), "source_files": json.dumps([source])}
-    write_events(path, columns, constituents, counts, attributes=attributes)
+    write_events(path, as_events(columns, constituents, counts), attributes=attributes)
     return path
 
 

@@ -33,7 +33,7 @@ def describe(file: Path) -> None:
     for name, sample in campaign.samples.items():
         files = sum(len(plan.files(name, group)) for group in plan.groups(name))
         source = f"generated: {sample.generate.process}" if sample.generate else ", ".join(sample.files)
-        table.add_row(name, sample.label, source, str(files), str(len(plan.groups(name))))
+        table.add_row(name, ", ".join(sample.classes), source, str(files), str(len(plan.groups(name))))
     Console().print(table)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from bunchtrain import convert, evaluate, prepare, report, scan, simulate, synth, train
 from bunchtrain.config.base import Kind
 from bunchtrain.config.campaign import KINDS, Campaign, checked_kind, parse_campaign
+from bunchtrain.config.convert import Columns
 from bunchtrain.config.inputs import Digests, matching
 from bunchtrain.config.specs import (
     ConvertSpec,
@@ -185,12 +186,15 @@ class Plan:
 
     def _convert(self, sample: str) -> ConvertSpec:
         settings, classes = self.campaign.convert, self.campaign.classes
+        labels = self.campaign.samples[sample]
         return ConvertSpec(
             version=convert.VERSION,
             sample=sample,
-            label=classes.index(self.campaign.samples[sample].label),
+            label=None if labels.label is None else classes.index(labels.label),
+            labels=[(classes.index(name), formula) for name, formula in labels.labels.items()],
             classes=classes,
             format=self._kind("convert.format", settings.format),
+            columns=Columns(derive=settings.derive, select=settings.select, systematics=settings.systematics),
             step_size=settings.step_size,
             on_bad_file=settings.on_bad_file,
         )

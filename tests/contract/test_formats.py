@@ -16,7 +16,7 @@ from bunchtrain.config.specs import ConvertSpec
 from bunchtrain.convert import VERSION
 from bunchtrain.convert.run import convert
 from bunchtrain.errors import InputError
-from bunchtrain.events.layout import CONSTITUENTS, JETS, check
+from bunchtrain.events.layout import CONSTITUENTS, check, required
 from bunchtrain.simulate.jets import Jets
 from bunchtrain.simulate.rootfile import jet_file
 
@@ -68,11 +68,12 @@ def test_the_options_can_be_read_without_importing_the_format(kind, module):
 
 
 @pytest.mark.parametrize(("kind", "module"), modules(), ids=KINDS)
-def test_source_branches_name_datasets_of_the_contract(kind, module):
-    known = {f"jets/{column.name}" for column in JETS} | {f"constituents/{column.name}" for column in CONSTITUENTS}
-    sources = module.source_branches(module.Config())
-    assert {f"constituents/{column.name}" for column in CONSTITUENTS} <= sources.keys() <= known
-    assert all(isinstance(branch, str) and branch for branch in sources.values())
+def test_the_layout_has_what_the_contract_requires_and_says_what_it_is(kind, module):
+    rows, columns = module.layout(module.Config())
+    assert required(rows).keys() <= columns.keys()
+    for name, column in columns.items():
+        assert name.endswith(f"/{column.name}") and column.units, name
+        assert column.description or column.source, name
 
 
 @pytest.mark.parametrize("broken", BROKEN)
@@ -81,7 +82,7 @@ def test_a_broken_file_is_an_input_error_that_names_it(tmp_path, kind, module, b
     path = tmp_path / "broken.root"
     path.write_bytes(BROKEN[broken])
     with pytest.raises(InputError) as caught, module.opened(path, module.Config()) as source:
-        list(source.batches("1 MB"))
+        list(source.batches("1 MB", 0, source.entries))
     assert caught.value.details["file"] == str(path)
 
 
@@ -91,7 +92,7 @@ def test_a_root_file_of_something_else_is_an_input_error_that_names_it(tmp_path,
     with uproot.recreate(path) as file:
         file["something"] = np.histogram([1.0, 2.0], bins=4)
     with pytest.raises(InputError) as caught, module.opened(path, module.Config()) as source:
-        list(source.batches("1 MB"))
+        list(source.batches("1 MB", 0, source.entries))
     assert caught.value.details["file"] == str(path)
 
 

@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -13,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bunchtrain.errors import BunchtrainError, ContractError, InputError
-from bunchtrain.events.layout import CONSTITUENTS, CONTRACT, JETS, check
+from bunchtrain.events.layout import CONSTITUENTS, CONTRACT, JETS, KINEMATICS, check
 from bunchtrain.events.reader import Dataset, Shard, map_column
 from bunchtrain.events.writer import EventWriter, write_events
 from bunchtrain.files import disk_errors
+from toys import as_events
 
 JAGGED = st.lists(st.integers(0, 7), max_size=30)
 
@@ -55,7 +57,7 @@ def folder(tmp_path_factory):
 def test_what_is_written_is_read_back(folder, counts, seed):
     path = folder / "any.h5"
     columns = events(counts, seed)
-    write_events(path, *columns, attributes={"sample": "a"})
+    write_events(path, as_events(*columns), attributes={"sample": "a"})
     assert check(path) == len(counts)
     assert_same(path, *columns)
 
@@ -66,15 +68,15 @@ def test_steps_join_and_a_rollback_leaves_no_trace(folder, parts, bad):
     path = folder / "steps.h5"
     steps = [events(counts, seed) for seed, counts in enumerate(parts)]
     with EventWriter(folder) as writer:
-        writer.append(*steps[0])
+        writer.append(as_events(*steps[0]))
         before = writer.mark()
-        writer.append(*events(bad, 99))
-        writer.append(*events(bad, 98))
+        writer.append(as_events(*events(bad, 99)))
+        writer.append(as_events(*events(bad, 98)))
         writer.rollback(before)
         for step in steps[1:]:
-            writer.append(*step)
-        writer.finish(path, {}, {})
-        assert writer.jets == sum(map(len, parts))
+            writer.append(as_events(*step))
+        writer.finish(path, {})
+        assert len(writer) == sum(map(len, parts))
     joined = [{name: np.concatenate([step[k][name] for step in steps]) for name in steps[0][k]} for k in (0, 1)]
     assert_same(path, *joined, np.concatenate([step[2] for step in steps]))
 
@@ -84,7 +86,7 @@ def test_steps_join_and_a_rollback_leaves_no_trace(folder, parts, bad):
 def test_a_shard_gives_the_first_constituents_of_any_jets(folder, counts, width, data):
     path = folder / "shard.h5"
     jets, constituents, lengths = events(counts, 3)
-    write_events(path, jets, constituents, lengths, attributes={})
+    write_events(path, as_events(jets, constituents, lengths), attributes={})
     rows = np.array(data.draw(st.lists(st.integers(0, len(counts) - 1), min_size=1, max_size=10)))
     p4, mask = np.zeros((len(rows), width, 4), np.float32), np.zeros((len(rows), width), bool)
     Shard(path).gather(rows, p4, mask)
@@ -101,7 +103,8 @@ def test_a_shard_gives_the_first_constituents_of_any_jets(folder, counts, width,
 def test_columns_describe_themselves_and_can_be_mapped(tmp_path):
     path = tmp_path / "a.h5"
     jets, constituents, counts = events([3, 0, 5])
-    write_events(path, jets, constituents, counts, attributes={"sample": "a"}, source_branches={"jets/pt": "my_pt"})
+    layout = {"jets/pt": replace(KINEMATICS[0], source="my_pt")}
+    write_events(path, as_events(jets, constituents, counts), attributes={"sample": "a"}, layout=layout)
     with h5py.File(path) as file:
         assert file.attrs["contract"] == CONTRACT and file.attrs["sample"] == "a"
         assert file["jets/pt"].attrs["source_branch"] == "my_pt"
@@ -129,7 +132,7 @@ def test_values_that_single_precision_cannot_hold_are_refused(tmp_path, name, va
     columns[column] = columns[column].astype("f8")
     columns[column][1] = value
     with pytest.raises(ContractError, match=problem) as caught:
-        write_events(tmp_path / "a.h5", jets, constituents, counts, attributes={})
+        write_events(tmp_path / "a.h5", as_events(jets, constituents, counts), attributes={})
     assert caught.value.details["key"] == name
     assert not list(tmp_path.iterdir())
 
@@ -137,11 +140,12 @@ def test_values_that_single_precision_cannot_hold_are_refused(tmp_path, name, va
 def test_columns_of_other_lengths_are_refused_before_any_is_written(tmp_path):
     jets, constituents, counts = events([2, 3])
     with EventWriter(tmp_path) as writer:
-        writer.append(jets, constituents, counts)
+        writer.append(as_events(jets, constituents, counts))
         with pytest.raises(ContractError, match="length") as caught:
-            writer.append(jets, {**constituents, "energy": constituents["energy"][1:]}, counts, source="some.root")
+            short = {**constituents, "energy": constituents["energy"][1:]}
+            writer.append(as_events(jets, short, counts), source="some.root")
         assert caught.value.details["file"] == "some.root" and caught.value.details["expected"] == "5"
-        writer.finish(tmp_path / "a.h5", {}, {})
+        writer.finish(tmp_path / "a.h5", {})
     assert_same(tmp_path / "a.h5", jets, constituents, counts)
 
 
@@ -167,7 +171,7 @@ def _replaced(file, name, values):
 )
 def test_check_says_what_is_wrong(tmp_path, damage, key):
     path = tmp_path / "a.h5"
-    write_events(path, *events([2, 3]), attributes={})
+    write_events(path, as_events(*events([2, 3])), attributes={})
     with h5py.File(path, "a") as file:
         damage(file)
     with pytest.raises(ContractError) as caught:
@@ -194,7 +198,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path, limit):
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, old[1]))
         with pytest.raises(BunchtrainError, match="full") as caught, disk_errors(tmp_path / "a.h5"):
-            write_events(tmp_path / "a.h5", *columns, attributes={})
+            write_events(tmp_path / "a.h5", as_events(*columns), attributes={})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
         signal.signal(signal.SIGXFSZ, handler)
@@ -216,7 +220,7 @@ def test_errors_that_are_not_the_disks_pass_through(tmp_path):
 def test_a_killed_writer_leaves_nothing(tmp_path):
     code = (
         "import os, signal, sys; import numpy as np; from bunchtrain.events.writer import EventWriter\n"
-        "writer = EventWriter(sys.argv[1]); stream = writer._columns['jets/pt'][1]; stream.write(b'x' * 9999)\n"
+        "writer = EventWriter(sys.argv[1]); stream = writer._streams['jets/pt']; stream.write(b'x' * 9999)\n"
         "stream.flush(); os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", code, os.fspath(tmp_path)], check=False)

@@ -15,7 +15,7 @@ from bunchtrain.events.splits import SPLITS
 from bunchtrain.events.writer import write_events
 from bunchtrain.prepare.audit import audit, content
 from bunchtrain.prepare.run import prepare
-from toys import CLASSES, prepare_spec, toy_dataset, toy_shard
+from toys import CLASSES, as_events, prepare_spec, toy_dataset, toy_shard
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def quantised_shard(path, constituents, jets=200):
     columns = {c.name: np.full(jets, values.get(c.name, 0), c.dtype) for c in JETS}
     columns["event_number"] = np.arange(jets, dtype="u8")
     p4 = {c.name: constituents.reshape(-1, 4)[:, place].astype("f4") for place, c in enumerate(CONSTITUENTS)}
-    write_events(path, columns, p4, np.full(jets, 2), attributes={})
+    write_events(path, as_events(columns, p4, np.full(jets, 2)), attributes={})
     return path
 
 

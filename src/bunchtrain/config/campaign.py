@@ -52,7 +52,7 @@ class Campaign(Section):
     name: Name
     output: str = Field(description="folder of all results, relative to the working folder")
     seed: int = Field(1, ge=0, lt=2**31, description="everything random follows from it")
-    samples: dict[Name, Sample] = Field(min_length=2)
+    samples: dict[Name, Sample] = Field(min_length=1)
     simulate: Simulate = Field(default_factory=Simulate)
     convert: Convert = Field(default_factory=Convert)
     prepare: Prepare = Field(default_factory=Prepare)
@@ -84,7 +84,7 @@ class Campaign(Section):
     @property
     def classes(self) -> list[str]:
         """The classes in the order in which the samples name them: a jet's label is its class's place in this list."""
-        return list(dict.fromkeys(sample.label for sample in self.samples.values()))
+        return list(dict.fromkeys(name for sample in self.samples.values() for name in sample.classes))
 
 
 #: Sections that name a kind, with the family it belongs to.

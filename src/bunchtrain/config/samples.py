@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from bunchtrain.config.base import Name, Positive, Section
+from bunchtrain.config.expression import Formula
 
 Process = Literal["qcd", "top", "wz"]
 
@@ -18,11 +19,16 @@ class Generate(Section):
 
 
 class Sample(Section):
-    """One sample: input files, or a process to generate; its `label` is the class."""
+    """One sample: input files, or a process to generate; its `label` is the class, or `labels` say which."""
 
-    label: Name = Field(description="class of these jets, e.g. top")
+    label: Name | None = Field(None, description="class of these jets, e.g. top")
+    labels: dict[Name, Formula] = Field(
+        default_factory=dict,
+        description="in place of `label`: classes, a formula each; the first that holds: `{b: truth_flavour == 5}`",
+    )
     files: list[str] = Field(
-        default_factory=list, description="ROOT files: paths or globs, relative to the working folder"
+        default_factory=list,
+        description="ROOT files: paths, globs, folders, `root://` addresses, or `@` and a file that lists them",
     )
     generate: Generate | None = Field(None, description="what to generate when there are no files")
 
@@ -30,4 +36,11 @@ class Sample(Section):
     def _one_source(self) -> "Sample":
         if bool(self.files) == (self.generate is not None):
             raise ValueError("give either `files` or `generate`")
+        if bool(self.labels) == (self.label is not None):
+            raise ValueError("give either `label` or `labels`")
         return self
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes of this sample."""
+        return list(self.labels) if self.label is None else [self.label]

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+from pydantic import Field
 
 from bunchtrain.config.base import Name, Section
 from bunchtrain.config.campaign import parse_section
+from bunchtrain.config.convert import Columns
 from bunchtrain.config.evaluate import Evaluate
 from bunchtrain.config.prepare import Prepare
 from bunchtrain.config.samples import Process
@@ -41,14 +43,21 @@ class SimulateSpec(Spec):
 
 
 class ConvertSpec(Spec):
-    """One group of ROOT files of one sample into one HDF5 file."""
+    """One group of ROOT files of one sample into one HDF5 file; rows have one label, or the first that fits."""
 
     sample: Name
-    label: int
+    label: int | None = None
+    labels: list[tuple[int, str]] = Field(default_factory=list)
     classes: list[str]
     format: dict[str, Any]
+    columns: Columns = Field(default_factory=Columns)
     step_size: str
     on_bad_file: str
+
+    @property
+    def numbers(self) -> set[int]:
+        """The classes that the rows may have, as places in `classes`."""
+        return {number for number, _ in self.labels} if self.label is None else {self.label}
 
 
 class PrepareSpec(Spec):

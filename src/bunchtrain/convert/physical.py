@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bunchtrain.convert.arrays import Tidy
 from bunchtrain.errors import InputError
-from bunchtrain.events.layout import CONSTITUENTS
+from bunchtrain.events.layout import CONSTITUENTS, Column, axis
 
 #: Largest energy, momentum or mass, GeV: a hundred times the energy of any collider that is thought of.
 MOST = 1e7
@@ -23,7 +22,7 @@ MOST = 1e7
 STEEPEST = 20.0
 
 
-def check(step: Tidy, path: Path, branches: Mapping[str, str]) -> None:
+def check(step: Tidy, path: Path, columns: Mapping[str, Column]) -> None:
     """Refuse a jet that cannot be: |eta| above `STEEPEST`, pt not above 0, an energy beyond `MOST`.
 
     Parameters
@@ -32,41 +31,40 @@ def check(step: Tidy, path: Path, branches: Mapping[str, str]) -> None:
         What is about to be kept, shapes [n] and [m].
     path : path
         The file it comes from.
-    branches : mapping
-        Dataset of the event contract to the branch it comes from; see `convert.formats.base`.
+    columns : mapping
+        By dataset, with the branches they come from.
 
     Raises
     ------
     InputError
         Naming file, branch, entry and value of the first one.
     """
-    jets = step.jets
-    expected = f"a number above 0, at most {MOST:g} GeV"
-    _refuse(step, path, branches, "jets/pt", ~((jets["pt"] > 0) & (jets["pt"] <= MOST)), expected)
-    expected = f"a number from {-STEEPEST:g} to {STEEPEST:g}"
-    _refuse(step, path, branches, "jets/eta", ~(np.abs(jets["eta"]) <= STEEPEST), expected)
+    values = step.events.columns
+    if "jets/pt" in values:
+        expected = f"a number above 0, at most {MOST:g} GeV"
+        _refuse(step, path, columns, "jets/pt", ~((values["jets/pt"] > 0) & (values["jets/pt"] <= MOST)), expected)
+        expected = f"a number from {-STEEPEST:g} to {STEEPEST:g}"
+        _refuse(step, path, columns, "jets/eta", ~(np.abs(values["jets/eta"]) <= STEEPEST), expected)
     expected = f"a number from {-MOST:g} to {MOST:g} GeV"
-    _refuse(step, path, branches, "jets/mass", ~(np.abs(jets["mass"]) <= MOST), expected)
-    for column in CONSTITUENTS:
-        bad = ~(np.abs(step.constituents[column.name]) <= MOST)
-        _refuse(step, path, branches, f"constituents/{column.name}", bad, expected)
+    for name in ("jets/mass", *(f"constituents/{column.name}" for column in CONSTITUENTS), "cells/energy"):
+        if name in values:
+            _refuse(step, path, columns, name, ~(np.abs(values[name]) <= MOST), expected)
 
 
 def _refuse(
-    step: Tidy, path: Path, branches: Mapping[str, str], name: str, bad: NDArray[np.bool_], expected: str
+    step: Tidy, path: Path, columns: Mapping[str, Column], name: str, bad: NDArray[np.bool_], expected: str
 ) -> None:
     if not bad.any():
         return
-    group, _, column = name.partition("/")
-    row = int(np.flatnonzero(bad)[0])
-    columns: Mapping[str, NDArray[Any]] = step.jets if group == "jets" else step.constituents
-    jet = row if group == "jets" else int(np.searchsorted(np.cumsum(step.counts), row, side="right"))
-    branch = branches.get(name, f"{column}, computed from the constituents")
+    place = int(np.flatnonzero(bad)[0])
+    counts = step.events.counts.get(axis(name))
+    row = place if counts is None else int(np.searchsorted(np.cumsum(counts), place, side="right"))
+    column = columns[name]
     raise InputError(
-        "a jet is not physical",
+        "a jet is not physical" if "jets/pt" in step.events.columns else "a row is not physical",
         file=path,
-        key=branch,
-        found=f"{column} {columns[column][row]:g} in entry {step.entries[jet]}",
+        key=column.source or f"{column.name}, computed from the constituents",
+        found=f"{column.name} {step.events.columns[name][place]:g} in entry {step.entries[row]}",
         expected=expected,
         mend="mend `convert.format.units` or the branches if they are wrong, or make the file again",
     )

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from bunchtrain import registry
 from bunchtrain.config.explain import explain
 from bunchtrain.config.specs import ConvertSpec
 from bunchtrain.convert import physical
-from bunchtrain.convert.arrays import Tidy, tidy
+from bunchtrain.convert.arrays import tidy
+from bunchtrain.convert.pipeline import Pipeline
 from bunchtrain.convert.rootfile import check_header
-from bunchtrain.errors import BunchtrainError, InputError, MissingDependency
+from bunchtrain.convert.sanity import Sanity
+from bunchtrain.errors import BunchtrainError, CampaignError, InputError, MissingDependency
 from bunchtrain.events.layout import check
 from bunchtrain.events.writer import EventWriter
 from bunchtrain.files import atomic, disk_errors, sha256, write_json
@@ -27,35 +29,49 @@ from bunchtrain.provenance import record, tool_versions
 _TOOLS = ("awkward", "bunchtrain", "h5py", "numpy", "python", "uproot")
 
 
-def convert(spec: ConvertSpec, inputs: list[Path], out: Path, manifest: Path) -> None:
+def convert(
+    spec: ConvertSpec, inputs: list[Path], out: Path, manifest: Path, *, part: tuple[int, int] = (1, 1)
+) -> None:
     """Convert ROOT files into the HDF5 file `out` under the event contract and list them in the JSON file `manifest`.
 
     With `on_bad_file: quarantine` a bad file is left out as a whole and listed with the reason; when all are bad, `out`
-    holds no jets.
+    holds no rows.
+
+    Parameters
+    ----------
+    spec : ConvertSpec
+        What is done.
+    inputs : list of path
+        The files of this job.
+    out, manifest : path
+        What is written.
+    part : (int, int)
+        Which of how many ranges of entries of each file.
 
     Raises
     ------
     InputError
         If a file is bad and `on_bad_file` is `fail`.
     CampaignError
-        If the format or its options are not known.
+        If the format or its options are not known, or a formula names a column that the format does not give.
     BunchtrainError
         If the disk is full; nothing is left of the output.
     """
     source_format, config = _format(spec.format)
+    pipeline = Pipeline(spec, source_format.layout(config))
+    rows, columns = pipeline.layout
     with disk_errors(out):
-        with atomic(manifest) as listing, atomic(out) as temporary, EventWriter(out.parent) as writer:
-            group = Group(spec, source_format, config, writer)
+        with atomic(manifest) as listing, atomic(out) as temporary, EventWriter(out.parent, columns, rows) as writer:
+            group = Group(spec, partial(source_format.opened, config=config), pipeline, writer, part)
             for path in track(inputs, len(inputs), f"convert {spec.sample}"):
                 group.add(path)
-            writer.finish(temporary, group.attributes(), source_format.source_branches(config))
+            writer.finish(temporary, group.attributes())
             check(temporary)
             write_json(listing, group.manifest())
-        _tell(
-            spec, f"{writer.jets} jets of {len(group.sources)} files; {len(inputs) - len(group.sources)} in quarantine"
-        )
+        quarantined = len(inputs) - len(group.sources)
+        _tell(spec, f"{len(writer)} {rows} of {len(group.sources)} files; {quarantined} in quarantine")
         present = [path for path in inputs if path.is_file()]
-        about = spec.model_dump(mode="json")
+        about = spec.model_dump(mode="json") | {"part": list(part)}
         record([out, manifest], stage="convert", spec=about, inputs=present, facts=group.manifest())
 
 
@@ -85,18 +101,22 @@ class Group:
         What the output says of the files it holds; a jet's `file_id` is a place in this list.
     """
 
-    def __init__(self, spec: ConvertSpec, source_format: Any, config: BaseModel, writer: EventWriter) -> None:
+    def __init__(
+        self,
+        spec: ConvertSpec,
+        opened: Callable[[Path], Any],
+        pipeline: Pipeline,
+        writer: EventWriter,
+        part: tuple[int, int],
+    ) -> None:
         self.rows: list[dict[str, Any]] = []
         self.sources: list[dict[str, Any]] = []
         self._generators: list[dict[str, Any]] = []
         self._digests: dict[str, Path] = {}
-        self._spec = spec
-        self._format = source_format
-        self._config = config
-        self._writer = writer
+        self._spec, self._opened, self._pipeline, self._writer, self._part = spec, opened, pipeline, writer, part
 
     def add(self, path: Path) -> None:
-        """Append the jets of one file, or none of them.
+        """Append the rows of one file, or none of them.
 
         Raises
         ------
@@ -107,7 +127,7 @@ class Group:
         row: dict[str, Any] = {"path": str(path), "sha256": None, "tree": None, "entries": None, "jets": 0}
         try:
             self._read(path, row)
-        except MissingDependency:
+        except (MissingDependency, CampaignError):
             raise
         except BunchtrainError as error:
             if self._spec.on_bad_file != "quarantine":
@@ -117,7 +137,10 @@ class Group:
             _tell(self._spec, f"{path} goes into quarantine: {_one_line(error)}")
         else:
             self.rows.append({**row, "status": "ok", "reason": None})
-            _tell(self._spec, f"{path}: {row['jets']} jets in {time.monotonic() - start:.1f} s")
+            kind = self._pipeline.layout.rows
+            _tell(self._spec, f"{path}: {row['jets']} {kind} in {time.monotonic() - start:.1f} s")
+            for warning in row["warnings"]:
+                _tell(self._spec, f"{path}: {warning}")
 
     def _read(self, path: Path, row: dict[str, Any]) -> None:
         row["sha256"] = digest = _digest(path)
@@ -125,36 +148,35 @@ class Group:
         if digest in self._digests:
             mend = "list each file once"
             raise InputError("two input files have the same content", file=path, found=self._digests[digest], mend=mend)
-        with self._format.opened(path, self._config) as source:
-            row |= {"tree": source.tree, "entries": source.entries}
-            row |= self._copy(source, path, digest)
+        with self._opened(path) as source:
+            number, of = self._part
+            start, stop = source.entries * (number - 1) // of, source.entries * number // of
+            row |= {"tree": source.tree, "entries": stop - start, "skipped": source.skipped}
+            row |= self._copy(source, path, digest, start, stop)
             generator = source.generator
         self._digests[digest] = path
         self._generators.append(generator)
         kept = ("path", "sha256", "tree", "jets", "sum_of_weights")
-        self.sources.append({**{key: row[key] for key in kept}, "entries": [0, row["entries"]]})
+        self.sources.append({**{key: row[key] for key in kept}, "entries": [start, stop]})
 
-    def _copy(self, source: Any, path: Path, digest: str) -> dict[str, Any]:
-        """Append all jets of an open file and return what was kept and left out."""
-        run = int(digest[:15], 16)
-        sums = {"jets": 0, "sum_of_weights": 0.0, "dropped_jets": 0, "dropped_constituents": 0}
-        read, branches = 0, self._format.source_branches(self._config)
-        for batch in source.batches(self._spec.step_size):
-            read += len(batch.counts)
-            step = tidy(batch, run)
-            physical.check(step, path, branches)
-            self._append(step, path)
-            sums["jets"] += len(step.counts)
-            for name in ("sum_of_weights", "dropped_jets", "dropped_constituents"):
-                sums[name] += getattr(step, name)
-        if read != source.entries:
-            raise InputError("a tree ends early", file=path, key=source.tree, found=read, expected=source.entries)
-        return sums
-
-    def _append(self, step: Tidy, path: Path) -> None:
-        constant = {"label": self._spec.label, "file_id": len(self.sources)}
-        jets = step.jets | {name: np.full(len(step.counts), value, np.int32) for name, value in constant.items()}
-        self._writer.append(jets, step.constituents, step.counts, source=path)
+    def _copy(self, source: Any, path: Path, digest: str, start: int, stop: int) -> dict[str, Any]:
+        """Append all rows of an open file and return what was kept and left out."""
+        layout = self._pipeline.layout
+        sanity = Sanity(layout.rows, layout.columns)
+        found: dict[str, Any] = {"jets": 0, "sum_of_weights": 0.0, "dropped_jets": 0, "dropped_constituents": 0}
+        read = 0
+        for batch in source.batches(self._spec.step_size, start, stop):
+            read += batch.read
+            step = tidy(batch, layout.rows, run=int(digest[:15], 16))
+            physical.check(step, path, layout.columns)
+            step = self._pipeline(step, len(self.sources), path)
+            sanity.add(step.events)
+            self._writer.append(step.events, source=path)
+            counts = {"jets": len(step.entries), "sum_of_weights": batch.sum_of_weights, **step.left_out}
+            found |= {name: found.get(name, 0) + count for name, count in counts.items()}
+        if read != stop - start:
+            raise InputError("a tree ends early", file=path, key=source.tree, found=read, expected=stop - start)
+        return {**found, "columns": sanity.table(), "warnings": sanity.warnings()}
 
     def attributes(self) -> dict[str, Any]:
         """Return the attributes of the HDF5 file."""
@@ -173,9 +195,10 @@ class Group:
         spec = self._spec
         return {
             "sample": spec.sample,
-            "class": spec.classes[spec.label],
+            "class": " ".join(spec.classes[number] for number in sorted(spec.numbers)),
             "format": spec.format["kind"],
-            "jets": self._writer.jets,
+            "rows": self._pipeline.layout.rows,
+            "jets": len(self._writer),
             "quarantined": [row["path"] for row in self.rows if row["status"] == "quarantined"],
             "inputs": self.rows,
         }

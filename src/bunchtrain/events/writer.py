@@ -6,29 +6,21 @@ import contextlib
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from bunchtrain.errors import ContractError
-from bunchtrain.events.layout import CONSTITUENTS, CONTRACT, JETS, Column, check
+from bunchtrain.events.layout import CONTRACT, Column, axis, check, required
+from bunchtrain.events.ragged import Events
 from bunchtrain.files import atomic
 
-_GROUPS = (("jets", JETS), ("constituents", CONSTITUENTS))
-_COUNTS = Column("counts", "i8", "1", "constituents of each jet")
-_OFFSETS = Column("offsets", "i8", "1", "first row of each jet, then the end")
+_OFFSETS = Column("offsets", "i8", "1", "first item of each row, then the end")
 
 #: Values copied at a time.
 _STEP = 1 << 20
-
-
-class Mark(NamedTuple):
-    """A length to which a writer can go back."""
-
-    jets: int
-    constituents: int
 
 
 class EventWriter:
@@ -36,15 +28,25 @@ class EventWriter:
 
     While it is being filled, each column is a nameless temporary file in `folder`: it vanishes with the process,
     however that ends. Use `write_events` when everything is in memory.
+
+    Parameters
+    ----------
+    folder : path
+        For the temporary files: on the disk of the output.
+    layout : mapping, optional
+        Columns by dataset, beside those that the contract requires.
+    rows : str
+        What the rows are: see `layout.ROWS`.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.jets = 0
-        self.constituents = 0
-        self._columns: dict[str, tuple[Column, IO[bytes]]] = {}
-        for group, columns in (*_GROUPS, ("constituents", (_COUNTS,))):
-            for column in columns:
-                self._columns[f"{group}/{column.name}"] = column, tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+    def __init__(self, folder: str | Path, layout: Mapping[str, Column] | None = None, rows: str = "jets") -> None:
+        self.rows = rows
+        self.layout = {**required(rows), **(layout or {})}
+        axes = dict.fromkeys(axis(name) for name in self.layout)
+        self._lengths = dict.fromkeys(axes, 0)
+        self._collections = [name for name in axes if name != rows]
+        names = [*self.layout, *(f"{name}/counts" for name in self._collections)]
+        self._streams: dict[str, IO[bytes]] = {name: tempfile.TemporaryFile(dir=folder) for name in names}  # noqa: SIM115
 
     def __enter__(self) -> EventWriter:
         """Return the writer."""
@@ -54,57 +56,54 @@ class EventWriter:
         """Close the temporary files."""
         self.close()
 
-    def append(
-        self,
-        jets: Mapping[str, NDArray[Any]],
-        constituents: Mapping[str, NDArray[Any]],
-        counts: NDArray[Any],
-        *,
-        source: str | Path | None = None,
-    ) -> None:
-        """Append jets.
+    def __len__(self) -> int:
+        """Return how many rows it holds."""
+        return self._lengths[self.rows]
+
+    def append(self, events: Events, *, source: str | Path | None = None) -> None:
+        """Append events.
 
         Parameters
         ----------
-        jets : mapping
-            The columns `layout.JETS`, each of shape [n].
-        constituents : mapping
-            The columns `layout.CONSTITUENTS`, flat, jet after jet, each of shape [m].
-        counts : int [n]
-            Constituents of each jet; they add up to m.
+        events : Events
+            With all columns of the layout; others are not kept.
         source : path, optional
             The file they come from, for the error's sake.
 
         Raises
         ------
         ContractError
-            If a column has another length, or a value is not finite in the column's precision.
+            If a column is missing or has another length, or a value is not finite in the column's precision.
         """
-        given = {**{f"jets/{name}": values for name, values in jets.items()}, "constituents/counts": counts}
-        given |= {f"constituents/{name}": values for name, values in constituents.items()}
-        lengths = {"jets": len(counts), "constituents": int(np.sum(counts))}
+        lengths = {name: int(np.sum(events.counts[name])) for name in self._collections}
+        lengths[self.rows] = len(events.columns[f"{self.rows}/weight"])
         ready = {}
-        for name, (column, _) in self._columns.items():
-            length = lengths["jets" if column is _COUNTS else name.partition("/")[0]]
-            ready[name] = _checked(given[name], column, name, length, source)
+        for name, column in self.layout.items():
+            if name not in events.columns:
+                raise ContractError("a column is missing", file=source, key=name, choices=events.columns)
+            ready[name] = _checked(events.columns[name], column, name, lengths[axis(name)], source)
+        for name in self._collections:
+            counts = events.counts[name]
+            ready[f"{name}/counts"] = _checked(counts, _OFFSETS, f"{name}/counts", lengths[self.rows], source)
         for name, values in ready.items():
-            self._columns[name][1].write(values.data)
-        self.jets += lengths["jets"]
-        self.constituents += lengths["constituents"]
+            self._streams[name].write(values.data)
+        for name, length in lengths.items():
+            self._lengths[name] += length
 
-    def mark(self) -> Mark:
-        """Return the present length, for `rollback`."""
-        return Mark(self.jets, self.constituents)
+    def mark(self) -> dict[str, int]:
+        """Return the present lengths, for `rollback`."""
+        return dict(self._lengths)
 
-    def rollback(self, mark: Mark) -> None:
+    def rollback(self, mark: Mapping[str, int]) -> None:
         """Forget what was appended since `mark`."""
-        for name, (column, stream) in self._columns.items():
-            rows = mark.jets if column is _COUNTS or name.startswith("jets/") else mark.constituents
-            stream.seek(rows * np.dtype(column.dtype).itemsize)
+        for name, stream in self._streams.items():
+            counts = name.endswith("/counts") and name not in self.layout
+            column = _OFFSETS if counts else self.layout[name]
+            stream.seek(mark[self.rows if counts else axis(name)] * np.dtype(column.dtype).itemsize)
             stream.truncate()
-        self.jets, self.constituents = mark
+        self._lengths = dict(mark)
 
-    def finish(self, path: Path, attributes: Mapping[str, Any], source_branches: Mapping[str, str]) -> None:
+    def finish(self, path: Path, attributes: Mapping[str, Any]) -> None:
         """Write all events to the HDF5 file `path`.
 
         Parameters
@@ -113,41 +112,39 @@ class EventWriter:
             Replaced if it exists; make it atomic outside.
         attributes : mapping
             Attributes of the file.
-        source_branches : mapping
-            Dataset, e.g. `jets/pt`, to the branch it comes from.
         """
         with h5py.File(path, "w") as out:
             out.attrs["contract"] = CONTRACT
+            out.attrs["rows"] = self.rows
             out.attrs.update(attributes)
-            for group, columns in _GROUPS:
-                for column in columns:
-                    name = f"{group}/{column.name}"
-                    self._copy(out, name)
-                    describe(out[name], column, source_branches.get(name, ""))
-            self._write_offsets(out)
+            for name, column in self.layout.items():
+                self._copy(out, name, column)
+            for name in self._collections:
+                self._write_offsets(out, name)
 
-    def _copy(self, out: h5py.File, name: str) -> None:
-        column, stream = self._columns[name]
-        rows = self.jets if name.startswith("jets/") else self.constituents
+    def _copy(self, out: h5py.File, name: str, column: Column) -> None:
+        stream, rows = self._streams[name], self._lengths[axis(name)]
         target = out.create_dataset(name, shape=(rows,), dtype=column.dtype)
+        describe(target, column)
         stream.seek(0)
         for start in range(0, rows, _STEP):
             target[start : start + _STEP] = _read(stream, column.dtype, min(_STEP, rows - start))
 
-    def _write_offsets(self, out: h5py.File) -> None:
-        target = out.create_dataset("constituents/offsets", shape=(self.jets + 1,), dtype=_OFFSETS.dtype)
-        describe(target, _OFFSETS, "")
-        stream = self._columns["constituents/counts"][1]
+    def _write_offsets(self, out: h5py.File, collection: str) -> None:
+        rows = self._lengths[self.rows]
+        target = out.create_dataset(f"{collection}/offsets", shape=(rows + 1,), dtype=_OFFSETS.dtype)
+        describe(target, _OFFSETS)
+        stream = self._streams[f"{collection}/counts"]
         stream.seek(0)
         end = 0
-        for start in range(0, self.jets, _STEP):
-            ends = end + np.cumsum(_read(stream, _COUNTS.dtype, min(_STEP, self.jets - start)))
+        for start in range(0, rows, _STEP):
+            ends = end + np.cumsum(_read(stream, _OFFSETS.dtype, min(_STEP, rows - start)))
             target[start + 1 : start + 1 + len(ends)] = ends
             end = int(ends[-1])
 
     def close(self) -> None:
         """Close the temporary files, which removes them."""
-        for _, stream in self._columns.values():
+        for stream in self._streams.values():
             with contextlib.suppress(OSError):  # on a full disk: what could not be written is not wanted any more
                 stream.close()
 
@@ -169,22 +166,21 @@ def _checked(values: NDArray[Any], column: Column, name: str, length: int, sourc
     return converted
 
 
-def describe(dataset: h5py.Dataset, column: Column, source_branch: str) -> None:
+def describe(dataset: h5py.Dataset, column: Column) -> None:
     """Attach units, description and source branch to a dataset."""
-    dataset.attrs.update(units=column.units, description=column.description, source_branch=source_branch)
+    dataset.attrs.update(units=column.units, description=column.description, source_branch=column.source)
 
 
 def write_events(
     path: str | Path,
-    jets: Mapping[str, NDArray[Any]],
-    constituents: Mapping[str, NDArray[Any]],
-    counts: NDArray[Any],
+    events: Events,
     *,
     attributes: Mapping[str, Any],
-    source_branches: Mapping[str, str] | None = None,
+    layout: Mapping[str, Column] | None = None,
+    rows: str = "jets",
 ) -> None:
     """Write events that are in memory to `path`, atomically, and check the file against the contract."""
-    with atomic(path) as temporary, EventWriter(temporary.parent) as writer:
-        writer.append(jets, constituents, counts)
-        writer.finish(temporary, attributes, source_branches or {})
+    with atomic(path) as temporary, EventWriter(temporary.parent, layout, rows) as writer:
+        writer.append(events)
+        writer.finish(temporary, attributes)
         check(temporary)

@@ -1,45 +1,67 @@
 """What a format of ROOT files offers to the conversion.
 
-A format is a module of `convert.formats` with three names:
+A format is a module of `convert.formats` with these names:
 
-    Config                        pydantic model of its options in a campaign; its defaults must be valid
-    opened(path, config)          context manager of a `Source`
-    source_branches(config)       dict: dataset of the event contract -> branch it comes from
+    Config                 pydantic model of its options in a campaign; its defaults must be valid
+    layout(config)         a `Layout`: what its rows are, and their columns
+    opened(path, config)   context manager of a `Source`
+
+It may have `guess(tables)`: how sure it is, from 0 to 1, that a file with these branches, by the name of their tree,
+is of its kind; and `options(tables)`, the mapping to start from. `bunchtrain inspect` asks for both.
 
 It raises `InputError` for whatever is wrong with a file, naming the file and the branch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from bunchtrain.events.layout import Column, required
+from bunchtrain.events.ragged import Events
+
+
+class Layout(NamedTuple):
+    """What a format reads: the kind of its rows (see `events.layout.ROWS`), and every column, by dataset."""
+
+    rows: str
+    columns: dict[str, Column]
+
+
+def layout(rows: str, sources: Mapping[str, str], more: Mapping[str, Column] | None = None) -> Layout:
+    """Return a layout of the required columns, with the branches they come from, and of `more`."""
+    columns = {name: replace(column, source=sources.get(name, "")) for name, column in required(rows).items()}
+    return Layout(rows, {**columns, **(more or {})})
+
 
 class Batch(NamedTuple):
-    """Jets read in one step.
+    """Rows read in one step.
 
     Attributes
     ----------
-    start : int
-        Entry of the first jet in its file.
-    jets : dict
-        Any of pt, mass (GeV), eta, phi (rad), weight, run_number, event_number; each of shape [n]. What a format leaves
-        out is filled in: kinematics from the constituents, weight 1, a run for each file, an event for each jet.
-    constituents : dict
-        px, py, pz, energy (GeV), flat: jet after jet, each of shape [m].
-    counts : int64 [n]
-        Constituents of each jet; they add up to m.
+    events : Events
+        The columns of the layout in GeV, rad and mm, but for those that the conversion fills in: label, file_id;
+        where missing, weight (1), run_number (one for each file), event_number (the entry), and a jet's pt, eta, phi,
+        mass (from its constituents).
+    entries : int64 [n]
+        The entry of the tree that each row comes from.
+    read : int
+        Entries of the tree that this step has covered, with rows or without.
+    sum_of_weights : float
+        Of all these entries, before any cut.
     """
 
-    start: int
-    jets: dict[str, NDArray[Any]]
-    constituents: dict[str, NDArray[Any]]
-    counts: NDArray[Any]
+    events: Events
+    entries: NDArray[np.int64]
+    read: int
+    sum_of_weights: float
 
 
 class Source(Protocol):
@@ -57,8 +79,12 @@ class Source(Protocol):
     def generator(self) -> dict[str, Any]:
         """What the file says of its generator; empty if nothing."""
 
-    def batches(self, step_size: str) -> Iterator[Batch]:
-        """Yield all jets in file order, `step_size` of memory (e.g. "64 MB") at a time."""
+    @property
+    def skipped(self) -> list[str]:
+        """Branches that were wanted and could not be read, where the format can do without them."""
+
+    def batches(self, step_size: str, start: int, stop: int) -> Iterator[Batch]:
+        """Yield the rows of the entries `start` to `stop` in file order, `step_size` of memory ("64 MB") at a time."""
 
 
 class Format(Protocol):
@@ -66,8 +92,8 @@ class Format(Protocol):
 
     Config: type[BaseModel]
 
+    def layout(self, config: Any) -> Layout:
+        """Return what it reads."""
+
     def opened(self, path: Path, config: Any) -> AbstractContextManager[Source]:
         """Open a file."""
-
-    def source_branches(self, config: Any) -> dict[str, str]:
-        """Return which branch each dataset comes from."""

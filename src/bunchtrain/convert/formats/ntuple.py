@@ -1,4 +1,4 @@
-"""Plain ntuples: a TTree with one entry per jet and lists of constituents, mapped by branch names.
+"""Plain ntuples: a tree with one entry per jet and lists of constituents, mapped by branch names and formulas.
 
 The defaults are the branches of the embedded generator's files.
 """
@@ -9,18 +9,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from bunchtrain.config.base import Section
-from bunchtrain.config.convert import Branch, ConstituentBranches, JetBranches
+from bunchtrain.config.convert import Branch, ConstituentBranches, JetBranches, MappedColumns
 from bunchtrain.convert import rootfile
-from bunchtrain.convert.formats.base import Batch
+from bunchtrain.convert.formats.base import Batch, Layout
+from bunchtrain.convert.formats.base import layout as base_layout
+from bunchtrain.convert.mapping import MappedTable, Wanted
+from bunchtrain.convert.table import Table
 from bunchtrain.errors import InputError
+from bunchtrain.events.layout import Column
+from bunchtrain.events.ragged import Events
 
 
 class Config(Section):
-    """Which branch holds what."""
+    """Which branch holds what; every branch may also be a formula of branches."""
 
     tree: str = Field("jets", description="name of the tree, one entry per jet")
     constituents: ConstituentBranches = Field(
@@ -30,6 +34,9 @@ class Config(Section):
     jets: JetBranches = Field(
         JetBranches(pt="jet_pt", eta="jet_eta", phi="jet_phi", mass="jet_mass"),
         description="pt, eta, phi, mass; computed from the constituents where not given",
+    )
+    columns: MappedColumns = Field(
+        default_factory=dict, description="more columns, by axis: `{tracks: {d0: {branch: trk_d0, units: mm}}}`"
     )
     run: Branch = Field("run_number", description="run; null: each file counts as a run")
     event: Branch = Field("event_number", description="event; null: each jet counts as an event")
@@ -52,63 +59,29 @@ class Ntuple:
     def __init__(self, file: Any, path: Path, config: Config) -> None:
         self.tree = config.tree
         self.generator = rootfile.json_object(file, path, config.metadata)
-        self._path = path
-        self._config = config
-        self._tree = rootfile.find_tree(file, path, config.tree, f"{_KEY}.tree")
-        self.entries = int(self._tree.num_entries)
-        self._branches = rootfile.check_branches(self._tree, path, _wanted(config))
+        self.skipped: list[str] = []
+        table = Table(file, path, config.tree, f"{_KEY}.tree")
+        self.entries = table.entries
+        self._mapped = MappedTable(table, "jets", _wanted(config))
+        for option in ("run", "event"):
+            _check_whole(table, config, option)
 
-    def batches(self, step_size: str) -> Iterator[Batch]:
-        """Yield all jets, a step at a time."""
-        for start, arrays in rootfile.steps(self._tree, self._path, self._branches, step_size):
-            constituents, counts = self._constituents(arrays, start)
-            yield Batch(start, self._jets(arrays, start), constituents, counts)
+    def batches(self, step_size: str, start: int, stop: int) -> Iterator[Batch]:
+        """Yield the jets of the entries `start` to `stop`, a step at a time."""
+        for first, read, events in self._mapped.steps(step_size, start, stop):
+            weights = events.columns.get("jets/weight")
+            total = float(read) if weights is None else float(np.sum(weights, dtype=np.float64))
+            yield Batch(_cartesian(events), np.arange(first, first + read), read, total)
 
-    def _jets(self, arrays: dict[str, Any], start: int) -> dict[str, NDArray[Any]]:
-        jets = {}
-        for name, branch in self._config.jets.named().items():
-            jets[name] = self._scaled(name, rootfile.flat_numbers(arrays[branch], self._path, branch, start))
-        for option, name in _NUMBERS.items():
-            branch = getattr(self._config, option)
-            if branch is not None:
-                jets[name] = rootfile.flat_numbers(arrays[branch], self._path, branch, start)
-                self._check_number(option, branch, jets[name])
-        return jets
 
-    def _check_number(self, option: str, branch: str, values: NDArray[Any]) -> None:
-        if option != "weight" and values.dtype.kind == "f":
-            found = f"{branch}: {values.dtype.name}"
-            expected = "whole numbers: a float would merge neighbouring numbers"
-            key = f"{_KEY}.{option}"
-            raise InputError("a branch has another type", file=self._path, key=key, found=found, expected=expected)
-
-    def _constituents(self, arrays: dict[str, Any], start: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
-        lists = {
-            name: rootfile.list_numbers(arrays[branch], self._path, branch, start)
-            for name, branch in self._config.constituents.named().items()
-        }
-        first, (_, counts) = next(iter(lists.items()))
-        for name, (_, lengths) in lists.items():
-            if not np.array_equal(counts, lengths):
-                raise self._uneven(name, first, lengths, counts, start)
-        columns = {name: self._scaled(name, numbers) for name, (numbers, _) in lists.items()}
-        return (columns if "px" in columns else _cartesian(columns)), counts
-
-    def _uneven(
-        self, name: str, first: str, lengths: NDArray[np.int64], counts: NDArray[np.int64], start: int
-    ) -> InputError:
-        row = int(np.flatnonzero(counts != lengths)[0])
-        branches = self._config.constituents.named()
-        return InputError(
-            "the lists of constituents differ in length",
-            file=self._path,
-            key=branches[name],
-            found=f"{lengths[row]} in entry {start + row}",
-            expected=f"{counts[row]}, as in {branches[first]}",
-        )
-
-    def _scaled(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
-        return values * 1e-3 if self._config.units == "MeV" and name in _ENERGIES else values
+def _check_whole(table: Table, config: Config, option: str) -> None:
+    """Refuse run and event numbers that are floats."""
+    branch = getattr(config, option)
+    shape = table.shape(branch) if branch else None
+    if shape is not None and shape.dtype.startswith("float"):
+        found, key = f"{branch}: {shape.dtype}", f"{_KEY}.{option}"
+        expected = "whole numbers: a float would merge neighbouring numbers"
+        raise InputError("a branch has another type", file=table.path, key=key, found=found, expected=expected)
 
 
 @contextlib.contextmanager
@@ -124,8 +97,8 @@ def opened(path: Path, config: Config) -> Iterator[Ntuple]:
         yield Ntuple(file, path, config)
 
 
-def source_branches(config: Config) -> dict[str, str]:
-    """Return which branches each dataset of the event contract comes from."""
+def layout(config: Config) -> Layout:
+    """Return the columns and the branches they come from."""
     given = config.constituents.named()
     sources = {f"jets/{name}": branch for name, branch in config.jets.named().items()}
     for option, name in _NUMBERS.items():
@@ -134,21 +107,40 @@ def source_branches(config: Config) -> dict[str, str]:
     for name in ("px", "py", "pz", "energy"):
         parts = (name,) if name in given else _POLAR.get(name, ("pt", "eta", "mass"))
         sources[f"constituents/{name}"] = ", ".join(given[part] for part in parts)
-    return sources
+    more = {
+        f"{axis}/{name}": Column(name, one.dtype, one.units, one.description, one.branch)
+        for axis, columns in config.columns.items()
+        for name, one in columns.items()
+    }
+    return base_layout("jets", sources, more)
 
 
-def _wanted(config: Config) -> rootfile.Branches:
-    flat = {branch: f"{_KEY}.jets.{name}" for name, branch in config.jets.named().items()}
-    flat |= {branch: f"{_KEY}.{option}" for option in _NUMBERS if (branch := getattr(config, option)) is not None}
-    jagged = {branch: f"{_KEY}.constituents.{name}" for name, branch in config.constituents.named().items()}
-    return rootfile.Branches(flat, jagged)
+def _wanted(config: Config) -> dict[str, Wanted]:
+    scale = 1e-3 if config.units == "MeV" else 1.0
+    wanted = {}
+    for axis, branches in (("jets", config.jets.named()), ("constituents", config.constituents.named())):
+        for name, text in branches.items():
+            wanted[f"{axis}/{name}"] = Wanted(text, f"{_KEY}.{axis}.{name}", scale if name in _ENERGIES else 1.0)
+    for option, name in _NUMBERS.items():
+        if (branch := getattr(config, option)) is not None:
+            wanted[f"jets/{name}"] = Wanted(branch, f"{_KEY}.{option}")
+    for axis, columns in config.columns.items():
+        for name, one in columns.items():
+            factor = scale if one.units == "GeV" else 1.0
+            wanted[f"{axis}/{name}"] = Wanted(one.branch, f"{_KEY}.columns.{axis}.{name}", factor, one.missing)
+    return wanted
 
 
-def _cartesian(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return px, py, pz, energy from pt, eta, phi and energy or mass."""
-    pt, eta, phi = (columns[name].astype(np.float64) for name in ("pt", "eta", "phi"))
-    pz = pt * np.sinh(eta)
-    energy = (
-        columns["energy"] if "energy" in columns else np.sqrt(pt**2 + pz**2 + columns["mass"].astype(np.float64) ** 2)
-    )
-    return {"px": pt * np.cos(phi), "py": pt * np.sin(phi), "pz": pz, "energy": energy}
+def _cartesian(events: Events) -> Events:
+    """Add px, py, pz, energy where the constituents have pt, eta, phi and energy or mass."""
+    given = events.of("constituents")
+    if "px" in given:
+        return events
+    pt, eta, phi = (given[name].astype(np.float64) for name in ("pt", "eta", "phi"))
+    with np.errstate(over="ignore"):
+        pz = pt * np.sinh(eta)
+    energy = given.get("energy")
+    if energy is None:
+        energy = np.sqrt(pt**2 + pz**2 + given["mass"].astype(np.float64) ** 2)
+    p4 = {"px": pt * np.cos(phi), "py": pt * np.sin(phi), "pz": pz, "energy": energy}
+    return events.joined({f"constituents/{name}": values for name, values in p4.items()})
