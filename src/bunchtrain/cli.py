@@ -45,24 +45,30 @@ def simulate(spec: SpecText, out: Annotated[Path, typer.Option("--out", help="RO
 @app.command(rich_help_panel=CHAIN)
 def convert(
     spec: SpecText,
-    files: Annotated[list[Path], typer.Argument(help="ROOT files")],
+    files: Annotated[list[str], typer.Argument(help="ROOT files, also root:// addresses")],
     out: Annotated[Path, typer.Option("--out", help="HDF5 file to write")],
     manifest: Annotated[Path, typer.Option("--manifest", help="JSON file to write: what became of every input")],
+    part: Annotated[str, typer.Option("--part", help="range of each file's entries: 2/5 is the second fifth")] = "1/1",
 ) -> None:
     """Convert ROOT files into one HDF5 file under the event contract."""
     from bunchtrain.config.specs import ConvertSpec, parse_spec
     from bunchtrain.convert import run
 
-    run.convert(parse_spec(ConvertSpec, spec), files, out, manifest)
+    run.convert(parse_spec(ConvertSpec, spec), files, out, manifest, part=run.parse_part(part))
 
 
 @app.command(rich_help_panel=CHAIN)
-def prepare(spec: SpecText, shards: Annotated[list[Path], typer.Argument(help="HDF5 shards")], out: Out) -> None:
+def prepare(
+    spec: SpecText,
+    shards: Annotated[list[Path], typer.Argument(help="HDF5 shards")],
+    out: Out,
+    threads: Threads = 1,
+) -> None:
     """Split by event, fit the scaler, weigh the classes, and join the shards in one index."""
     from bunchtrain.config.specs import PrepareSpec, parse_spec
     from bunchtrain.prepare import run
 
-    run.prepare(parse_spec(PrepareSpec, spec), shards, out)
+    run.prepare(parse_spec(PrepareSpec, spec), shards, out, threads=threads)
 
 
 @app.command(rich_help_panel=CHAIN)

@@ -5,17 +5,18 @@ Parsing the DAG imports no torch, uproot or h5py: only the campaign's sections a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bunchtrain import convert, evaluate, prepare, report, scan, simulate, synth, train
 from bunchtrain.config.base import Kind
 from bunchtrain.config.campaign import KINDS, Campaign, checked_kind, parse_campaign
-from bunchtrain.config.convert import Columns
-from bunchtrain.config.inputs import Digests, matching
+from bunchtrain.config.convert import Columns, size_in_bytes
+from bunchtrain.config.inputs import Digests, is_remote, matching
 from bunchtrain.config.specs import (
     ConvertSpec,
     EvaluateSpec,
@@ -44,6 +45,14 @@ STAGES: dict[str, type[Spec]] = {
 
 #: Bytes of file names in one command: the kernel takes 128 KiB as one argument, and the shell's script is one.
 COMMAND = 100_000
+
+
+class Group(NamedTuple):
+    """The files of one job of conversion: all of them, or range `number` of `parts` of one file's entries."""
+
+    files: list[str]
+    number: int = 1
+    parts: int = 1
 
 
 class Plan:
@@ -95,8 +104,8 @@ class Plan:
     def _check_lengths(self) -> None:
         """Refuse lists of files that a command cannot take."""
         for name in self._groups:
-            for files in self._groups[name]:
-                self._check_length(files, f"the files of one job of sample {name}", "lower")
+            for group in self._groups[name]:
+                self._check_length(group.files, f"the files of one job of sample {name}", "lower")
         self._check_length(self.converted(), "the HDF5 shards of the campaign", "raise")
 
     def _check_length(self, files: list[str], what: str, change: str) -> None:
@@ -111,17 +120,30 @@ class Plan:
                 mend=f"{change} convert.files_per_job, now {self.campaign.convert.files_per_job}, or shorten the paths",
             )
 
-    def _group(self, name: str) -> list[list[str]]:
-        """Cut the files of a sample into groups, a job each.
+    def _group(self, name: str) -> list[Group]:
+        """Cut the files of a sample into groups, a job each; a huge file into several jobs.
 
         By count, not by size: a file whose content changes then reruns its own group alone.
         """
         sample, size = self.campaign.samples[name], self.campaign.convert.files_per_job
         if sample.generate is not None:
             files = [f"{self.output}/simulate/{name}/{shard:04d}.root" for shard in range(sample.generate.shards)]
+            parts = dict.fromkeys(files, 1)
         else:
             files = self._found(name, sample.files)
-        return [files[start : start + size] for start in range(0, len(files), size)]
+            parts = {file: self._parts(file) for file in files}
+        whole = [file for file in files if parts[file] == 1]
+        groups = [Group(whole[start : start + size]) for start in range(0, len(whole), size)]
+        return groups + [Group([f], n, parts[f]) for f in files if parts[f] > 1 for n in range(1, parts[f] + 1)]
+
+    def _parts(self, file: str) -> int:
+        """Return by how many jobs a file is converted."""
+        above = self.campaign.convert.split_above
+        if above is None or is_remote(file):
+            return 1
+        with contextlib.suppress(OSError):  # what cannot be looked at is reported when it is read
+            return -(-Path(file).stat().st_size // size_in_bytes(above)) or 1
+        return 1
 
     def _found(self, name: str, patterns: list[str]) -> list[str]:
         files: dict[str, None] = {}
@@ -130,10 +152,12 @@ class Plan:
             try:
                 matches = matching(pattern)
             except ValueError as error:
-                problem, expected = "neither a path nor a glob", f"{expected} ({error})"
+                problem, expected = "an entry names no files", f"{expected} ({error})"
                 raise CampaignError(problem, file=self._file, key=key, found=repr(pattern), expected=expected) from None
             if not matches:
-                mend = "name the files in the folder, e.g. with /*.root" if Path(pattern).is_dir() else None
+                mend = "`~` is not expanded: write the folder" if pattern.startswith("~") else None
+                if Path(pattern).is_dir():
+                    mend = "the folder itself holds no *.root; for all below it add /**/*.root"
                 raise CampaignError(
                     "no file matches", file=self._file, key=key, found=pattern, expected=expected, mend=mend
                 )
@@ -145,8 +169,17 @@ class Plan:
         return [f"{number:04d}" for number in range(len(self._groups[sample]))]
 
     def files(self, sample: str, group: str) -> list[str]:
-        """Return the ROOT files of one group."""
-        return self._groups[sample][int(group)]
+        """Return the ROOT files of one group that lie on this machine."""
+        return [file for file in self._groups[sample][int(group)].files if not is_remote(file)]
+
+    def remote(self, sample: str, group: str) -> list[str]:
+        """Return the addresses of the ROOT files of one group that lie elsewhere."""
+        return [file for file in self._groups[sample][int(group)].files if is_remote(file)]
+
+    def part(self, sample: str, group: str) -> str:
+        """Return which of how many ranges of entries of its files a group has, e.g. 2/5."""
+        found = self._groups[sample][int(group)]
+        return f"{found.number}/{found.parts}"
 
     def digests(self, sample: str, group: str) -> list[str]:
         """Return the digests of a group's files where they are the user's; none where they are generated.

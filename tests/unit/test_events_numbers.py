@@ -118,14 +118,14 @@ def test_moments_do_not_depend_on_how_the_rows_come(rows, cuts):
     assert moments.count == len(rows)
     np.testing.assert_allclose(moments.mean, rows.mean(0), atol=1e-9)
     std = rows.std(0)
-    np.testing.assert_allclose(moments.std, np.where(std > 1e-9, std, 1), atol=1e-6)
+    np.testing.assert_allclose(moments.spread(), np.where(std > 1e-9, std, 1), atol=1e-6)
 
 
 def scaler(features):
     nodes, globals_ = Moments(len(NODES)), Moments(len(GLOBALS))
     nodes.add(features.nodes_BPF[features.mask_BP])
     globals_.add(features.globals_BG)
-    return Scaler.from_moments(nodes, globals_)
+    return Scaler.fitted(nodes, globals_)
 
 
 def test_scaled_features_are_centred_and_padding_stays_zero():

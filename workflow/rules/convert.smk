@@ -17,8 +17,10 @@ rule convert:
     params:
         spec=spec("convert"),
         digests=lambda wildcards: PLAN.digests(wildcards.sample, wildcards.group),
+        part=lambda wildcards: PLAN.part(wildcards.sample, wildcards.group),
+        remote=lambda wildcards: PLAN.remote(wildcards.sample, wildcards.group),
     message:
         "convert {wildcards.sample} {wildcards.group}"
     shell:
-        "bunchtrain convert --spec {params.spec:q} --out {output.events:q} --manifest {output.manifest:q} -- {input:q}"
-        " 2>&1 | tee {log:q}"
+        "bunchtrain convert --spec {params.spec:q} --out {output.events:q} --manifest {output.manifest:q}"
+        " --part {params.part:q} -- {input:q} {params.remote:q} 2>&1 | tee {log:q}"

@@ -11,7 +11,7 @@ rule prepare:
         f"{PLAN.output}/benchmarks/prepare.tsv"
     conda:
         "../../envs/convert.yaml"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=grow(4000),
         runtime=30,
@@ -21,4 +21,5 @@ rule prepare:
     message:
         "prepare splits, scaler and index"
     shell:
-        "bunchtrain prepare --spec {params.spec:q} --out {params.out:q} -- {input:q} 2>&1 | tee {log:q}"
+        "bunchtrain prepare --spec {params.spec:q} --out {params.out:q} --threads {threads} -- {input:q}"
+        " 2>&1 | tee {log:q}"

@@ -10,29 +10,65 @@ from pathlib import Path
 from bunchtrain.errors import BunchtrainError
 from bunchtrain.files import read_json, sha256, write_json
 
+#: Addresses that are read, with fsspec-xrootd.
+REMOTE = ("root://", "xrootd://")
+
 #: Bytes from which the user is told that files are being read.
 _LONG = 1 << 30
 
 
-def matching(pattern: str) -> list[str]:
-    """Return the files of one entry of a sample's `files`, sorted: the file of this very name, else those that match.
+def is_remote(name: str) -> bool:
+    """Return whether a name is the address of a file on another machine, such as `root://host//path/file.root`."""
+    return "://" in name
 
-    A leading `~` means nothing here.
+
+def matching(pattern: str) -> list[str]:
+    """Return the files of one entry of a sample's `files`.
+
+    That is the file of this very name; else `*.root` in the folder of this name; else what the glob finds; each sorted.
+    `@list.txt` stands for the entries in a file, one a line, in its order. An address such as `root://host//path`
+    stands for itself. A leading `~` means nothing here.
 
     Raises
     ------
     ValueError
-        If it is neither a path nor a glob.
+        If it is none of these, or the list cannot be read.
     """
+    if is_remote(pattern):
+        if not pattern.startswith(REMOTE):
+            raise ValueError(f"of addresses only {' and '.join(REMOTE)} are read")
+        return [pattern]
+    if pattern.startswith("@") and not Path(pattern).exists():
+        return _listed(Path(pattern[1:]))
     path = Path(pattern)
     try:
         if path.is_file():
             return [str(path)]
+        if path.is_dir():
+            return sorted(str(match) for match in path.glob("*.root") if match.is_file())
         return sorted(
             str(match) for match in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if match.is_file()
         )
     except (IndexError, NotImplementedError, OSError) as error:  # what pathlib says of "", "/" and other odd ones
         raise ValueError(str(error)) from None
+
+
+def _listed(path: Path) -> list[str]:
+    """Return the files that a list names."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"the list {path} cannot be read: {error}") from None
+    found: list[str] = []
+    for number, line in enumerate(lines, 1):
+        entry = line.strip()
+        if not entry or entry.startswith("#"):
+            continue
+        matches = matching(entry)
+        if not matches:
+            raise ValueError(f"no file matches {entry!r} in line {number} of {path}")
+        found += matches
+    return found
 
 
 class Digests:

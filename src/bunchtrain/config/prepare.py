@@ -1,4 +1,6 @@
-"""Section `prepare`: splits and scaling."""
+"""Section `prepare`: splits, weights and scaling."""
+
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -6,21 +8,51 @@ from bunchtrain.config.base import Positive, Probability, Section
 
 
 class Split(Section):
-    """Shares of the events; an event's jets always stay together."""
+    """Which events are for training, validation and test; an event's jets always stay together."""
 
+    scheme: Literal["shares", "folds", "even_odd"] = Field(
+        "shares", description="by a hash of the event; by folds of it; or train on even, test on odd event numbers"
+    )
     train: Probability = 0.7
-    validation: Probability = 0.15
+    validation: Probability = Field(0.15, description="with even_odd: the share of the even events")
     test: Probability = 0.15
+    folds: int = Field(5, ge=3, le=100, description="with folds: how many; one tests, the next validates")
+    fold: int = Field(0, ge=0, description="with folds: which one tests")
 
     @model_validator(mode="after")
     def _whole(self) -> "Split":
-        if abs(self.train + self.validation + self.test - 1) > 1e-9:
+        if self.scheme == "shares" and abs(self.train + self.validation + self.test - 1) > 1e-9:
             raise ValueError("the shares must add up to 1")
+        if self.fold >= self.folds:
+            raise ValueError(f"fold counts from 0: at most {self.folds - 1} with {self.folds} folds")
+        return self
+
+
+class Reweight(Section):
+    """Weights by which all classes get the same spectrum of pt and |eta| in the training; no jet is copied."""
+
+    pt: list[float] = Field(min_length=2, max_length=1000, description="edges of the bins of pt, GeV")
+    abs_eta: list[float] = Field(
+        default_factory=lambda: [0.0, 10.0], min_length=2, max_length=1000, description="edges of the bins of |eta|"
+    )
+    target: str | None = Field(None, description="class whose spectrum all get; null: flat in every bin that all have")
+    most: float = Field(20.0, gt=1, description="largest weight of a jet relative to the mean")
+
+    @model_validator(mode="after")
+    def _rising(self) -> "Reweight":
+        for name in ("pt", "abs_eta"):
+            edges = getattr(self, name)
+            if sorted(set(edges)) != edges:
+                raise ValueError(f"the edges of {name} must rise")
         return self
 
 
 class Prepare(Section):
-    """How the samples are split and what the network sees of a jet."""
+    """How the samples are split and weighted, and what the network sees of a jet."""
 
     split: Split = Field(default_factory=Split)
     constituents: Positive = Field(40, description="hardest constituents kept per jet")
+    reweight: Reweight | None = Field(None, description="the same spectrum for all classes; null: as it is")
+    scaler: Literal["standard", "robust"] = Field(
+        "standard", description="mean and standard deviation, or median and half the width of the central 68 %"
+    )

@@ -22,7 +22,7 @@ MOST = 1e7
 STEEPEST = 20.0
 
 
-def check(step: Tidy, path: Path, columns: Mapping[str, Column]) -> None:
+def check(step: Tidy, path: Path | str, columns: Mapping[str, Column]) -> None:
     """Refuse a jet that cannot be: |eta| above `STEEPEST`, pt not above 0, an energy beyond `MOST`.
 
     Parameters
@@ -52,7 +52,7 @@ def check(step: Tidy, path: Path, columns: Mapping[str, Column]) -> None:
 
 
 def _refuse(
-    step: Tidy, path: Path, columns: Mapping[str, Column], name: str, bad: NDArray[np.bool_], expected: str
+    step: Tidy, path: Path | str, columns: Mapping[str, Column], name: str, bad: NDArray[np.bool_], expected: str
 ) -> None:
     if not bad.any():
         return

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bunchtrain.config.convert import Derived, DerivedColumns
+from bunchtrain.config.expression import names, parse
 from bunchtrain.config.specs import ConvertSpec
 from bunchtrain.convert.arrays import Tidy
 from bunchtrain.convert.formats.base import Layout
@@ -43,10 +45,10 @@ class Pipeline:
         self._rows, self._label, self._labels = layout.rows, spec.label, spec.labels
         self._settings = spec.columns
         axes = list(dict.fromkeys(axis(name) for name in layout.columns))
+        self._derived = _ordered(self._settings.derive)
         derived = {
-            f"{where}/{name}": Column(name, one.dtype, one.units, one.description, one.formula)
-            for where, columns in self._settings.derive.items()
-            for name, one in columns.items()
+            name: Column(name.rpartition("/")[2], one.dtype, one.units, one.description, one.formula)
+            for name, one in self._derived
         }
         columns = {**layout.columns, **derived}
         for name in derived:
@@ -70,7 +72,7 @@ class Pipeline:
                     found[f"{SYSTEMATICS}/{variation}/{nominal}"] = varied
         return found
 
-    def __call__(self, step: Tidy, file_id: int, path: Path) -> Tidy:
+    def __call__(self, step: Tidy, file_id: int, path: Path | str) -> Tidy:
         """Return the rows that are kept, with all columns of the layout.
 
         Raises
@@ -79,13 +81,12 @@ class Pipeline:
             If a derived value is not finite and nothing stands for it.
         """
         rows = self._rows
-        for where, columns in self._settings.derive.items():
-            for name, one in columns.items():
-                values = Scope(step.events, rows, where, f"convert.derive.{where}.{name}")(one.formula)
-                if one.missing is not None:
-                    values = np.where(np.isfinite(values), values, one.missing)
-                self._check(values, step, f"{where}/{name}", one.formula, path)
-                step = step._replace(events=step.events.joined({f"{where}/{name}": values}))
+        for name, one in self._derived:
+            values = Scope(step.events, rows, axis(name), f"convert.derive.{name}")(one.formula)
+            if one.missing is not None:
+                values = np.where(np.isfinite(values), values, one.missing)
+            self._check(values, step, name, one.formula, path)
+            step = step._replace(events=step.events.joined({name: values}))
         step = self._labelled(step, file_id)
         for where, formula in self._settings.select.items():
             if where != rows:
@@ -109,7 +110,7 @@ class Pipeline:
         step = step._replace(events=step.events.joined(columns))
         return step.take(label >= 0, "unlabelled") if self._labels else step
 
-    def _variations(self, step: Tidy, path: Path) -> dict[str, NDArray[Any]]:
+    def _variations(self, step: Tidy, path: Path | str) -> dict[str, NDArray[Any]]:
         found = {}
         for variation, axes in self._settings.systematics.items():
             for where, formulas in axes.items():
@@ -119,7 +120,7 @@ class Pipeline:
                     self._check(found[dataset], step, dataset, formula, path)
         return found
 
-    def _check(self, values: NDArray[Any], step: Tidy, dataset: str, formula: str, path: Path) -> None:
+    def _check(self, values: NDArray[Any], step: Tidy, dataset: str, formula: str, path: Path | str) -> None:
         if values.dtype.kind != "f" or np.isfinite(values).all():
             return
         place = int(np.flatnonzero(~np.isfinite(values))[0])
@@ -132,6 +133,31 @@ class Pipeline:
             found=f"{values[place]} in entry {step.entries[row]}, from {formula}",
             mend="give `missing`, the number that stands for it, or cut these rows before",
         )
+
+
+def _ordered(derive: DerivedColumns) -> list[tuple[str, Derived]]:
+    """Return the derived columns by dataset, each after those that its formula names.
+
+    Raises
+    ------
+    CampaignError
+        If columns need each other.
+    """
+    waiting = {f"{where}/{name}": one for where, columns in derive.items() for name, one in columns.items()}
+    ready: list[tuple[str, Derived]] = []
+    while waiting:
+        free = [name for name, one in waiting.items() if not _needs(name, one) & (waiting.keys() - {name})]
+        if not free:
+            found, mend = ", ".join(waiting), "take one of them out of the other's formula"
+            raise CampaignError("derived columns need each other", key="convert.derive", found=found, mend=mend)
+        ready += [(name, waiting.pop(name)) for name in free]
+    return ready
+
+
+def _needs(dataset: str, one: Derived) -> set[str]:
+    """Return what a derived column's formula names, as datasets."""
+    found = {name if "." in name else f"{axis(dataset)}.{name}" for name in names(parse(one.formula))}
+    return {name.replace(".", "/") for name in found}
 
 
 def _known(name: str, known: Iterable[str], key: str) -> None:

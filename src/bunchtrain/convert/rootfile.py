@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import importlib.util
 import json
 import struct
 from collections.abc import Iterator
@@ -60,7 +62,7 @@ def _end_of_file(head: bytes) -> int | None:
 
 
 @contextlib.contextmanager
-def damage(path: Path, key: str | None = None) -> Iterator[None]:
+def damage(path: Path | str, key: str | None = None) -> Iterator[None]:
     """Turn whatever uproot stumbles over into an `InputError`: damaged bytes raise errors of any type."""
     try:
         yield
@@ -78,28 +80,53 @@ def damage(path: Path, key: str | None = None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """Open a ROOT file with uproot.
+def opened(path: Path | str) -> Iterator[Any]:
+    """Open a ROOT file with uproot; a string is the address of a file on another machine.
 
     Raises
     ------
     InputError
         See `check_header`; or if its directory is damaged.
     MissingDependency
-        If uproot is not installed.
+        If uproot is not installed, or what reads such addresses.
     """
     try:
         import uproot
     except ImportError:
         raise MissingDependency("uproot", needed_by="convert", mend="pip install 'bunchtrain[convert]'") from None
-    check_header(path)
+    if isinstance(path, str):
+        _check_xrootd(path)
+    else:
+        check_header(path)
     with damage(path):
         file = uproot.open(path)
     with file:
         yield file
 
 
-def json_object(file: Any, path: Path, name: str | None) -> dict[str, Any]:
+def _check_xrootd(address: str) -> None:
+    """Say what is missing before uproot does."""
+    for name in ("fsspec_xrootd", "XRootD"):
+        if importlib.util.find_spec(name) is None:
+            raise MissingDependency(name, needed_by=f"reading {address}", mend="pip install 'bunchtrain[xrootd]'")
+
+
+def remote_digest(address: str) -> str:
+    """Return what stands for the digest of a file elsewhere: that of its UUID, length and the places of its records.
+
+    ROOT gives a file a new UUID when it is made and moves records when it is changed. Not all of it is fetched.
+
+    Raises
+    ------
+    InputError, MissingDependency
+        See `opened`.
+    """
+    with opened(address) as file, damage(address):
+        about = [str(file.file.uuid), int(file.file.fEND), int(file.file.fSeekInfo), int(file.file.fSeekFree)]
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+
+
+def json_object(file: Any, path: Path | str, name: str | None) -> dict[str, Any]:
     """Return the JSON mapping in the string object `name` of a file; empty if there is none.
 
     Raises

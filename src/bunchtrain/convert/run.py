@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ from pydantic import BaseModel, ValidationError
 
 from bunchtrain import registry
 from bunchtrain.config.explain import explain
+from bunchtrain.config.inputs import is_remote
 from bunchtrain.config.specs import ConvertSpec
 from bunchtrain.convert import physical
 from bunchtrain.convert.arrays import tidy
 from bunchtrain.convert.pipeline import Pipeline
-from bunchtrain.convert.rootfile import check_header
+from bunchtrain.convert.rootfile import check_header, remote_digest
 from bunchtrain.convert.sanity import Sanity
 from bunchtrain.errors import BunchtrainError, CampaignError, InputError, MissingDependency
 from bunchtrain.events.layout import check
@@ -30,7 +31,7 @@ _TOOLS = ("awkward", "bunchtrain", "h5py", "numpy", "python", "uproot")
 
 
 def convert(
-    spec: ConvertSpec, inputs: list[Path], out: Path, manifest: Path, *, part: tuple[int, int] = (1, 1)
+    spec: ConvertSpec, inputs: Sequence[str | Path], out: Path, manifest: Path, *, part: tuple[int, int] = (1, 1)
 ) -> None:
     """Convert ROOT files into the HDF5 file `out` under the event contract and list them in the JSON file `manifest`.
 
@@ -41,8 +42,8 @@ def convert(
     ----------
     spec : ConvertSpec
         What is done.
-    inputs : list of path
-        The files of this job.
+    inputs : sequence of path or str
+        The files of this job; an address (`root://...`) as a string.
     out, manifest : path
         What is written.
     part : (int, int)
@@ -64,15 +65,29 @@ def convert(
         with atomic(manifest) as listing, atomic(out) as temporary, EventWriter(out.parent, columns, rows) as writer:
             group = Group(spec, partial(source_format.opened, config=config), pipeline, writer, part)
             for path in track(inputs, len(inputs), f"convert {spec.sample}"):
-                group.add(path)
+                group.add(path if is_remote(str(path)) else Path(path))
             writer.finish(temporary, group.attributes())
             check(temporary)
             write_json(listing, group.manifest())
         quarantined = len(inputs) - len(group.sources)
         _tell(spec, f"{len(writer)} {rows} of {len(group.sources)} files; {quarantined} in quarantine")
-        present = [path for path in inputs if path.is_file()]
+        present = [Path(path) for path in inputs if Path(path).is_file()]
         about = spec.model_dump(mode="json") | {"part": list(part)}
         record([out, manifest], stage="convert", spec=about, inputs=present, facts=group.manifest())
+
+
+def parse_part(text: str) -> tuple[int, int]:
+    """Return number and total of a part such as `2/5`.
+
+    Raises
+    ------
+    CampaignError
+        If it is none.
+    """
+    number, _, total = text.partition("/")
+    if not (number.isdigit() and total.isdigit() and 1 <= int(number) <= int(total)):
+        raise CampaignError("a part is a number of a total", key="--part", found=text, expected="e.g. 2/5, at most 5/5")
+    return int(number), int(total)
 
 
 def _format(section: Mapping[str, Any]) -> tuple[Any, BaseModel]:
@@ -104,7 +119,7 @@ class Group:
     def __init__(
         self,
         spec: ConvertSpec,
-        opened: Callable[[Path], Any],
+        opened: Callable[[Path | str], Any],
         pipeline: Pipeline,
         writer: EventWriter,
         part: tuple[int, int],
@@ -112,10 +127,10 @@ class Group:
         self.rows: list[dict[str, Any]] = []
         self.sources: list[dict[str, Any]] = []
         self._generators: list[dict[str, Any]] = []
-        self._digests: dict[str, Path] = {}
+        self._digests: dict[str, Path | str] = {}
         self._spec, self._opened, self._pipeline, self._writer, self._part = spec, opened, pipeline, writer, part
 
-    def add(self, path: Path) -> None:
+    def add(self, path: Path | str) -> None:
         """Append the rows of one file, or none of them.
 
         Raises
@@ -142,9 +157,10 @@ class Group:
             for warning in row["warnings"]:
                 _tell(self._spec, f"{path}: {warning}")
 
-    def _read(self, path: Path, row: dict[str, Any]) -> None:
-        row["sha256"] = digest = _digest(path)
-        check_header(path)
+    def _read(self, path: Path | str, row: dict[str, Any]) -> None:
+        row["sha256"] = digest = remote_digest(path) if isinstance(path, str) else _digest(path)
+        if isinstance(path, Path):
+            check_header(path)
         if digest in self._digests:
             mend = "list each file once"
             raise InputError("two input files have the same content", file=path, found=self._digests[digest], mend=mend)
@@ -159,7 +175,7 @@ class Group:
         kept = ("path", "sha256", "tree", "jets", "sum_of_weights")
         self.sources.append({**{key: row[key] for key in kept}, "entries": [start, stop]})
 
-    def _copy(self, source: Any, path: Path, digest: str, start: int, stop: int) -> dict[str, Any]:
+    def _copy(self, source: Any, path: Path | str, digest: str, start: int, stop: int) -> dict[str, Any]:
         """Append all rows of an open file and return what was kept and left out."""
         layout = self._pipeline.layout
         sanity = Sanity(layout.rows, layout.columns)

@@ -15,6 +15,14 @@ Floats = NDArray[np.float32]
 NODES = ("log_pt", "log_energy", "log_pt_fraction", "log_energy_fraction", "delta_eta", "delta_phi", "delta_r")
 GLOBALS = ("log_mass", "log_pt", "log_multiplicity")
 
+#: Units of the features; a logarithm is that of the number of GeV.
+UNITS = {
+    **dict.fromkeys(("log_pt", "log_energy", "log_mass"), "ln(GeV)"),
+    **dict.fromkeys(("log_pt_fraction", "log_energy_fraction", "log_multiplicity"), "ln(1)"),
+    **dict.fromkeys(("delta_eta", "delta_r"), "1"),
+    "delta_phi": "rad",
+}
+
 _TINY = 1e-6
 
 

@@ -5,8 +5,10 @@ B: batch, P: constituent.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,11 @@ from numpy.typing import NDArray
 
 from bunchtrain.errors import ContractError, InputError
 from bunchtrain.events.features import Features, compute
-from bunchtrain.events.layout import CONSTITUENTS, CONTRACT
+from bunchtrain.events.layout import CONSTITUENTS, CONTRACT, SYSTEMATICS, datasets
 from bunchtrain.events.splits import SPLITS
+
+#: The columns of a four-momentum.
+P4 = tuple(f"constituents/{column.name}" for column in CONSTITUENTS)
 
 
 def map_column(dataset: h5py.Dataset, path: str | Path) -> NDArray[Any]:
@@ -30,25 +35,69 @@ def map_column(dataset: h5py.Dataset, path: str | Path) -> NDArray[Any]:
 
 
 class Shard:
-    """The columns of one HDF5 file of events."""
+    """The columns of one HDF5 file of events, mapped when they are first asked for."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        try:
-            with h5py.File(path) as file:
-                self.offsets: NDArray[np.int64] = file["constituents/offsets"][:]
-                self._columns = [map_column(file[f"constituents/{c.name}"], path) for c in CONSTITUENTS]
-        except (OSError, KeyError) as error:
-            raise ContractError("a shard cannot be read", file=path, found=error, mend="run convert again") from None
+        self._mapped: dict[str, NDArray[Any]] = {}
+        self._offsets: dict[str, NDArray[np.int64]] = {}
+        self.offsets = self.offsets_of("constituents")
 
-    def gather(self, rows: NDArray[np.int64], out_BP4: NDArray[np.float32], mask_BP: NDArray[np.bool_]) -> None:
-        """Fill `out_BP4` and `mask_BP` with the hardest constituents of the jets `rows` (local indices)."""
-        starts = self.offsets[rows]
-        counts = np.minimum(self.offsets[rows + 1] - starts, out_BP4.shape[1])
-        mask_BP[:] = np.arange(out_BP4.shape[1]) < counts[:, None]
-        places = (starts[:, None] + np.arange(out_BP4.shape[1]))[mask_BP]
-        for axis, column in enumerate(self._columns):
-            out_BP4[mask_BP, axis] = column[places]
+    def offsets_of(self, collection: str) -> NDArray[np.int64]:
+        """Return the place of each jet's first item in a collection, and the end, shape [N + 1]."""
+        if collection not in self._offsets:
+            with self._open() as file:
+                self._offsets[collection] = file[f"{collection}/offsets"][:]
+        return self._offsets[collection]
+
+    def items(self, name: str) -> NDArray[Any]:
+        """Return a column, e.g. `constituents/px`, as a map of the file."""
+        if name not in self._mapped:
+            with self._open() as file:
+                self._mapped[name] = map_column(file[name], self.path)
+        return self._mapped[name]
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[h5py.File]:
+        try:
+            with h5py.File(self.path) as file:
+                yield file
+        except (OSError, KeyError) as error:
+            raise ContractError(
+                "a shard cannot be read", file=self.path, found=error, mend="run convert again"
+            ) from None
+
+    def gather(
+        self,
+        rows: NDArray[np.int64],
+        out_BPC: NDArray[np.float32],
+        mask_BP: NDArray[np.bool_],
+        names: Sequence[str] = P4,
+    ) -> None:
+        """Fill `out_BPC` and `mask_BP` with the first items of the jets `rows` (local indices), a column a name."""
+        width = out_BPC.shape[1]
+        offsets = self.offsets_of(names[0].partition("/")[0])
+        first = offsets[rows]
+        counts = np.minimum(offsets[rows + 1] - first, width)
+        mask_BP[:] = np.arange(width) < counts[:, None]
+        places = within(first, counts)
+        for column, name in enumerate(names):
+            out_BPC[mask_BP, column] = np.take(self.items(name), places)
+
+    def ragged(self, rows: NDArray[np.int64], names: Sequence[str]) -> tuple[list[NDArray[Any]], NDArray[np.int64]]:
+        """Return all items of the jets `rows`: flat columns, jet after jet, and how many each has."""
+        offsets = self.offsets_of(names[0].partition("/")[0])
+        first = offsets[rows]
+        counts = offsets[rows + 1] - first
+        places = within(first, counts)
+        return [np.take(self.items(name), places) for name in names], counts
+
+
+def within(first: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return `first[i]`, `first[i]` + 1, ... for `counts[i]` numbers, one i after the other."""
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.repeat(first - (ends - counts), counts) + np.arange(total)
 
 
 class Dataset:
@@ -108,17 +157,101 @@ class Dataset:
             raise InputError("there is no such split", found=split, choices=SPLITS)
         return np.flatnonzero(self._split == SPLITS.index(split))
 
-    def column(self, name: str, indices: NDArray[np.int64] | None = None) -> NDArray[Any]:
-        """Return the column `jets/<name>`, shape [N], of the given jets or of all."""
-        if name not in self._cache:
+    def column(
+        self, name: str, indices: NDArray[np.int64] | None = None, *, systematic: str | None = None
+    ) -> NDArray[Any]:
+        """Return the column `jets/<name>`, shape [N], of the given jets or of all.
+
+        Parameters
+        ----------
+        name : str
+            Of the column.
+        indices : int64, optional
+            Which jets.
+        systematic : str, optional
+            A variation: the column as it has it, or the nominal one where it leaves the column alone.
+
+        Raises
+        ------
+        InputError
+            If there is no such column, or no such variation.
+        """
+        dataset = f"jets/{name}"
+        if systematic is not None:
+            if systematic not in self.systematics:
+                raise InputError(
+                    "there is no such variation", file=self.path, found=systematic, choices=self.systematics
+                )
+            varied = f"{SYSTEMATICS}/{systematic}/{dataset}"
+            dataset = varied if varied in self.columns else dataset
+        if dataset not in self._cache:
             with h5py.File(self.path) as file:
-                if f"jets/{name}" not in file:
+                if dataset not in file:
                     raise InputError(
                         "there is no such jet column", file=self.path, found=name, choices=list(file["jets"])
                     )
-                self._cache[name] = file[f"jets/{name}"][:]
-        values = self._cache[name]
+                self._cache[dataset] = file[dataset][:]
+        values = self._cache[dataset]
         return values if indices is None else values[indices]
+
+    @functools.cached_property
+    def columns(self) -> list[str]:
+        """The columns that all shards have, e.g. `constituents/px`."""
+        with h5py.File(self.path) as file:
+            return [name for name in datasets(file) if not name.startswith("shards/")]
+
+    @functools.cached_property
+    def systematics(self) -> list[str]:
+        """The systematic variations."""
+        return sorted({name.split("/")[1] for name in self.columns if name.startswith(f"{SYSTEMATICS}/")})
+
+    def training_weights(self) -> NDArray[Any]:
+        """Return the weight of each jet in the training, shape [N]: of event, class, and pt and |eta|."""
+        weights: NDArray[Any] = self.column("weight") * self.class_weights[self.column("label")]
+        return weights * self.column("kinematic_weight") if "jets/kinematic_weight" in self.columns else weights
+
+    def padded(
+        self, names: Sequence[str], indices: NDArray[np.int64], width: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return the first items that the given jets have in a collection.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Columns of one collection, e.g. `constituents/px`.
+        indices : int64 [B]
+            Which jets.
+        width : int
+            Items of each jet, P.
+
+        Returns
+        -------
+        values_BPC : float32 [B, P, C]
+            A column for each name, zero where padded.
+        mask_BP : bool [B, P]
+        """
+        values_BPC = np.zeros((len(indices), width, len(names)), np.float32)
+        mask_BP = np.zeros((len(indices), width), bool)
+        for number, here in self._by_shard(indices):
+            local = indices[here] - self._starts[number]
+            if len(here) == len(indices):
+                self._shard(number).gather(local, values_BPC, mask_BP, names)
+                break
+            values, mask = np.zeros((len(here), *values_BPC.shape[1:]), np.float32), mask_BP[here]
+            self._shard(number).gather(local, values, mask, names)
+            values_BPC[here], mask_BP[here] = values, mask
+        return values_BPC, mask_BP
+
+    def _by_shard(self, indices: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """Yield the numbers of the shards that hold some of the jets, and the places of these in `indices`."""
+        shard_of = np.searchsorted(self._starts, indices, side="right") - 1
+        for number in np.unique(shard_of):
+            yield int(number), np.flatnonzero(shard_of == number)
+
+    def _shard(self, number: int) -> Shard:
+        if number not in self._shards:
+            self._shards[number] = Shard(self._paths[number])
+        return self._shards[number]
 
     def four_momenta(
         self, indices: NDArray[np.int64], particles: int | None = None
@@ -131,18 +264,7 @@ class Dataset:
             px, py, pz, energy (GeV), zero where padded.
         mask_BP : bool [B, P]
         """
-        width = particles or self.particles
-        p4_BP4 = np.zeros((len(indices), width, len(CONSTITUENTS)), np.float32)
-        mask_BP = np.zeros((len(indices), width), bool)
-        shard_of = np.searchsorted(self._starts, indices, side="right") - 1
-        for number in np.unique(shard_of):
-            here = np.flatnonzero(shard_of == number)
-            if number not in self._shards:
-                self._shards[number] = Shard(self._paths[number])
-            p4, mask = p4_BP4[here], mask_BP[here]
-            self._shards[number].gather(indices[here] - self._starts[number], p4, mask)
-            p4_BP4[here], mask_BP[here] = p4, mask
-        return p4_BP4, mask_BP
+        return self.padded(P4, indices, particles or self.particles)
 
     def features(self, indices: NDArray[np.int64], particles: int | None = None) -> Features:
         """Return the unscaled features of the given jets."""

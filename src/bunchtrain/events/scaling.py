@@ -1,4 +1,7 @@
-"""The scaler: mean and standard deviation of each feature, from the training split alone."""
+"""The scaler: centre and width of each feature, from the training split alone.
+
+Both kinds of statistics merge: what is told of two parts is what would be told of both at once, whoever looked at them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunchtrain.errors import InputError
-from bunchtrain.events.features import GLOBALS, NODES, Features, Floats
+from bunchtrain.events.features import GLOBALS, NODES, UNITS, Features, Floats
 from bunchtrain.files import read_json, write_json
 
 
@@ -32,19 +35,95 @@ class Moments:
         if len(rows) == 0:
             return
         rows = rows.astype(np.float64)
-        mean = rows.mean(0)
-        squares = ((rows - mean) ** 2).sum(0)
-        total = self.count + len(rows)
-        delta = mean - self.mean
-        self.mean = self.mean + delta * (len(rows) / total)
-        self.squares = self.squares + squares + delta**2 * (self.count * len(rows) / total)
+        part = Moments(self.width)
+        part.count, part.mean = len(rows), rows.mean(0)
+        part.squares = ((rows - part.mean) ** 2).sum(0)
+        self.merge(part)
+
+    def merge(self, other: Moments) -> None:
+        """Add what another one has seen."""
+        total = self.count + other.count
+        if other.count == 0:
+            return
+        delta = other.mean - self.mean
+        self.mean = self.mean + delta * (other.count / total)
+        self.squares = self.squares + other.squares + delta**2 * (self.count * other.count / total)
         self.count = total
 
-    @property
-    def std(self) -> NDArray[np.float64]:
-        """Standard deviation; 1 where a feature never varies, so that scaling leaves it finite."""
+    def centre(self) -> NDArray[np.float64]:
+        """Return the means."""
+        return self.mean
+
+    def spread(self) -> NDArray[np.float64]:
+        """Return the standard deviations; 1 where a feature never varies, so that scaling leaves it finite."""
         std = np.sqrt(self.squares / max(self.count, 1))
         return np.where(std > 1e-9, std, 1.0)
+
+
+#: Bits of a float32 that a histogram of it keeps: sign, exponent and seven of the mantissa.
+_BITS = 16
+
+
+@dataclass
+class Quantiles:
+    """A histogram of each feature over the upper bits of its float32: counts merge exactly.
+
+    Bins are 1/128 of their value wide and values are shared out evenly inside, so a quantile is off by less than that.
+    """
+
+    width: int
+    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+
+    def __post_init__(self) -> None:
+        self.counts = np.zeros((self.width, 1 << _BITS), np.int64)
+
+    def add(self, rows: NDArray[Any]) -> None:
+        """Add rows, shape [n, width]."""
+        bits = np.ascontiguousarray(rows, np.float32).view(np.uint32)
+        # Ordered as the numbers are: negative ones have all bits turned, positive ones the sign alone.
+        ordered = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)) >> np.uint32(32 - _BITS)
+        for column in range(self.width):
+            self.counts[column] += np.bincount(ordered[:, column], minlength=1 << _BITS)
+
+    def merge(self, other: Quantiles) -> None:
+        """Add what another one has seen."""
+        self.counts = self.counts + other.counts
+
+    def at(self, share: float) -> NDArray[np.float64]:
+        """Return the value below which a share of each feature lies, shape [width]."""
+        return np.array([_quantile(counts, share) for counts in self.counts])
+
+    def centre(self) -> NDArray[np.float64]:
+        """Return the medians."""
+        return self.at(0.5)
+
+    def spread(self) -> NDArray[np.float64]:
+        """Return half the width of the central 68 %; 1 where there is none."""
+        half = (self.at(0.8413447) - self.at(0.1586553)) / 2
+        return np.where(half > 1e-9, half, 1.0)
+
+
+def _quantile(counts: NDArray[np.int64], share: float) -> float:
+    running = np.cumsum(counts)
+    if running[-1] == 0:
+        return 0.0
+    place = share * running[-1]
+    number = int(np.searchsorted(running, place, side="left"))
+    number = max(number, int(np.flatnonzero(counts)[0]))
+    inside = (place - (running[number] - counts[number])) / counts[number]
+    low, high = (_edge(one) for one in (number, number + 1))
+    return low + (high - low) * min(max(float(inside), 0.0), 1.0)
+
+
+def _edge(number: int) -> float:
+    """Return the lower edge of a bin."""
+    ordered = np.uint32(min(number << (32 - _BITS), 0xFFFFFFFF))
+    bits = ordered & np.uint32(0x7FFFFFFF) if ordered >> 31 else ~ordered
+    value = float(np.array(bits, np.uint32).view(np.float32))
+    return value if np.isfinite(value) else 0.0
+
+
+Statistics = Moments | Quantiles
 
 
 def _are_numbers(values: Any, width: int) -> bool:
@@ -58,7 +137,7 @@ def _float32(values: list[float]) -> Floats:
 
 @dataclass(frozen=True)
 class Scaler:
-    """Maps features to mean 0 and standard deviation 1."""
+    """Maps features to centre 0 and width 1."""
 
     nodes_mean: list[float]
     nodes_std: list[float]
@@ -66,9 +145,10 @@ class Scaler:
     globals_std: list[float]
 
     @classmethod
-    def from_moments(cls, nodes: Moments, jets: Moments) -> Scaler:
-        """Build from the moments of node and global features."""
-        return cls(nodes.mean.tolist(), nodes.std.tolist(), jets.mean.tolist(), jets.std.tolist())
+    def fitted(cls, nodes: Statistics, jets: Statistics) -> Scaler:
+        """Build from the statistics of node and global features."""
+        parts = (nodes.centre(), nodes.spread(), jets.centre(), jets.spread())
+        return cls(*(values.tolist() for values in parts))
 
     def __call__(self, features: Features) -> Features:
         """Return scaled features; the points stay in their natural units and padding stays zero."""
@@ -77,8 +157,8 @@ class Scaler:
         return features._replace(nodes_BPF=nodes * features.mask_BP[..., None], globals_BG=jets)
 
     def save(self, path: str | Path) -> None:
-        """Write as JSON, with the names of the features."""
-        write_json(path, {**asdict(self), "nodes": NODES, "globals": GLOBALS})
+        """Write as JSON, with the names and units of the features."""
+        write_json(path, {**asdict(self), "nodes": NODES, "globals": GLOBALS, "units": UNITS})
 
     @classmethod
     def load(cls, path: str | Path) -> Scaler:
@@ -92,6 +172,7 @@ class Scaler:
         values = read_json(path)
         if not isinstance(values, dict) or not {"nodes", "globals"} <= values.keys():
             raise InputError("a file is no scaler", file=path, expected="scaler.json", mend="name what prepare wrote")
+        values.pop("units", None)
         if values.pop("nodes") != list(NODES) or values.pop("globals") != list(GLOBALS):
             raise InputError("a scaler was fitted to other features", file=path, mend="run prepare again")
         for item in fields(cls):

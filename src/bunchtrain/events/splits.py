@@ -31,3 +31,23 @@ def assign(hashes: NDArray[np.uint64], shares: tuple[float, float, float]) -> ND
     """Return the split of each hash, an index into `SPLITS`, shape [N]; `shares` add up to 1."""
     edges = np.cumsum(shares)[:2]
     return np.searchsorted(edges, hashes.astype(np.float64) / 2.0**64, side="right").astype(np.uint8)
+
+
+def assign_folds(hashes: NDArray[np.uint64], folds: int, fold: int) -> NDArray[np.uint8]:
+    """Return the split of each hash [N]: one fold tests, the next one validates, the others train.
+
+    The folds do not depend on `fold`: over all of them every event is tested once.
+    """
+    number = np.minimum((hashes.astype(np.float64) / 2.0**64 * folds).astype(np.int64), folds - 1)
+    split = np.zeros(len(hashes), np.uint8)
+    split[number == fold] = SPLITS.index("test")
+    split[number == (fold + 1) % folds] = SPLITS.index("validation")
+    return split
+
+
+def assign_parity(hashes: NDArray[np.uint64], event: NDArray[Any], validation: float) -> NDArray[np.uint8]:
+    """Return the split of each event [N]: odd numbers test, of the even ones a share `validation` validates."""
+    even = np.asarray(event).astype(np.uint64) % np.uint64(2) == 0
+    split = assign(hashes, (1 - validation, validation, 0.0))
+    split[~even] = SPLITS.index("test")
+    return split

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunchtrain.errors import ContractError, InputError
-from bunchtrain.events.layout import CONSTITUENTS, CONTRACT, JETS, check
+from bunchtrain.events.layout import COLLECTIONS, CONTRACT, check, datasets
 from bunchtrain.files import atomic, sha256
 
 
@@ -25,9 +26,10 @@ class ShardInfo:
     path: Path
     sample: str
     jets: int
-    constituents: int
     sha256: str
     sources: list[dict[str, Any]]
+    columns: dict[str, tuple[int, str]]  # dataset to length and dtype
+    attributes: dict[str, dict[str, str]]
 
 
 def survey(paths: Sequence[Path], classes: Sequence[str]) -> list[ShardInfo]:
@@ -51,30 +53,39 @@ def survey(paths: Sequence[Path], classes: Sequence[str]) -> list[ShardInfo]:
                     expected=list(classes),
                     mend="convert it again",
                 )
+            if (rows := str(file.attrs.get("rows", "jets"))) != "jets":
+                mend = "train on them with a task of their own; prepare joins jets"
+                raise ContractError("a shard holds no jets", file=path, found=rows, expected="jets", mend=mend)
             sources = json.loads(file.attrs["source_files"])
-            constituents = int(file["constituents/offsets"][-1])
-            shards.append(ShardInfo(path, str(file.attrs["sample"]), jets, constituents, sha256(path), sources))
+            found = datasets(file)
+            columns = {name: (len(one), one.dtype.str[1:]) for name, one in found.items()}
+            about = {name: {key: str(value) for key, value in one.attrs.items()} for name, one in found.items()}
+            sample = str(file.attrs["sample"])
+            shards.append(ShardInfo(path, sample, jets, sha256(path), sources, columns, about))
     return shards
 
 
 def refuse_duplicates(shards: Sequence[ShardInfo]) -> None:
     """Refuse two inputs of the same content: their jets would stand on both sides of a split.
 
+    The ranges of entries of one file, converted by several jobs, are no duplicates where they do not overlap.
+
     Raises
     ------
     InputError
         Naming both files with their samples and shards.
     """
-    seen: dict[str, str] = {}
+    seen: dict[str, list[tuple[int, float, str, str]]] = {}
     for shard in shards:
         for source in shard.sources:
-            digest, name = source["sha256"], f"{source['path']} of sample {shard.sample} in {shard.path}"
-            if digest in seen:
-                mend = "take one of them out of its sample's `files`: quarantine sees the files of one job alone"
-                raise InputError(
-                    "two inputs have the same content", file=name, found=f"the content of {seen[digest]}", mend=mend
-                )
-            seen[digest] = name
+            start, stop = source.get("entries") or (0, math.inf)
+            name = f"{source['path']} of sample {shard.sample} in {shard.path}"
+            for first, last, other, path in seen.setdefault(source["sha256"], []):
+                if path != source["path"] or (start < last and first < stop):
+                    mend = "take one of them out of its sample's `files`: quarantine sees the files of one job alone"
+                    found = f"the content of {other}"
+                    raise InputError("two inputs have the same content", file=name, found=found, mend=mend)
+            seen[source["sha256"]].append((start, stop, name, source["path"]))
 
 
 def column(shards: Sequence[ShardInfo], name: str) -> NDArray[Any]:
@@ -86,7 +97,9 @@ def column(shards: Sequence[ShardInfo], name: str) -> NDArray[Any]:
     return np.concatenate(parts)
 
 
-def write(path: Path, shards: Sequence[ShardInfo], split: NDArray[np.uint8], attributes: dict[str, Any]) -> None:
+def write(
+    path: Path, shards: Sequence[ShardInfo], own: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any]
+) -> None:
     """Write the index to `path`, atomically.
 
     Parameters
@@ -94,28 +107,35 @@ def write(path: Path, shards: Sequence[ShardInfo], split: NDArray[np.uint8], att
     path : path
         Its place; shards are named relative to its folder, so that a campaign's folder can be moved.
     shards : sequence of ShardInfo
-        In the order of the jets.
-    split : uint8 [N]
-        Index into `events.splits.SPLITS` of every jet.
-    attributes : dict
+        In the order of the jets. Columns that all of them have are joined.
+    own : mapping
+        Columns of the index itself, shape [N]: `split`, index into `events.splits.SPLITS`, and weights.
+    attributes : mapping
         Attributes of the file.
     """
     shards = [shard for shard in shards if shard.jets]
     folder = path.parent.resolve()
     names = [os.path.relpath(shard.path.resolve(), folder) for shard in shards]
-    starts = np.concatenate([[0], np.cumsum([shard.jets for shard in shards])]).astype("i8")
+    begins = np.concatenate([[0], np.cumsum([shard.jets for shard in shards])]).astype("i8")
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
-        for item in JETS:
-            _join(file, f"jets/{item.name}", item.dtype, names, [shard.jets for shard in shards])
-        for item in CONSTITUENTS:
-            _join(file, f"constituents/{item.name}", item.dtype, names, [shard.constituents for shard in shards])
-        file["constituents/offsets"] = _joined_offsets(shards)
-        file["jets/split"] = split
+        for name, dtype in common(shards).items():
+            _join(file, name, dtype, names, [shard.columns[name][0] for shard in shards])
+            file[name].attrs.update(shards[0].attributes[name])
+        for collection in (name for name in COLLECTIONS if name in file):
+            file[f"{collection}/offsets"] = _joined_offsets(shards, collection)
+        for name, values in own.items():
+            file[f"jets/{name}"] = values
         file["shards/path"] = np.array([name.encode() for name in names])
-        file["shards/start"] = starts[:-1]
+        file["shards/start"] = begins[:-1]
         file["shards/sha256"] = np.array([shard.sha256.encode() for shard in shards])
         file.attrs["contract"] = CONTRACT
         file.attrs.update(attributes)
+
+
+def common(shards: Sequence[ShardInfo]) -> dict[str, str]:
+    """Return the columns that all shards have in the same precision, with it."""
+    kinds = [{name: dtype for name, (_, dtype) in shard.columns.items()}.items() for shard in shards]
+    return {name: dtype for name, dtype in (kinds[0] if kinds else ()) if all((name, dtype) in kind for kind in kinds)}
 
 
 def _join(file: h5py.File, name: str, dtype: str, sources: Sequence[str], lengths: Sequence[int]) -> None:
@@ -139,10 +159,10 @@ def _join(file: h5py.File, name: str, dtype: str, sources: Sequence[str], length
     h5py.h5d.create(file.require_group(group).id, last.encode(), kind, space, dcpl=options)
 
 
-def _joined_offsets(shards: Sequence[ShardInfo]) -> NDArray[np.int64]:
+def _joined_offsets(shards: Sequence[ShardInfo], collection: str) -> NDArray[np.int64]:
     parts, total = [np.zeros(1, np.int64)], 0
     for shard in shards:
         with h5py.File(shard.path) as file:
-            parts.append(file["constituents/offsets"][1:] + total)
-        total += shard.constituents
+            parts.append(file[f"{collection}/offsets"][1:] + total)
+        total = int(parts[-1][-1]) if len(parts[-1]) else total
     return np.concatenate(parts)

@@ -1,8 +1,10 @@
-"""Splits, scaler, class weights and the index of all shards."""
+"""Splits, scaler, weights and the index of all shards."""
 
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,52 +12,54 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunchtrain import provenance
+from bunchtrain.config.prepare import Split
 from bunchtrain.config.specs import PrepareSpec
 from bunchtrain.errors import InputError
 from bunchtrain.events.features import GLOBALS, NODES
 from bunchtrain.events.reader import Dataset
-from bunchtrain.events.scaling import Moments, Scaler
-from bunchtrain.events.splits import SPLITS, assign, event_hash
+from bunchtrain.events.scaling import Moments, Quantiles, Scaler
+from bunchtrain.events.splits import SPLITS, assign, assign_folds, assign_parity, event_hash
 from bunchtrain.files import write_json
 from bunchtrain.prepare import index
 from bunchtrain.prepare.audit import audit, content
 from bunchtrain.prepare.index import ShardInfo
+from bunchtrain.prepare.weights import class_weights, kinematic
+
+#: Jets whose features are computed at once.
+_STEP = 8192
 
 
-def prepare(spec: PrepareSpec, shards: list[Path], out: Path) -> None:
+def prepare(spec: PrepareSpec, shards: list[Path], out: Path, *, threads: int = 1) -> None:
     """Write `dataset.h5` (the index), `scaler.json` and `summary.json` into `out`.
 
     Raises
     ------
-    ContractError, InputError
-        If a shard is not usable, an input comes twice, an event leaks, or a class is missing from a split.
+    ContractError, InputError, CampaignError
+        If a shard is not usable, an input comes twice, an event leaks, a class is missing from a split, or the classes
+        have no bin in common that they could be reweighted in.
     """
     infos = index.survey(shards, spec.classes)
     index.refuse_duplicates(infos)
-    labels, weights = index.column(infos, "label"), index.column(infos, "weight")
+    columns = {name: index.column(infos, name) for name in ("label", "weight", "pt", "eta")}
+    labels, weights = columns["label"], columns["weight"]
     events, split = _split(infos, spec)
+    training = split == SPLITS.index("train")
     looked_at = audit(events, np.concatenate([content(info.path) for info in infos]), split)
     counts = _counts(labels, split, spec.classes)
-    class_weights = _class_weights(labels, weights, split == SPLITS.index("train"), len(spec.classes))
+    own: dict[str, NDArray[Any]] = {"split": split}
+    if spec.settings.reweight is not None:
+        own["kinematic_weight"] = kinematic(spec.settings.reweight, spec.classes, columns, training)
+        weights = weights * own["kinematic_weight"]
+    by_class = class_weights(labels, weights, training, len(spec.classes))
     attributes = {
         "classes": json.dumps(spec.classes),
-        "class_weights": json.dumps(class_weights),
+        "class_weights": json.dumps(by_class),
         "particles": spec.settings.constituents,
     }
-    index.write(out / "dataset.h5", infos, split, attributes)
-    data = Dataset(out / "dataset.h5")
-    scaler = fit_scaler(data)
-    scaler.save(out / "scaler.json")
-    write_json(
-        out / "summary.json",
-        {
-            "classes": spec.classes,
-            "jets": counts,
-            "class_weights": class_weights,
-            "audit": looked_at,
-            "shards": len(infos),
-        },
-    )
+    index.write(out / "dataset.h5", infos, own, attributes)
+    fit_scaler(Dataset(out / "dataset.h5"), spec.settings.scaler, threads).save(out / "scaler.json")
+    summary = {"classes": spec.classes, "jets": counts, "class_weights": by_class, "audit": looked_at}
+    write_json(out / "summary.json", {**summary, "shards": len(infos), "scheme": spec.settings.split.scheme})
     written = [out / "dataset.h5", out / "scaler.json", out / "summary.json"]
     provenance.record(written, stage="prepare", spec=spec.model_dump(mode="json"), inputs=shards, facts=looked_at)
     total = {name: sum(row.values()) for name, row in counts.items()}
@@ -63,13 +67,21 @@ def prepare(spec: PrepareSpec, shards: list[Path], out: Path) -> None:
 
 
 def _split(infos: list[ShardInfo], spec: PrepareSpec) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
-    hashes = []
+    hashes, numbers = [], []
     for info in infos:
         run, event = index.column([info], "run_number"), index.column([info], "event_number")
         hashes.append(event_hash(info.sample, run, event, spec.seed))
+        numbers.append(event)
     events = np.concatenate(hashes)
-    shares = spec.settings.split
-    return events, assign(events, (shares.train, shares.validation, shares.test))
+    return events, _assigned(events, np.concatenate(numbers), spec.settings.split)
+
+
+def _assigned(events: NDArray[np.uint64], numbers: NDArray[Any], split: Split) -> NDArray[np.uint8]:
+    if split.scheme == "folds":
+        return assign_folds(events, split.folds, split.fold)
+    if split.scheme == "even_odd":
+        return assign_parity(events, numbers, split.validation)
+    return assign(events, (split.train, split.validation, split.test))
 
 
 def _counts(labels: NDArray[Any], split: NDArray[np.uint8], classes: list[str]) -> dict[str, dict[str, int]]:
@@ -90,24 +102,25 @@ def _counts(labels: NDArray[Any], split: NDArray[np.uint8], classes: list[str]) 
     return counts
 
 
-def _class_weights(
-    labels: NDArray[Any], weights: NDArray[Any], training: NDArray[np.bool_], classes: int
-) -> list[float]:
-    """Return the weights that give every class the same sum and the whole training split the mean weight 1."""
-    sums = np.bincount(labels[training], weights[training].astype(np.float64), classes)
-    if np.any(sums <= 0):
-        raise InputError(
-            "the event weights of a class do not add up to a positive number", key="weight", found=sums.tolist()
-        )
-    return [float(value) for value in training.sum() / (classes * sums)]
+def fit_scaler(data: Dataset, kind: str = "standard", threads: int = 1) -> Scaler:
+    """Fit the scaler to the training split alone, in one pass.
 
-
-def fit_scaler(data: Dataset, step: int = 8192) -> Scaler:
-    """Fit the scaler to the training split alone, step by step."""
-    nodes, jets = Moments(len(NODES)), Moments(len(GLOBALS))
+    The parts are the same and merge in the same order however many threads there are: so is the result.
+    """
+    make: Any = Quantiles if kind == "robust" else Moments
     indices = data.indices("train")
-    for start in range(0, len(indices), step):
-        features = data.features(indices[start : start + step])
-        nodes.add(features.nodes_BPF[features.mask_BP])
-        jets.add(features.globals_BG)
-    return Scaler.from_moments(nodes, jets)
+    parts = [indices[start : start + _STEP] for start in range(0, len(indices), _STEP)]
+    nodes, jets = make(len(NODES)), make(len(GLOBALS))
+    with ThreadPoolExecutor(threads) as pool:
+        for of_nodes, of_jets in pool.map(partial(_statistics, data, make), parts):
+            nodes.merge(of_nodes)
+            jets.merge(of_jets)
+    return Scaler.fitted(nodes, jets)
+
+
+def _statistics(data: Dataset, make: Any, indices: NDArray[np.int64]) -> tuple[Any, Any]:
+    features = data.features(indices)
+    nodes, jets = make(len(NODES)), make(len(GLOBALS))
+    nodes.add(features.nodes_BPF[features.mask_BP])
+    jets.add(features.globals_BG)
+    return nodes, jets

@@ -40,7 +40,7 @@ class BatchSource:
         self._data, self._scaler, self._dtype = data, scaler, dtype
         labels = data.column("label")
         self._labels = labels
-        self._weights = data.column("weight") * data.class_weights[labels]
+        self._weights = data.training_weights()
         self._indices = np.sort(indices)
         row = data.particles * (4 * (len(NODES) + 2) + 1) + 4 * len(GLOBALS)
         self._kept = self._all() if len(indices) * row <= IN_MEMORY else None
