@@ -149,6 +149,22 @@ def check(file: Annotated[Path, typer.Argument(help="campaign file")] = Path("co
 
 
 @app.command(rich_help_panel=LOOK)
+def export(
+    source: Annotated[Path, typer.Argument(help="dataset.h5 of the stage prepare, or a shard of convert")],
+    out: Annotated[Path, typer.Option("--out", help="HDF5 file to write")],
+    collection: Annotated[str, typer.Option("--collection", help="what the tracks are")] = "constituents",
+    width: Annotated[int, typer.Option("--width", help="tracks per jet")] = 40,
+    name: Annotated[str, typer.Option("--name", help="name of the dataset of tracks")] = "tracks",
+    split: Annotated[str | None, typer.Option("--split", help="train, validation or test alone")] = None,
+) -> None:
+    """Write jets and tracks in the padded, structured layout that flavour-tagging tools read."""
+    from bunchtrain.events.export import export as write
+
+    jets = write(source, out, collection=collection, width=width, name=name, split=split)
+    print(f"[export] {jets} jets, {width} {collection} each, in {out}")
+
+
+@app.command(rich_help_panel=LOOK)
 def provenance(path: Annotated[Path, typer.Argument(help="any output of a campaign")]) -> None:
     """Show what an output was made from, back to the inputs, and whether anything has changed since."""
     from bunchtrain.lineage import show
