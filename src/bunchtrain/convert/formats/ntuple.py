@@ -14,12 +14,12 @@ from pydantic import Field
 from bunchtrain.config.base import Section
 from bunchtrain.config.convert import Branch, ConstituentBranches, JetBranches, MappedColumns
 from bunchtrain.convert import rootfile
+from bunchtrain.convert.extras import extra_columns
 from bunchtrain.convert.formats.base import Batch, Layout
 from bunchtrain.convert.formats.base import layout as base_layout
 from bunchtrain.convert.mapping import MappedTable, Wanted
 from bunchtrain.convert.table import Table
 from bunchtrain.errors import InputError
-from bunchtrain.events.layout import Column
 from bunchtrain.events.ragged import Events
 
 
@@ -64,22 +64,31 @@ class Ntuple:
         self.entries = table.entries
         self._mapped = MappedTable(table, "jets", _wanted(config))
         for option in ("run", "event"):
-            _check_whole(table, config, option)
+            check_whole(table, getattr(config, option), f"{_KEY}.{option}")
 
     def batches(self, step_size: str, start: int, stop: int) -> Iterator[Batch]:
         """Yield the jets of the entries `start` to `stop`, a step at a time."""
         for first, read, events in self._mapped.steps(step_size, start, stop):
-            weights = events.columns.get("jets/weight")
-            total = float(read) if weights is None else float(np.sum(weights, dtype=np.float64))
-            yield Batch(_cartesian(events), np.arange(first, first + read), read, total)
+            yield Batch(_cartesian(events), np.arange(first, first + read), read, weights_of(events, read))
 
 
-def _check_whole(table: Table, config: Config, option: str) -> None:
-    """Refuse run and event numbers that are floats."""
-    branch = getattr(config, option)
+def weights_of(events: Events, read: int, rows: str = "jets") -> float:
+    """Return the sum of the weights of `read` rows; without weights each counts 1."""
+    weights = events.columns.get(f"{rows}/weight")
+    return float(read) if weights is None else float(np.sum(weights, dtype=np.float64))
+
+
+def check_whole(table: Table, branch: str | None, key: str) -> None:
+    """Refuse run and event numbers that are floats.
+
+    Raises
+    ------
+    InputError
+        Naming the branch and `key`, where the campaign names it.
+    """
     shape = table.shape(branch) if branch else None
     if shape is not None and shape.dtype.startswith("float"):
-        found, key = f"{branch}: {shape.dtype}", f"{_KEY}.{option}"
+        found = f"{branch}: {shape.dtype}"
         expected = "whole numbers: a float would merge neighbouring numbers"
         raise InputError("a branch has another type", file=table.path, key=key, found=found, expected=expected)
 
@@ -107,12 +116,7 @@ def layout(config: Config) -> Layout:
     for name in ("px", "py", "pz", "energy"):
         parts = (name,) if name in given else _POLAR.get(name, ("pt", "eta", "mass"))
         sources[f"constituents/{name}"] = ", ".join(given[part] for part in parts)
-    more = {
-        f"{axis}/{name}": Column(name, one.dtype, one.units, one.description, one.branch)
-        for axis, columns in config.columns.items()
-        for name, one in columns.items()
-    }
-    return base_layout("jets", sources, more)
+    return base_layout("jets", sources, extra_columns(config.columns))
 
 
 def _wanted(config: Config) -> dict[str, Wanted]:

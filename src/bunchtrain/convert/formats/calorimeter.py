@@ -1,0 +1,225 @@
+"""Calorimeter showers: a tree with one entry per shower, the energies of its cells and the incident particle.
+
+The cells are a branch of fixed shape (`float[14][6][6]`: layers, rows, columns), a flat list with the shape given in
+the campaign, a list of any length, or one branch for each cell. All cells are kept, those with noise below 0 too.
+
+n: showers of a step, m: their cells.
+"""
+
+import ast
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from bunchtrain.config.base import Positive, Section
+from bunchtrain.config.convert import Branch, MappedColumns
+from bunchtrain.config.expression import names, parse
+from bunchtrain.convert import rootfile
+from bunchtrain.convert.extras import extra_columns
+from bunchtrain.convert.formats.base import Batch, Layout
+from bunchtrain.convert.formats.base import layout as base_layout
+from bunchtrain.convert.formats.ntuple import check_whole, weights_of
+from bunchtrain.convert.showers import ShowerStep, WantedColumn, element
+from bunchtrain.convert.table import Table
+from bunchtrain.events.layout import Column
+from bunchtrain.events.ragged import Columns, Events, starts
+
+
+class Config(Section):
+    """Which branches hold cells and incident particle; the defaults are those of the project's shower samples."""
+
+    tree: str = Field("showers", description="name of the tree, one entry per shower")
+    cells: str | Annotated[list[str], Field(min_length=1)] = Field(
+        "cells", description="branch with the energies of the cells, or a list of branches with one cell each"
+    )
+    shape: list[Positive] | None = Field(
+        None, description="layers, rows, columns of a flat list of cells: `[14, 6, 6]`; null: as the branch says"
+    )
+    cell_units: Literal["GeV", "MeV"] = Field("GeV", description="of the cells; columns are taken as they are")
+    columns: MappedColumns = Field(
+        {
+            "showers": {
+                "energy": {"branch": "exp(par[0])", "units": "GeV"},
+                "x": {"branch": "10 * par[1]", "units": "mm"},
+                "y": {"branch": "10 * par[2]", "units": "mm"},
+                "theta": {"branch": "par[3]", "units": "rad"},
+                "phi": {"branch": "par[4]", "units": "rad"},
+                "dead_material": {"branch": "par[5]", "units": "X0"},
+                "is_photon": {"branch": "par[6]", "dtype": "i4"},
+                "noise": {"branch": "par[7]"},
+                "vertex": {"branch": "par[8]"},
+                "stochastic_term": {"branch": "par[9]"},
+            }
+        },
+        validate_default=True,
+        description="columns of showers, and more columns of cells; `par[3]` is an element of a branch of fixed length",
+    )
+    run: Branch = Field(None, description="run; null: each file counts as a run")
+    event: Branch = Field("event", description="event; null: each shower counts as an event")
+    weight: Branch = Field(None, description="event weight; null: 1")
+
+    @field_validator("columns")
+    @classmethod
+    def _known_axes(cls, columns: MappedColumns) -> MappedColumns:
+        if set(columns) - {"showers", "cells"}:
+            raise ValueError("columns of showers and cells alone")
+        return columns
+
+
+Array = NDArray[Any]
+
+_KEY = "convert.format"
+_LISTS = (1, 2, 3, 4)
+_NUMBERS = {"run": "run_number", "event": "event_number", "weight": "weight"}
+_PLACES = ("layer", "row", "column")
+_ELEMENT = re.compile(r"([A-Za-z_][\w.]*)\[(\d+)\]")
+_INDEX = {
+    "index": Column("index", "i4", "1", "place among the cells of the shower"),
+    **{name: Column(name, "i4", "1", f"{name} of the cell; 0 where the file does not say") for name in _PLACES},
+}
+
+
+class Calorimeter:
+    """An open file of showers; see `formats.base.Source`."""
+
+    def __init__(self, file: Any, path: Path, config: Config) -> None:
+        self.tree, self.generator, self.skipped = config.tree, dict[str, Any](), list[str]()
+        self._table, self._config = Table(file, path, config.tree, f"{_KEY}.tree"), config
+        self.entries = self._table.entries
+        self._cells = [config.cells] if isinstance(config.cells, str) else config.cells
+        depths = _LISTS if isinstance(config.cells, str) else (0,)
+        for branch in self._cells:
+            self._table.require(branch, f"{_KEY}.cells", depths)
+        self._wanted = {name: self._parsed(*one) for name, one in _texts(config).items()}
+        needed = [self._checked(name, one) for name, one in self._wanted.items()]
+        self._branches = list(dict.fromkeys([*self._cells, *(branch for several in needed for branch in several)]))
+        for option in ("run", "event"):
+            check_whole(self._table, getattr(config, option), f"{_KEY}.{option}")
+
+    def _parsed(self, text: str, key: str, missing: float | None) -> WantedColumn:
+        if text in self._table:
+            return WantedColumn(text, ast.Name(text), key, missing)
+        try:
+            return WantedColumn(text, parse(_ELEMENT.sub(r"\1.element_\2", text)), key, missing)
+        except ValueError:
+            return WantedColumn(text, ast.Name(text), key, missing)  # it is no branch, which `require` tells
+
+    def _checked(self, dataset: str, one: WantedColumn) -> list[str]:
+        """Return the branches of a column that are there as they have to be."""
+        branches = []
+        for name in names(one.tree):
+            branch, place = element(name)
+            depths = (0,) if place is None else (1,)
+            self._table.require(branch, one.key, (0, *_LISTS) if dataset.startswith("cells/") else depths)
+            branches.append(branch)
+        return branches
+
+    def batches(self, step_size: str, start: int, stop: int) -> Iterator[Batch]:
+        """Yield the showers of the entries `start` to `stop`, a step at a time."""
+        for first, arrays in self._table.steps(self._branches, step_size, start, stop):
+            step = ShowerStep(self._table, first, arrays)
+            energy, counts, shape = step.cells(self._cells)
+            if self._config.shape is not None:
+                shape = tuple(self._config.shape)
+                step.check_counts(counts, int(np.prod(shape)), f"{_KEY}.shape")
+            columns = {f"cells/{name}": values for name, values in _places(shape, counts).items()}
+            columns["cells/energy"] = energy * 1e-3 if self._config.cell_units == "MeV" else energy
+            for dataset, one in self._wanted.items():
+                columns[dataset] = step.column(one, counts if dataset.startswith("cells/") else None)
+            events, rows = Events(columns, {"cells": counts}), np.arange(first, first + step.length)
+            yield Batch(events, rows, step.length, weights_of(events, step.length, "showers"))
+
+
+def _places(shape: tuple[int, ...] | None, counts: NDArray[np.int64]) -> Columns:
+    """Return index, layer, row and column of the cells, int32 [m].
+
+    Of one dimension the layer is known, of two row and column; what is not known is 0.
+    """
+    index = (np.arange(int(counts.sum())) - np.repeat(starts(counts)[:-1], counts)).astype(np.int32)
+    columns: Columns = {name: np.zeros(len(index), np.int32) for name in _PLACES}
+    if shape is not None and len(shape) <= 3:
+        known = {1: _PLACES[:1], 2: _PLACES[1:], 3: _PLACES}[len(shape)]
+        columns |= dict(zip(known, (one.astype(np.int32) for one in np.unravel_index(index, shape)), strict=True))
+    return {"index": index, **columns}
+
+
+def _texts(config: Config) -> dict[str, tuple[str, str, float | None]]:
+    """Return formula, place in the campaign and meaning of NaN of what is read beside the cells' energies."""
+    found: dict[str, tuple[str, str, float | None]] = {}
+    for option, name in _NUMBERS.items():
+        if (branch := getattr(config, option)) is not None:
+            found[f"showers/{name}"] = (branch, f"{_KEY}.{option}", None)
+    for axis, columns in config.columns.items():
+        for name, one in columns.items():
+            found[f"{axis}/{name}"] = (one.branch, f"{_KEY}.columns.{axis}.{name}", one.missing)
+    return found
+
+
+@contextlib.contextmanager
+def opened(path: Path, config: Config) -> Iterator[Calorimeter]:
+    """Open a file of showers.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or its tree or branches are not those of `config`.
+    """
+    with rootfile.opened(path) as file:
+        yield Calorimeter(file, path, config)
+
+
+def layout(config: Config) -> Layout:
+    """Return the columns and the branches they come from."""
+    cells = config.cells if isinstance(config.cells, str) else ", ".join(config.cells)
+    sources = {f"showers/{name}": getattr(config, option) or "" for option, name in _NUMBERS.items()}
+    more = {f"cells/{name}": column for name, column in _INDEX.items()}
+    return base_layout("showers", {**sources, "cells/energy": cells}, {**more, **extra_columns(config.columns)})
+
+
+def guess(tables: Mapping[str, list[str]]) -> float:
+    """Return how sure it is that a file is of this kind, from 0 to 1."""
+    return max((_sure(branches) for branches in tables.values()), default=0.0)
+
+
+def options(tables: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Return the options to start from."""
+    tree = max(tables, key=lambda name: _sure(tables[name]), default="showers")
+    branches = tables.get(tree, [])
+    if set(branches) >= _OWN:
+        return {} if tree == "showers" else {"tree": tree}
+    cells = _first(branches, _CELLS)
+    deposits = [name for name in branches if _DEPOSIT.match(name)]
+    used = {cells} if cells else set(deposits)
+    number = {name for name in branches if _EVENT.match(name)}
+    columns = {name: name for name in branches if name not in used | number and name.isidentifier()}
+    event = next(iter(number), None)
+    return {
+        "tree": tree,
+        "cells": cells or deposits,
+        "columns": {"showers": columns} if columns else {},
+        "event": event,
+    }
+
+
+_OWN = {"cells", "par", "event"}
+_CELLS = re.compile(r"(?i)(calo_?)?(cells?|showers?|voxels?|deposits?)(_?(e|energy|energies))?$")
+_DEPOSIT = re.compile(r"(E|e_|edep_?|Edep_?)(abs|gap|dep|layer|calo|[0-9])\w*$", re.IGNORECASE)
+_EVENT = re.compile(r"(?i)event(_?(number|id|nr))?$")
+
+
+def _first(branches: list[str], pattern: re.Pattern[str]) -> str | None:
+    return next((name for name in branches if pattern.match(name)), None)
+
+
+def _sure(branches: list[str]) -> float:
+    if set(branches) >= _OWN:
+        return 0.95
+    if _first(branches, _CELLS):
+        return 0.6
+    return 0.5 if len(branches) <= 40 and sum(bool(_DEPOSIT.match(name)) for name in branches) > 1 else 0.0
