@@ -56,9 +56,12 @@ def within(jets: Items, items: Items, radius: float) -> Pairs:
     return Pairs(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
 
 
-def closest_within(jets: Items, items: Items, radius: float) -> Items:
-    """Return for each jet the items that are closer to it than `radius` and than to any other jet, in file order."""
-    pairs = within(jets, items, radius).closest()
+def closest_within(jets: Items, items: Items, radius: float, axes: Items | None = None) -> Items:
+    """Return for each jet the items that are closer to it than `radius` and than to any other jet, in file order.
+
+    `axes` has eta and phi of the items, where they are no columns of theirs.
+    """
+    pairs = within(jets, axes or items, radius).closest()
     return items.given(pairs.jet, pairs.item, len(jets))
 
 

@@ -7,7 +7,7 @@ e: events of a step, n: jets, m: items of a list.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,6 @@ from bunchtrain.convert.formats.base import Batch
 from bunchtrain.convert.table import Table, check_finite, lists, numbers
 from bunchtrain.errors import InputError
 from bunchtrain.events.ragged import Columns, Events, starts, total
-from bunchtrain.events.splits import event_hash
 
 Array = NDArray[Any]
 
@@ -183,6 +182,40 @@ def leading(table: Table, first: int, arrays: Mapping[str, Any], branch: str) ->
     return chosen
 
 
+def linked(
+    table: Table, first: int, owners: Items, items: Items, links: Items, branches: Mapping[str, str]
+) -> tuple[Items, Items]:
+    """Return the items, and the links, of each owner, as links in the same event tell.
+
+    Parameters
+    ----------
+    table, first : Table, int
+        For messages: where they come from, and the step's first entry.
+    owners, items : Items
+        Of the events: jets, and what may belong to them.
+    links : Items
+        Of the events, with columns `owner` and `item`: places in the lists of the event. Negative: to none.
+    branches : mapping
+        `owner` and `item` to the branch that holds them.
+
+    Raises
+    ------
+    InputError
+        If a link points beyond a list.
+    """
+    links = links.keep((links["owner"].astype(np.int64) >= 0) & (links["item"].astype(np.int64) >= 0))
+    event = links.owner
+    for name, others in (("owner", owners), ("item", items)):
+        beyond = np.flatnonzero(links[name] >= others.counts[event])
+        if len(beyond):
+            entry, key = event[beyond[0]], branches[name]
+            found, expected = f"{links[name][beyond[0]]} in entry {first + entry}", f"below {others.counts[entry]}"
+            raise InputError("an index is beyond its list", file=table.path, key=key, found=found, expected=expected)
+    owner = starts(owners.counts)[event] + links["owner"].astype(np.int64)
+    item = items.starts[event] + links["item"].astype(np.int64)
+    return items.given(owner, item, len(owners)), links.given(owner, np.arange(len(owner)), len(owners))
+
+
 def four_momenta(pt: Array, eta: Array, phi: Array, mass: Array | float) -> Columns:
     """Return px, py, pz, energy (GeV), float64 [m], of pt and mass in GeV, phi in rad."""
     pt, eta, phi = (np.asarray(values, np.float64) for values in (pt, eta, phi))
@@ -223,55 +256,3 @@ def batch(first: int, jets: Items, collections: Mapping[str, Items], events: Map
     read = len(jets.counts)
     weights = float(np.sum(events["weight"], dtype=np.float64)) if "weight" in events else float(read)
     return Batch(Events(columns, counts), first + event, read, weights)
-
-
-def check_unique(table: Table, run: Iterable[str], event: str, key: str) -> None:
-    """Refuse a file in which an event stands twice; takes 8 bytes of memory for each entry of the tree.
-
-    Parameters
-    ----------
-    table : Table
-        One entry per event.
-    run : iterable of str
-        Branches that together with `event` tell events apart: run, luminosity block.
-    event : str
-        Branch of the event number.
-    key : str
-        Where in the campaign it is named.
-
-    Raises
-    ------
-    InputError
-        Naming both entries.
-    """
-    branches = [*run, event]
-    hashes = np.concatenate([_mixed([numbers(a[b]) for b in branches]) for _, a in table.steps(branches, "16 MB")])
-    ordered = np.sort(hashes)
-    twice = np.isin(hashes, ordered[1:][ordered[1:] == ordered[:-1]])
-    if twice.any():
-        _refuse_equal(table, branches, np.flatnonzero(twice), key)
-
-
-def _refuse_equal(table: Table, branches: list[str], entries: NDArray[np.int64], key: str) -> None:
-    """Refuse entries with equal numbers; that their hashes are equal is no proof."""
-    read = []
-    for first, arrays in table.steps(branches, "16 MB"):
-        rows = np.stack([numbers(arrays[branch]).astype(np.uint64) for branch in branches], 1)
-        read.append(rows[entries[(entries >= first) & (entries < first + len(rows))] - first])
-    rows = np.concatenate(read)
-    _, place, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    again = np.flatnonzero(place[inverse] != np.arange(len(rows)))
-    if len(again):
-        one = int(again[0])
-        names = ", ".join(f"{branch} {value}" for branch, value in zip(branches, rows[one], strict=True))
-        found = f"{names} in entries {entries[place[inverse[one]]]} and {entries[one]}"
-        mend = "make the file again without the copy"
-        raise InputError("a file holds an event twice", file=table.path, key=key, found=found, mend=mend)
-
-
-def _mixed(columns: list[Array]) -> NDArray[np.uint64]:
-    """Return a 64-bit hash of each row of numbers."""
-    hashes = np.zeros(len(columns[0]), np.uint64)
-    for values in columns:
-        hashes = event_hash("", hashes, values)
-    return hashes

@@ -129,6 +129,15 @@ def match(jets: Items, particles: Items, truth: Truth) -> Columns:
     }
 
 
+def heaviest(origins: Iterable[NDArray[np.int32]]) -> NDArray[np.int32]:
+    """Return the heaviest of several origins of each jet, int32 [n]."""
+    several = np.stack([*origins])
+    found = np.zeros(several.shape[1], np.int32)
+    for one in _BOSONS_AND_TOP:
+        found[(several == one).any(axis=0)] = one
+    return found
+
+
 def _flavours(jets: int, pairs: Pairs, flavour: NDArray[np.int32]) -> NDArray[np.int32]:
     """Return the heaviest flavour among the particles that belong to each jet."""
     own = pairs.take(flavour[pairs.item] > 0).closest()
