@@ -305,6 +305,17 @@ def test_nanoaod_is_what_a_loop_over_events_makes_of_it(tmp_path, radius, step_s
     assert row["skipped"] == ["Jet_partonFlavour"] and set(found["jets/parton_flavour"]) == {0}
 
 
+def test_an_rntuple_gives_the_same_as_a_ttree(tmp_path):
+    branches = nano()
+    found, *_ = run(tmp_path, write(tmp_path / "a.root", branches), **NANO)
+    with uproot.recreate(tmp_path / "b.root") as file:
+        file.mkrntuple("Events", branches)
+    again, *_ = run(tmp_path, tmp_path / "b.root", **NANO)
+    assert found.keys() == again.keys()
+    for name, values in found.items():
+        np.testing.assert_array_equal(again[name], values)
+
+
 def test_nanoaod_jets_can_be_their_own_constituents_and_files_need_no_truth(tmp_path):
     kept = ("run", "luminosityBlock", "event", "Jet_pt", "Jet_eta", "Jet_phi", "Jet_mass")
     branches = {name: values for name, values in nano().items() if name in kept}

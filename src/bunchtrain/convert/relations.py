@@ -17,6 +17,9 @@ from bunchtrain.events.ragged import starts
 #: Place of a relation among those of its class: older files name their branches by it, `Jet#2`.
 _PLACES = {"particles": 2, "parents": 0}
 
+#: An identifier has 32 bits, with a sign in some files.
+_BITS = 0xFFFFFFFF
+
 #: Trees that tell the collections' identifiers.
 _NAMES = (
     ("podio_metadata", "events___idTable/m_collectionIDs", "events___idTable/m_names"),
@@ -88,7 +91,7 @@ class Relation:
             raise InputError(problem, file=self._table.path, key=key, found=found, expected=expected)
         lengths = end - begin
         place = np.arange(lengths.sum()) + np.repeat(listed.starts[event] + begin - starts(lengths)[:-1], lengths)
-        self._check(listed["collection"][place])
+        self._check(listed["collection"][place][listed["item"][place].astype(np.int64) >= 0])
         owner = np.repeat(np.arange(len(event)) - parts.starts[event], lengths)
         of_event = np.bincount(np.repeat(event, lengths), minlength=len(counts)).astype(np.int64)
         return Items({"owner": owner, "item": listed["item"][place]}, of_event)
@@ -101,7 +104,7 @@ class Relation:
 
     def _check(self, collections: NDArray[Any]) -> None:
         """Refuse objects of another collection."""
-        found = np.unique(collections)
+        found = np.unique(collections.astype(np.int64) & _BITS)
         wanted = self._identifiers.get(self._target)
         if len(found) == 0 or (len(found) == 1 and wanted in (None, int(found[0]))):
             return
@@ -127,5 +130,5 @@ def _identifiers(file: Any) -> dict[str, int]:
     for tree, numbers, names in _NAMES:
         with contextlib.suppress(Exception):  # whatever stands there: without it the check is weaker
             one = file[tree].arrays([numbers, names], entry_stop=1, library="np", how=tuple)
-            return {str(name): int(number) for number, name in zip(one[0][0], one[1][0], strict=True)}
+            return {str(name): int(number) & _BITS for number, name in zip(one[0][0], one[1][0], strict=True)}
     return {}

@@ -115,7 +115,7 @@ class NanoAOD:
         self._jets = kinematics(table, config.jets, f"{_KEY}.jets")
         for branch in ("run", "event"):
             table.require(branch, _KEY, (0,))
-        self._run = ["run", *self._wanted("luminosityBlock")]
+        self._run = ["run", *self._wanted("luminosityBlock", depth=0)]
         check_unique(table, self._run, "event", _KEY)
         self._weight = None if config.weight is None else self._event_weight(config.weight)
         self._candidates = Candidates(table, config, self.skipped)
@@ -124,14 +124,18 @@ class NanoAOD:
         self._particles = self._generated() if config.truth else {}
         self._flavours = self._generator_jets() if config.truth else {}
 
-    def _wanted(self, *branches: str) -> list[str]:
-        """Return these branches if all of them are there; else none, and remember the missing ones as skipped."""
-        missing = [branch for branch in branches if self._table.readable(branch) is None]
+    def _has(self, branch: str, depth: int = 1) -> bool:
+        shape = self._table.readable(branch)
+        return shape is not None and shape.depth == depth
+
+    def _wanted(self, *branches: str, depth: int = 1) -> list[str]:
+        """Return these branches if all can be read; else none, and note the missing ones as skipped."""
+        missing = [branch for branch in branches if not self._has(branch, depth)]
         self.skipped += missing
         return [] if missing else [*branches]
 
     def _event_weight(self, branch: str) -> str | None:
-        if branch == Config.model_fields["weight"].default and not self._wanted(branch):
+        if branch == Config.model_fields["weight"].default and not self._wanted(branch, depth=0):
             return None
         self._table.require(branch, f"{_KEY}.weight", (0,))
         return branch
@@ -148,11 +152,11 @@ class NanoAOD:
         """Return where the columns of `_FLAVOURS` come from: a branch, and the index that leads to it."""
         jets, found = self._config.jets, dict[str, tuple[str, str | None]]()
         links = [(one, f"{jets}_{one[0].lower()}{one[1:]}Idx") for one in ("GenJet", "GenJetAK8")]
-        linked = next((pair for pair in links if pair[1] in self._table), None)
+        linked = next((pair for pair in links if self._has(pair[1])), None)
         for name, (short, _) in _FLAVOURS.items():
-            if name != "gen_pt" and f"{jets}_{short}" in self._table:
+            if name != "gen_pt" and self._has(f"{jets}_{short}"):
                 found[name] = f"{jets}_{short}", None
-            elif linked is not None and f"{linked[0]}_{short}" in self._table:
+            elif linked is not None and self._has(f"{linked[0]}_{short}"):
                 found[name] = f"{linked[0]}_{short}", linked[1]
             else:
                 self.skipped.append(f"{jets}_{short}" if name != "gen_pt" else f"{jets}_genJetIdx")

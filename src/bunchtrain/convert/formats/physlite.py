@@ -144,10 +144,13 @@ class Physlite:
             self._table.require(branch, f"{_KEY}.{key}", (1,))
         return found
 
+    def _has(self, branch: str, depth: int = 1) -> bool:
+        shape = self._table.readable(branch)
+        return shape is not None and shape.depth == depth
+
     def _optional(self, *branches: str, depth: int = 1) -> list[str]:
         """Return these branches if all can be read; else none, and note the missing ones as skipped."""
-        shapes = {branch: self._table.readable(branch) for branch in branches}
-        missing = [branch for branch, shape in shapes.items() if shape is None or shape.depth != depth]
+        missing = [branch for branch in branches if not self._has(branch, depth)]
         self.skipped += missing
         return [] if missing else [*branches]
 
@@ -156,7 +159,8 @@ class Physlite:
         if name is None:
             return None
         branch = name if name in self._table else _branch("EventInfo", name)
-        if name == Config.model_fields["weight"].default and not self._optional(branch):
+        if name == Config.model_fields["weight"].default and self._table.readable(branch) is None:
+            self.skipped.append(branch)
             return None
         self._table.require(branch, f"{_KEY}.weight", (0, 1))
         return branch
@@ -173,7 +177,7 @@ class Physlite:
         names = {"pdg": "pdgId", "px": "px", "py": "py", "pz": "pz", "energy": "e"}
         for several in (("TruthTop", "TruthBoson"), ("HardScatterParticles",)):
             there = [{name: _branch(one, short) for name, short in names.items()} for one in several]
-            there = [one for one in there if all(self._table.readable(branch) for branch in one.values())]
+            there = [one for one in there if all(self._has(branch) for branch in one.values())]
             if there:
                 break
         else:
