@@ -6,7 +6,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all lint lock schema clean bench-training bench-fpga
+.PHONY: help env demo test test-all lint lock schema clean bench-convert bench-training bench-fpga
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -32,6 +32,9 @@ lock: env ## Lock the requirements anew
 
 schema: env ## Write the JSON schema of campaigns
 	@$(BIN)/python -m bunchtrain.config.schema config/schema.json
+
+bench-convert: env ## Measure conversion and reading
+	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_convert.py
 
 bench-training: env ## Measure the training
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_training.py

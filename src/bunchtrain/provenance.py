@@ -75,6 +75,7 @@ def record(
     spec: Mapping[str, Any],
     inputs: Iterable[str | Path] = (),
     facts: Mapping[str, Any] | None = None,
+    digests: Mapping[str, str] | None = None,
 ) -> None:
     """Write one record beside each output.
 
@@ -90,8 +91,11 @@ def record(
         Files that were read; each is stored with its digest.
     facts : mapping, optional
         Anything else worth keeping: seeds, cross sections, quarantined files.
+    digests : mapping, optional
+        SHA-256 of inputs that are known, by path: of what was really read.
     """
-    sources = [{"path": str(path), "sha256": sha256(path)} for path in inputs]
+    known = digests or {}
+    sources = [{"path": str(path), "sha256": known.get(str(path)) or sha256(path)} for path in inputs]
     common = {
         "record": 1,
         "stage": stage,

@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bunchtrain.errors import BunchtrainError, ContractError, InputError
+from bunchtrain.events import writer as writer_module
 from bunchtrain.events.layout import CONSTITUENTS, CONTRACT, JETS, KINEMATICS, check
 from bunchtrain.events.reader import Dataset, Shard, map_column
+from bunchtrain.events.spool import Spool
 from bunchtrain.events.writer import EventWriter, write_events
 from bunchtrain.files import disk_errors
 from toys import as_events
@@ -81,6 +83,30 @@ def test_steps_join_and_a_rollback_leaves_no_trace(folder, parts, bad):
     assert_same(path, *joined, np.concatenate([step[2] for step in steps]))
 
 
+@pytest.mark.parametrize("kept", [0, 100, 1 << 28])
+def test_what_was_spilled_and_what_was_kept_come_back_in_order(folder, monkeypatch, kept):
+    monkeypatch.setattr(writer_module, "KEPT", kept)
+    test_steps_join_and_a_rollback_leaves_no_trace.hypothesis.inner_test(folder, [[3], [], [1, 4], [0, 2]], [5, 1])
+
+
+@settings(max_examples=50, deadline=None)
+@given(sizes=st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=8), data=st.data())
+def test_a_spool_is_cut_wherever_its_values_are(folder, sizes, data):
+    spool, whole = Spool(folder, "i8"), np.zeros(0, "i8")
+    for size, spilled in sizes:
+        values = np.arange(len(whole), len(whole) + size)
+        spool.append(values)
+        whole = np.concatenate([whole, values])
+        if spilled:
+            spool.spill()
+    length = data.draw(st.integers(0, len(whole)))
+    spool.cut(length)
+    spool.append(np.array([77], "i8"))
+    np.testing.assert_array_equal(np.concatenate([*spool.pieces()]), [*whole[:length], 77])
+    assert len(spool) == length + 1
+    spool.close()
+
+
 @settings(max_examples=25, deadline=None)
 @given(counts=st.lists(st.integers(0, 7), min_size=1, max_size=20), width=st.integers(1, 8), data=st.data())
 def test_a_shard_gives_the_first_constituents_of_any_jets(folder, counts, width, data):
@@ -88,8 +114,8 @@ def test_a_shard_gives_the_first_constituents_of_any_jets(folder, counts, width,
     jets, constituents, lengths = events(counts, 3)
     write_events(path, as_events(jets, constituents, lengths), attributes={})
     rows = np.array(data.draw(st.lists(st.integers(0, len(counts) - 1), min_size=1, max_size=10)))
-    p4, mask = np.zeros((len(rows), width, 4), np.float32), np.zeros((len(rows), width), bool)
-    Shard(path).gather(rows, p4, mask)
+    p4, mask = Shard(path).gather(rows, width)
+    p4 = np.moveaxis(p4, 0, -1)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     for place, row in enumerate(rows):
         kept = min(lengths[row], width)
@@ -220,8 +246,8 @@ def test_errors_that_are_not_the_disks_pass_through(tmp_path):
 def test_a_killed_writer_leaves_nothing(tmp_path):
     code = (
         "import os, signal, sys; import numpy as np; from bunchtrain.events.writer import EventWriter\n"
-        "writer = EventWriter(sys.argv[1]); stream = writer._streams['jets/pt']; stream.write(b'x' * 9999)\n"
-        "stream.flush(); os.kill(os.getpid(), signal.SIGKILL)"
+        "spool = EventWriter(sys.argv[1])._spools['jets/pt']; spool.append(np.zeros(9999, 'f4')); spool.spill()\n"
+        "spool._stream.flush(); os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", code, os.fspath(tmp_path)], check=False)
     assert done.returncode == -signal.SIGKILL

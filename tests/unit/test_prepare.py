@@ -33,9 +33,8 @@ def test_the_index_is_the_shards_joined(folder):
     start = 0
     for shard in shards:
         count = len(shard.offsets) - 1
-        p4_here, mask_here = np.zeros((count, 50, 4), "f4"), np.zeros((count, 50), bool)
-        shard.gather(np.arange(count), p4_here, mask_here)
-        np.testing.assert_array_equal(p4[start : start + count], p4_here)
+        p4_here, mask_here = shard.gather(np.arange(count), 50)
+        np.testing.assert_array_equal(p4[start : start + count], np.moveaxis(p4_here, 0, -1))
         np.testing.assert_array_equal(mask[start : start + count], mask_here)
         start += count
 

@@ -76,7 +76,11 @@ class Convert(Columns):
         description="a file of more bytes is converted by several jobs, a range of entries each; null: never",
         pattern=r"^0*[1-9][0-9]* ?[kMGT]?B$",
     )
-    step_size: str = Field("64 MB", description="memory for one step of reading", pattern=r"^0*[1-9][0-9]* ?[kMG]?B$")
+    step_size: str = Field(
+        "8 MB",
+        description="memory for one step of reading; what fits in a cache is fastest",
+        pattern=r"^0*[1-9][0-9]* ?[kMG]?B$",
+    )
     on_bad_file: Literal["fail", "quarantine"] = Field(
         "fail", description="stop at a bad file, or go on without it and list it in the report"
     )

@@ -73,7 +73,9 @@ def convert(
         _tell(spec, f"{len(writer)} {rows} of {len(group.sources)} files; {quarantined} in quarantine")
         present = [Path(path) for path in inputs if Path(path).is_file()]
         about = spec.model_dump(mode="json") | {"part": list(part)}
-        record([out, manifest], stage="convert", spec=about, inputs=present, facts=group.manifest())
+        known = {row["path"]: row["sha256"] for row in group.rows if row["sha256"]}
+        facts = group.manifest()
+        record([out, manifest], stage="convert", spec=about, inputs=present, facts=facts, digests=known)
 
 
 def parse_part(text: str) -> tuple[int, int]:

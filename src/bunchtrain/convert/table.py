@@ -184,7 +184,7 @@ class Table:
             yield report.start, _by_name(arrays, chosen)
 
 
-def trees(file: Any, path: Path) -> dict[str, str]:
+def trees(file: Any, path: Path | str) -> dict[str, str]:
     """Return the trees of an open file with their classes."""
     with damage(path):
         classes = file.classnames(cycle=False)

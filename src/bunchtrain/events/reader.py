@@ -31,7 +31,8 @@ def map_column(dataset: h5py.Dataset, path: str | Path) -> NDArray[Any]:
     if offset is None or dataset.size == 0:
         values: NDArray[Any] = dataset[:]
         return values
-    return np.memmap(path, dtype=dataset.dtype, mode="r", offset=offset, shape=dataset.shape)
+    mapped = np.memmap(path, dtype=dataset.dtype, mode="r", offset=offset, shape=dataset.shape)
+    return mapped.view(np.ndarray)  # the same memory, without what a subclass costs at every step
 
 
 class Shard:
@@ -68,21 +69,32 @@ class Shard:
             ) from None
 
     def gather(
-        self,
-        rows: NDArray[np.int64],
-        out_BPC: NDArray[np.float32],
-        mask_BP: NDArray[np.bool_],
-        names: Sequence[str] = P4,
-    ) -> None:
-        """Fill `out_BPC` and `mask_BP` with the first items of the jets `rows` (local indices), a column a name."""
-        width = out_BPC.shape[1]
+        self, rows: NDArray[np.int64], width: int, names: Sequence[str] = P4
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return the first items of the jets `rows` (local indices).
+
+        Returns
+        -------
+        values_CBP : float32 [C, B, P]
+            For each name, zero where padded.
+        mask_BP : bool [B, P]
+        """
         offsets = self.offsets_of(names[0].partition("/")[0])
-        first = offsets[rows]
-        counts = np.minimum(offsets[rows + 1] - first, width)
-        mask_BP[:] = np.arange(width) < counts[:, None]
-        places = within(first, counts)
-        for column, name in enumerate(names):
-            out_BPC[mask_BP, column] = np.take(self.items(name), places)
+        first, place = offsets[rows], np.arange(width)
+        mask_BP = place < (offsets[rows + 1] - first)[:, None]
+        places_BP = first[:, None] + place
+        values_CBP = np.empty((len(names), len(rows), width), np.float32)
+        kept_BP = mask_BP.astype(np.float32)
+        for values_BP, name in zip(values_CBP, names, strict=True):
+            column = self.items(name)
+            if column.dtype == values_BP.dtype and len(column):
+                # What is beyond a jet's own items is taken too, and made nought: quicker than to leave it out.
+                np.take(column, places_BP, out=values_BP, mode="clip")
+                values_BP *= kept_BP
+            else:
+                values_BP[:] = 0
+                values_BP[mask_BP] = column[places_BP[mask_BP]]
+        return values_CBP, mask_BP
 
     def ragged(self, rows: NDArray[np.int64], names: Sequence[str]) -> tuple[list[NDArray[Any]], NDArray[np.int64]]:
         """Return all items of the jets `rows`: flat columns, jet after jet, and how many each has."""
@@ -90,14 +102,16 @@ class Shard:
         first = offsets[rows]
         counts = offsets[rows + 1] - first
         places = within(first, counts)
-        return [np.take(self.items(name), places) for name in names], counts
+        return [np.take(self.items(name), places, mode="clip") for name in names], counts
 
 
 def within(first: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return `first[i]`, `first[i]` + 1, ... for `counts[i]` numbers, one i after the other."""
     ends = np.cumsum(counts)
     total = int(ends[-1]) if len(ends) else 0
-    return np.repeat(first - (ends - counts), counts) + np.arange(total)
+    places = np.repeat(first - (ends - counts), counts)
+    places += np.arange(total)
+    return places
 
 
 class Dataset:
@@ -227,20 +241,18 @@ class Dataset:
         Returns
         -------
         values_BPC : float32 [B, P, C]
-            A column for each name, zero where padded.
+            A column for each name, each contiguous by itself, zero where padded.
         mask_BP : bool [B, P]
         """
-        values_BPC = np.zeros((len(indices), width, len(names)), np.float32)
+        values_CBP = np.zeros((len(names), len(indices), width), np.float32)
         mask_BP = np.zeros((len(indices), width), bool)
         for number, here in self._by_shard(indices):
-            local = indices[here] - self._starts[number]
+            values, mask = self._shard(number).gather(indices[here] - self._starts[number], width, names)
             if len(here) == len(indices):
-                self._shard(number).gather(local, values_BPC, mask_BP, names)
-                break
-            values, mask = np.zeros((len(here), *values_BPC.shape[1:]), np.float32), mask_BP[here]
-            self._shard(number).gather(local, values, mask, names)
-            values_BPC[here], mask_BP[here] = values, mask
-        return values_BPC, mask_BP
+                values_CBP, mask_BP = values, mask
+            else:
+                values_CBP[:, here], mask_BP[here] = values, mask
+        return np.moveaxis(values_CBP, 0, -1), mask_BP
 
     def _by_shard(self, indices: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """Yield the numbers of the shards that hold some of the jets, and the places of these in `indices`."""

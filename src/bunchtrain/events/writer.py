@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import h5py
 import numpy as np
@@ -15,19 +13,19 @@ from numpy.typing import NDArray
 from bunchtrain.errors import ContractError
 from bunchtrain.events.layout import CONTRACT, Column, axis, check, required
 from bunchtrain.events.ragged import Events
+from bunchtrain.events.spool import Spool
 from bunchtrain.files import atomic
 
 _OFFSETS = Column("offsets", "i8", "1", "first item of each row, then the end")
 
-#: Values copied at a time.
-_STEP = 1 << 20
+#: Bytes kept in memory before they go to temporary files.
+KEPT = 1 << 28
 
 
 class EventWriter:
-    """Gathers events step by step, in memory bounded by one step, and writes them as one file in the end.
+    """Gathers events step by step, in memory bounded by `KEPT`, and writes them as one file in the end.
 
-    While it is being filled, each column is a nameless temporary file in `folder`: it vanishes with the process,
-    however that ends. Use `write_events` when everything is in memory.
+    What is beyond that goes to nameless temporary files in `folder`. Use `write_events` when everything is in memory.
 
     Parameters
     ----------
@@ -46,7 +44,7 @@ class EventWriter:
         self._lengths = dict.fromkeys(axes, 0)
         self._collections = [name for name in axes if name != rows]
         names = [*self.layout, *(f"{name}/counts" for name in self._collections)]
-        self._streams: dict[str, IO[bytes]] = {name: tempfile.TemporaryFile(dir=folder) for name in names}  # noqa: SIM115
+        self._spools = {name: Spool(folder, self.layout.get(name, _OFFSETS).dtype) for name in names}
 
     def __enter__(self) -> EventWriter:
         """Return the writer."""
@@ -86,7 +84,10 @@ class EventWriter:
             counts = events.counts[name]
             ready[f"{name}/counts"] = _checked(counts, _OFFSETS, f"{name}/counts", lengths[self.rows], source)
         for name, values in ready.items():
-            self._streams[name].write(values.data)
+            self._spools[name].append(values)
+        if sum(spool.memory for spool in self._spools.values()) > KEPT:
+            for spool in self._spools.values():
+                spool.spill()
         for name, length in lengths.items():
             self._lengths[name] += length
 
@@ -96,11 +97,9 @@ class EventWriter:
 
     def rollback(self, mark: Mapping[str, int]) -> None:
         """Forget what was appended since `mark`."""
-        for name, stream in self._streams.items():
+        for name, spool in self._spools.items():
             counts = name.endswith("/counts") and name not in self.layout
-            column = _OFFSETS if counts else self.layout[name]
-            stream.seek(mark[self.rows if counts else axis(name)] * np.dtype(column.dtype).itemsize)
-            stream.truncate()
+            spool.cut(mark[self.rows if counts else axis(name)])
         self._lengths = dict(mark)
 
     def finish(self, path: Path, attributes: Mapping[str, Any]) -> None:
@@ -113,44 +112,60 @@ class EventWriter:
         attributes : mapping
             Attributes of the file.
         """
+        names = [f"{name}/offsets" for name in self._collections]
+        columns = {**self.layout, **dict.fromkeys(names, _OFFSETS)}
+        sizes = {name: self._length(name) * np.dtype(column.dtype).itemsize for name, column in columns.items()}
+        with path.open("wb") as stream:
+            stream.truncate(sum(sizes.values()))  # a limit of the system speaks here, and not inside HDF5
         with h5py.File(path, "w") as out:
             out.attrs["contract"] = CONTRACT
             out.attrs["rows"] = self.rows
             out.attrs.update(attributes)
-            for name, column in self.layout.items():
-                self._copy(out, name, column)
-            for name in self._collections:
-                self._write_offsets(out, name)
+            places = {name: self._create(out, name, column) for name, column in columns.items()}
+        # HDF5 does not survive a disk that fills up under it: it lays the file out, and the values are written here.
+        with path.open("r+b") as stream:
+            for name, place in places.items():
+                if place is not None:
+                    stream.seek(place)
+                    for values in self._values(name):
+                        stream.write(np.ascontiguousarray(values).data)
 
-    def _copy(self, out: h5py.File, name: str, column: Column) -> None:
-        stream, rows = self._streams[name], self._lengths[axis(name)]
-        target = out.create_dataset(name, shape=(rows,), dtype=column.dtype)
-        describe(target, column)
-        stream.seek(0)
-        for start in range(0, rows, _STEP):
-            target[start : start + _STEP] = _read(stream, column.dtype, min(_STEP, rows - start))
+    def _length(self, name: str) -> int:
+        """Return how many values a dataset has."""
+        return self._lengths[self.rows] + 1 if name.endswith("/offsets") else self._lengths[axis(name)]
 
-    def _write_offsets(self, out: h5py.File, collection: str) -> None:
-        rows = self._lengths[self.rows]
-        target = out.create_dataset(f"{collection}/offsets", shape=(rows + 1,), dtype=_OFFSETS.dtype)
-        describe(target, _OFFSETS)
-        stream = self._streams[f"{collection}/counts"]
-        stream.seek(0)
+    def _create(self, out: h5py.File, name: str, column: Column) -> int | None:
+        """Make a dataset without values and return its place in the file; None for one that has none."""
+        options = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        options.set_obj_track_times(False)
+        options.set_layout(h5py.h5d.CONTIGUOUS)
+        options.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        options.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        group, _, last = name.rpartition("/")
+        kind = h5py.h5t.py_create(np.dtype(column.dtype), logical=True)
+        space = h5py.h5s.create_simple((self._length(name),))
+        h5py.h5d.create(out.require_group(group).id, last.encode(), kind, space, dcpl=options)
+        describe(out[name], column)
+        place: int | None = out[name].id.get_offset()
+        return place
+
+    def _values(self, name: str) -> Iterator[NDArray[Any]]:
+        """Yield the values of a dataset, a piece at a time."""
+        collection, _, last = name.rpartition("/")
+        if last != "offsets":
+            yield from self._spools[name].pieces()
+            return
         end = 0
-        for start in range(0, rows, _STEP):
-            ends = end + np.cumsum(_read(stream, _OFFSETS.dtype, min(_STEP, rows - start)))
-            target[start + 1 : start + 1 + len(ends)] = ends
-            end = int(ends[-1])
+        yield np.zeros(1, _OFFSETS.dtype)
+        for counts in self._spools[f"{collection}/counts"].pieces():
+            ends = end + np.cumsum(counts, dtype=_OFFSETS.dtype)
+            end = int(ends[-1]) if len(ends) else end
+            yield ends
 
     def close(self) -> None:
         """Close the temporary files, which removes them."""
-        for stream in self._streams.values():
-            with contextlib.suppress(OSError):  # on a full disk: what could not be written is not wanted any more
-                stream.close()
-
-
-def _read(stream: IO[bytes], dtype: str, rows: int) -> NDArray[Any]:
-    return np.frombuffer(stream.read(rows * np.dtype(dtype).itemsize), dtype)
+        for spool in self._spools.values():
+            spool.close()
 
 
 def _checked(values: NDArray[Any], column: Column, name: str, length: int, source: str | Path | None) -> NDArray[Any]:
