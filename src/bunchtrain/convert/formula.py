@@ -73,12 +73,13 @@ def evaluate(tree: ast.expr, lookup: Lookup, of_rows: Callable[[str, ast.expr], 
             values = [evaluate(one, lookup, of_rows) for one in tree.args]
             return (_OWN[function] if function in _OWN else getattr(np, function))(*values)
         case ast.BinOp():
-            return _BINARY[type(tree.op)](evaluate(tree.left, lookup, of_rows), evaluate(tree.right, lookup, of_rows))
+            sides = (evaluate(one, lookup, of_rows) for one in (tree.left, tree.right))
+            return _BINARY[type(tree.op)](*map(_number, sides))
         case ast.UnaryOp():
             value = evaluate(tree.operand, lookup, of_rows)
             if isinstance(tree.op, ast.Not):
                 return np.logical_not(value)
-            return -value if isinstance(tree.op, ast.USub) else value
+            return -_number(value) if isinstance(tree.op, ast.USub) else value
         case ast.BoolOp():
             join = np.logical_and if isinstance(tree.op, ast.And) else np.logical_or
             value = evaluate(tree.values[0], lookup, of_rows)
@@ -90,6 +91,11 @@ def evaluate(tree: ast.expr, lookup: Lookup, of_rows: Callable[[str, ast.expr], 
             found = [_COMPARE[type(op)](a, b) for op, a, b in zip(tree.ops, sides, sides[1:], strict=False)]
             return np.logical_and.reduce(found) if len(found) > 1 else found[0]
     raise InputError("a formula holds something unknown", found=ast.unparse(tree))
+
+
+def _number(value: Any) -> Any:
+    """Return truth values as 0 and 1."""
+    return value.astype(np.int64) if getattr(value, "dtype", None) == bool else value
 
 
 class Scope:
