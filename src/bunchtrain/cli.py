@@ -165,6 +165,19 @@ def export(
 
 
 @app.command(rich_help_panel=LOOK)
+def inspect(
+    file: Annotated[str, typer.Argument(help="ROOT or HDF5 file, also a root:// address")],
+    write: Annotated[Path | None, typer.Option("--write", help="YAML file for the mapping, in place of here")] = None,
+    force: Annotated[bool, typer.Option("--force", help="replace the file of --write if it exists")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="list all branches of large trees")] = False,
+) -> None:
+    """Show what a file holds, guess its format, and make a mapping to start from."""
+    from bunchtrain.convert import inspect as look
+
+    look.inspect(file, write, force, everything)
+
+
+@app.command(rich_help_panel=LOOK)
 def provenance(path: Annotated[Path, typer.Argument(help="any output of a campaign")]) -> None:
     """Show what an output was made from, back to the inputs, and whether anything has changed since."""
     from bunchtrain.lineage import show

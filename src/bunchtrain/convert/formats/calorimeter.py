@@ -202,6 +202,7 @@ def options(tables: Mapping[str, list[str]]) -> dict[str, Any]:
     return {
         "tree": tree,
         "cells": cells or deposits,
+        **({} if cells else {"cell_units": "MeV"}),  # Geant4's own
         "columns": {"showers": columns} if columns else {},
         "event": event,
     }

@@ -141,11 +141,11 @@ def options(tables: Mapping[str, list[str]]) -> dict[str, Any]:
 
 def _named(branches: list[str]) -> tuple[str, str] | None:
     """Return how the branches with places begin, and their x."""
-    known = set(branches)
+    known, found = set(branches), []
     for name in branches:
         if match := _X.match(name):
             prefix, letter = match.groups()
             others = ("y", "z") if letter == "x" else ("Y", "Z")
             if all(prefix + one in known for one in others):
-                return prefix, letter
-    return None
+                found.append((prefix, letter))
+    return min(found, key=lambda one: len(one[0]), default=None)  # counters of lists begin with one letter more

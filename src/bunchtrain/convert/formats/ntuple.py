@@ -4,7 +4,7 @@ The defaults are the branches of the embedded generator's files.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,13 +13,14 @@ from pydantic import Field
 
 from bunchtrain.config.base import Section
 from bunchtrain.config.convert import Branch, ConstituentBranches, JetBranches, MappedColumns
-from bunchtrain.convert import rootfile
+from bunchtrain.convert import names, rootfile
 from bunchtrain.convert.extras import extra_columns
 from bunchtrain.convert.formats.base import Batch, Layout
 from bunchtrain.convert.formats.base import layout as base_layout
 from bunchtrain.convert.mapping import MappedTable, Wanted
 from bunchtrain.convert.table import Table
 from bunchtrain.errors import InputError
+from bunchtrain.events.layout import COMMON
 from bunchtrain.events.ragged import Events
 
 
@@ -148,3 +149,54 @@ def _cartesian(events: Events) -> Events:
         energy = np.sqrt(pt**2 + pz**2 + given["mass"].astype(np.float64) ** 2)
     p4 = {"px": pt * np.cos(phi), "py": pt * np.sin(phi), "pz": pz, "energy": energy}
     return events.joined({f"constituents/{name}": values for name, values in p4.items()})
+
+
+def guess(tables: Mapping[str, list[str]]) -> float:
+    """Return how sure it is that a file is of this kind, from 0 to 1: never very, other kinds have clearer marks."""
+    return max((_sure(branches) for branches in tables.values()), default=0.0)
+
+
+def _sure(branches: list[str]) -> float:
+    found = names.constituents(branches)
+    if found is None:
+        return 0.0
+    return 0.25 + 0.2 * names.looks_like_parts(found[0]) + 0.05 * len(names.jets(branches)[1])
+
+
+def options(tables: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Return the options to start from."""
+    tree = max(tables, key=lambda name: _sure(tables[name]), default="jets")
+    branches = tables.get(tree, [])
+    parts, momenta = names.constituents(branches) or ("part_", Config().constituents.named())
+    prefix, jets = names.jets(name for name in branches if not name.startswith(parts))
+    numbers = {option: names.number(option, branches) for option in _NUMBERS}
+    used = {*momenta.values(), *jets.values(), *numbers.values()}
+    more = {
+        "jets": {name: name.removeprefix(prefix) for name in branches if prefix and name.startswith(prefix)},
+        "constituents": {name: name.removeprefix(parts) for name in branches if parts and name.startswith(parts)},
+    }
+    columns = {axis: _columns({b: n for b, n in found.items() if b not in used}) for axis, found in more.items()}
+    columns = {axis: found for axis, found in columns.items() if found}
+    return {
+        "tree": tree,
+        "constituents": momenta,
+        "jets": jets,
+        **({"columns": columns} if columns else {}),
+        **numbers,
+        "units": "GeV",
+    }
+
+
+def _columns(found: Mapping[str, str]) -> dict[str, Any]:
+    """Return branches as columns, under their names without prefix where the contract leaves these free."""
+    columns: dict[str, Any] = {}
+    for branch, short in found.items():
+        name = branch if short in _TAKEN or not short.isidentifier() else short
+        if name.isidentifier() and name not in _TAKEN:
+            units = names.units(name)
+            columns[name] = {"branch": branch, "units": units} if units else {"branch": branch}
+    return columns
+
+
+_TAKEN = {"offsets", "counts", "and", "or", "not", *_ENERGIES, "eta", "phi"}
+_TAKEN |= {column.name for column in COMMON}
