@@ -223,7 +223,7 @@ def test_corrupt_files_of_others(capsys, name, problem):
     with pytest.raises(BunchtrainError, match=problem):
         inspect(str(foreign(name)))
     if problem == "damaged":
-        assert "1 branches of events cannot be read: Muon_E" in capsys.readouterr().out
+        assert "1 of 51 branches cannot be read: Muon_E" in capsys.readouterr().out
 
 
 def test_names_tell_what_branches_are():

@@ -45,7 +45,9 @@ def show_tree(console: Console, tree: contents.Tree, everything: bool) -> None:
         console.print(f"and {len(tree.branches) - len(shown)} more branches: --all lists them")
     bad = [one.name for one in contents.unreadable(tree)]
     if bad:
-        console.print(Text(f"{len(bad)} branches of {tree.name} cannot be read: {', '.join(bad[:12])}", style="red"))
+        console.print(
+            Text(f"{len(bad)} of {len(tree.branches)} branches cannot be read: {', '.join(bad[:12])}", style="red")
+        )
 
 
 def _shape(one: contents.Branch) -> str:
