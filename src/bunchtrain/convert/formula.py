@@ -73,8 +73,8 @@ def evaluate(tree: ast.expr, lookup: Lookup, of_rows: Callable[[str, ast.expr], 
             values = [evaluate(one, lookup, of_rows) for one in tree.args]
             return (_OWN[function] if function in _OWN else getattr(np, function))(*values)
         case ast.BinOp():
-            sides = (evaluate(one, lookup, of_rows) for one in (tree.left, tree.right))
-            return _BINARY[type(tree.op)](*map(_number, sides))
+            left, right = (_number(evaluate(one, lookup, of_rows)) for one in (tree.left, tree.right))
+            return _BINARY[type(tree.op)](left, right)
         case ast.UnaryOp():
             value = evaluate(tree.operand, lookup, of_rows)
             if isinstance(tree.op, ast.Not):
@@ -95,7 +95,7 @@ def evaluate(tree: ast.expr, lookup: Lookup, of_rows: Callable[[str, ast.expr], 
 
 def _number(value: Any) -> Any:
     """Return truth values as 0 and 1."""
-    return value.astype(np.int64) if getattr(value, "dtype", None) == bool else value
+    return value.astype(np.int64) if np.asarray(value).dtype.kind == "b" else value
 
 
 class Scope:

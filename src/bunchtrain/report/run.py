@@ -15,7 +15,7 @@ from bunchtrain import provenance
 from bunchtrain.config.specs import ReportSpec
 from bunchtrain.events.splits import SPLITS
 from bunchtrain.files import read_json, write_text
-from bunchtrain.report import fpga
+from bunchtrain.report import columns, fpga
 
 STAGES = ("simulate", "convert", "prepare", "scan", "train", "evaluate", "synthesize", "report")
 
@@ -148,6 +148,8 @@ def _tables(inputs: _Inputs) -> dict[str, Any]:
         "training_text": _training_text(inputs.history),
         "fpga": fpga.section(inputs.synthesis),
         "quarantined": quarantined,
+        "warnings": columns.warnings(inputs.sources),
+        "columns": columns.rows(inputs.sources),
         "samples": _samples(inputs.summary),
         "splits": SPLITS,
         "samples_text": f"{audit['jets']:,} jets of {audit['events']:,} events. All jets of an event are on the same "
