@@ -8,6 +8,7 @@ import yaml
 
 from bunchtrain import registry
 from bunchtrain.config.campaign import parse_campaign
+from bunchtrain.config.expression import FUNCTIONS, REDUCTIONS
 from bunchtrain.config.simulate import Simulate
 
 PAGE = Path(__file__).parents[2] / "docs" / "samples.md"
@@ -15,15 +16,23 @@ BLOCKS = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", PA
 
 
 def test_the_page_has_its_examples():
-    assert [next(iter(block)) for block in BLOCKS] == ["samples", "convert", "simulate"]
+    assert [next(iter(block)) for block in BLOCKS] == ["samples", "convert", "samples", "simulate"]
 
 
 def test_the_examples_together_make_a_campaign():
-    values = {"name": "a", "output": "results", **{key: value for block in BLOCKS for key, value in block.items()}}
+    own = [block for number, block in enumerate(BLOCKS) if number != 2]
+    values = {"name": "a", "output": "results", **{key: value for block in own for key, value in block.items()}}
     campaign = parse_campaign(values, PAGE)
     assert campaign.classes == ["qcd", "top"]
     assert campaign.simulate == Simulate()
     assert campaign.convert.format.checked("convert.formats", "convert.format")["jets"]["mass"] is None
+
+
+def test_the_example_of_labels_and_columns_is_a_campaign():
+    task = {"kind": "jet_tagging", "signal": "b", "background": "light"}
+    campaign = parse_campaign({"name": "a", "output": "results", "task": task, **BLOCKS[2]}, PAGE)
+    assert campaign.classes == ["b", "c", "light"] and "distance" in campaign.convert.derive["constituents"]
+    assert all(f" {name}" in PAGE.read_text().replace("`", " ") for name in (*FUNCTIONS, *REDUCTIONS))
 
 
 @pytest.mark.parametrize("name", registry.declared("convert.formats", "ntuple").model_fields)
