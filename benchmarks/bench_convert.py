@@ -226,7 +226,8 @@ def reading(folder: Path) -> list[Mark]:
         [(name, f"{t:.2f}", f"{JETS / t / 1e3:.0f}") for name, t in times.items()],
     )
     fast, own, peer = times.values()
-    return [Mark("over_ftag_reader", peer / own, 5), Mark("ragged_million_jets_per_cpu_second", JETS / fast / 1e6, 1)]
+    best = JETS / min(own, fast) / 1e6
+    return [Mark("over_ftag_reader", peer / own, 5), Mark("million_jets_per_cpu_second", best, 1)]
 
 
 def main() -> None:

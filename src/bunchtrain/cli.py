@@ -156,11 +156,14 @@ def export(
     width: Annotated[int, typer.Option("--width", help="tracks per jet")] = 40,
     name: Annotated[str, typer.Option("--name", help="name of the dataset of tracks")] = "tracks",
     split: Annotated[str | None, typer.Option("--split", help="train, validation or test alone")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option("--column", help="a column of the tracks; may be repeated")
+    ] = None,
 ) -> None:
     """Write jets and tracks in the padded, structured layout that flavour-tagging tools read."""
     from bunchtrain.events.export import export as write
 
-    jets = write(source, out, collection=collection, width=width, name=name, split=split)
+    jets = write(source, out, collection=collection, width=width, name=name, split=split, columns=column or ())
     print(f"[export] {jets} jets, {width} {collection} each, in {out}")
 
 

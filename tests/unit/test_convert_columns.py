@@ -205,7 +205,7 @@ def test_derived_labelled_selected_and_varied(tmp_path, path):
     [
         ({"derive": {"jets": {"x": "ptt"}}}, InputError, "convert.derive.jets/x"),
         ({"derive": {"tracks": {"x": "pt"}}}, CampaignError, "convert.derive.tracks"),
-        ({"derive": {"jets": {"pt": "mass"}}}, CampaignError, "jets/pt"),
+        ({"derive": {"jets": {"pt": "mass"}}}, CampaignError, "convert.derive"),
         ({"derive": {"jets": {"x": "y", "y": "x"}}}, CampaignError, "convert.derive"),
         ({"derive": {"jets": {"x": "1 / (pt - pt)"}}}, InputError, "jets/x"),
         ({"derive": {"constituents": {"x": "sum(constituents.pt)"}}}, InputError, "convert.derive.constituents/x"),
@@ -326,3 +326,93 @@ def test_split_and_unsplit_branches_give_the_same(tmp_path, name, x):
     sizes = np.arange(100) % 10
     np.testing.assert_array_equal(np.diff(found["constituents/offsets"]), sizes[sizes > 0])
     np.testing.assert_array_equal(found["constituents/py"], np.repeat(np.arange(100), sizes))
+
+
+NARROW = {"u1": np.array([250, 2, 7], "u1"), "i1": np.array([-100, 90, 5], "i1"), "u8": np.array([3, 2**40, 9], "u8")}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "u1 - 255",
+        "u1 * 1000",
+        "u1 * u1 * u1",
+        "where(u1 > 3, 300, u1)",
+        "u8 - 10",
+        "-u1",
+        "abs(i1 - 100)",
+        "u1 + (u1 > 3)",
+    ],
+)
+def test_narrow_whole_numbers_do_not_wrap(text):
+    wide = {name: values.astype("i8").astype(object) for name, values in NARROW.items()}
+    known = {
+        **wide,
+        "where": lambda one, x, y: np.array([x if c else b for c, b in zip(one, y, strict=True)]),
+        "abs": abs,
+    }
+    expected = eval(text.replace("(u1 > 3)", "(u1 > 3).astype(int)") if "+" in text else text, known)
+    np.testing.assert_array_equal(evaluate(parse(text), NARROW.__getitem__), np.array(expected, "i8"))
+
+
+def test_functions_of_narrow_numbers_have_full_precision():
+    np.testing.assert_allclose(
+        evaluate(parse("sin(u1)"), NARROW.__getitem__), np.sin(NARROW["u1"].astype("f8")), rtol=1e-15
+    )
+    np.testing.assert_array_equal(evaluate(parse("sign(u1 > 3)"), NARROW.__getitem__), [1, 0, 1])
+
+
+def test_a_whole_number_that_runs_over_is_an_error():
+    with pytest.raises(InputError, match="runs over"):
+        evaluate(parse("u8 * u8 * u8"), NARROW.__getitem__)
+    with pytest.raises(InputError, match="too large"):
+        evaluate(parse("x - 1"), {"x": np.array([2**63], "u8")}.__getitem__)
+
+
+@pytest.mark.parametrize(
+    ("mapped", "asked", "match"),
+    [
+        ({"jets": {"event_number": "weight"}}, {}, "replace one of the contract"),
+        ({"jets": {"label": "weight"}}, {}, "replace one of the contract"),
+        ({"constituents": {"pt": "part_px"}}, {}, "replace one of the contract"),
+        ({}, {"derive": {"constituents": {"pt": "px"}}}, "replace one of the contract"),
+        ({"jets": {"x": {"branch": "weight", "dtype": "i4"}}}, {}, "not a whole number"),
+        ({"jets": {"x": {"branch": "jet_pt * 1e12", "dtype": "i4"}}}, {}, "not a whole number"),
+        ({"jets": {"x": {"branch": "-1 * event_number", "dtype": "u8"}}}, {}, "not a whole number"),
+        ({}, {"select": {"jets": "sqrt(pt)"}}, "no condition"),
+        ({}, {"systematics": {"up": {"jets": {"event_number": "event_number + 1"}}}}, "what a row is"),
+    ],
+)
+def test_columns_that_would_give_wrong_numbers_are_refused(tmp_path, path, mapped, asked, match):
+    with pytest.raises(BunchtrainError, match=match):
+        convert(tmp_path, [path], mapped=mapped, columns=asked)
+
+
+@pytest.mark.parametrize("event", ["event_number * 1.0", "event_number / 2", "event_number - 3"])
+def test_event_numbers_that_would_merge_are_refused(tmp_path, path, event):
+    with pytest.raises(BunchtrainError):
+        convert(tmp_path, [path], event=event)
+
+
+def test_labels_need_conditions(tmp_path, path):
+    with pytest.raises(InputError, match="no condition"):
+        convert(tmp_path, [path], labels=[(0, "pt")])
+
+
+def test_what_stands_for_nan_is_not_scaled(tmp_path):
+    branches = columns([2, 1], 1)
+    branches["tau"] = np.array([np.nan, 500], "f4")
+    mapped = {"jets": {"tau": {"branch": "tau", "units": "GeV", "missing": -999}}}
+    found, _, _ = convert(tmp_path, [write(tmp_path / "a.root", branches)], mapped=mapped, units="MeV")
+    np.testing.assert_allclose(found["jets/tau"], [-999, 0.5])
+
+
+def test_nothing_left_is_told(tmp_path, path):
+    _, _, manifest = convert(tmp_path, [path], columns={"select": {"jets": "pt > 1000"}})
+    assert any("nothing is left of 7 entries" in text for text in manifest["inputs"][0]["warnings"])
+
+
+@pytest.mark.parametrize("column", [{"split": "1"}, {"valid": "1"}, {"x": {"formula": "1", "units": "gev"}}])
+def test_names_and_units_of_the_project_are_its_own(column):
+    with pytest.raises(ValidationError):
+        Columns(derive={"jets": column})

@@ -7,7 +7,7 @@ from ftag.hdf5 import H5Reader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bunchtrain.errors import ContractError, InputError
+from bunchtrain.errors import BunchtrainError, ContractError, InputError
 from bunchtrain.events.export import export
 from bunchtrain.events.reader import Dataset
 from toys import toy_dataset, toy_jets, toy_shard
@@ -65,3 +65,40 @@ def test_a_file_of_something_else_is_refused(tmp_path):
         with pytest.raises(ContractError):
             export(tmp_path / name, tmp_path / "out.h5")
     assert not (tmp_path / "out.h5").exists()
+
+
+def test_chosen_columns_are_written_in_their_order(dataset, tmp_path):
+    export(dataset, tmp_path / "a.h5", columns=["energy", "px"], name="flow")
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file["flow"].dtype.names == ("energy", "px", "valid")
+    with pytest.raises(InputError):
+        export(dataset, tmp_path / "b.h5", columns=["pz", "enrgy"])
+
+
+def test_no_file_of_a_campaign_is_overwritten(dataset, tmp_path):
+    shard = toy_shard(tmp_path / "a.h5", 0, 20, 5)
+    before = shard.read_bytes()
+    for out in (shard, toy_shard(tmp_path / "b.h5", 0, 20, 6)):
+        with pytest.raises(InputError):
+            export(shard, out)
+    assert shard.read_bytes() == before
+    for name in ("jets", "", "a/b"):
+        with pytest.raises(InputError):
+            export(shard, tmp_path / "c.h5", name=name)
+
+
+def test_no_jets_and_no_room(tmp_path, monkeypatch):
+    empty = toy_shard(tmp_path / "empty.h5", 0, 1, 5)
+    with h5py.File(empty, "r+") as file:
+        for name in [*file["jets"]]:
+            kind = file[f"jets/{name}"].dtype
+            del file[f"jets/{name}"]
+            file[f"jets/{name}"] = np.zeros(0, kind)
+        del file["constituents/offsets"]
+        file["constituents/offsets"] = np.zeros(1, "i8")
+    assert export(empty, tmp_path / "out.h5") == 0
+    shard = toy_shard(tmp_path / "a.h5", 0, 20, 5)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 100}))
+    with pytest.raises(BunchtrainError, match="too full"):
+        export(shard, tmp_path / "none.h5")
+    assert not (tmp_path / "none.h5").exists()

@@ -47,6 +47,9 @@ def test_even_events_train_and_odd_ones_test():
 @pytest.mark.parametrize("split", [{"scheme": "folds", "folds": 4, "fold": 3}, {"scheme": "even_odd"}])
 def test_prepare_splits_as_the_campaign_says(tmp_path, split):
     shards = [toy_shard(tmp_path / f"{label}.h5", label, 400, 1) for label in (0, 1)]
+    for shard in shards:
+        with h5py.File(shard, "r+") as file:
+            file["jets/event_number"].attrs["source_branch"] = "event"
     prepare(prepare_spec(split=split), shards, tmp_path / "out")
     data = Dataset(tmp_path / "out/dataset.h5")
     found, events = data.column("split"), data.column("event_number")
@@ -195,3 +198,9 @@ def test_ranges_of_one_file_may_not_overlap(tmp_path):
     with pytest.raises(InputError, match="two inputs have the same content"):
         prepare(prepare_spec(), [*shards, toy_shard(tmp_path / "top.h5", 1, 50, 1)], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_even_and_odd_need_event_numbers(tmp_path):
+    shards = [toy_shard(tmp_path / f"{label}.h5", label, 400, 1) for label in (0, 1)]
+    with pytest.raises(CampaignError, match="even and odd"):
+        prepare(prepare_spec(split={"scheme": "even_odd"}), shards, tmp_path / "out")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from bunchtrain import registry
 from bunchtrain.config.base import Kind, Name, Section
@@ -63,6 +63,13 @@ class Campaign(Section):
     evaluate: Evaluate = Field(default_factory=Evaluate)
     synthesize: Synthesize = Field(default_factory=Synthesize)
     report: Report = Field(default_factory=Report)
+
+    @field_validator("task", "model", mode="before")
+    @classmethod
+    def _usual_kind(cls, value: Any, info: ValidationInfo) -> Any:
+        """Take the default kind where none is named."""
+        usual = {"task": "jet_tagging", "model": "gnn"}[str(info.field_name)]
+        return {"kind": usual, **value} if isinstance(value, Mapping) and "kind" not in value else value
 
     @field_validator("output")
     @classmethod

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from bunchtrain.config.base import Kind, Name, Positive, Section
 from bunchtrain.config.expression import Formula
@@ -14,9 +14,15 @@ Rows = Literal["jets", "showers", "events"]
 Axis = Literal["jets", "showers", "events", "constituents", "tracks", "cells", "hits"]
 
 
+#: Names that the project's own files use.
+_RESERVED = ("offsets", "counts", "split", "kinematic_weight", "flavour_label", "valid")
+
+
 def _column_name(name: str) -> str:
-    if not name.isidentifier() or name in ("offsets", "counts", "and", "or", "not"):
-        raise ValueError("use letters, digits and '_' for a column, starting with a letter; not offsets or counts")
+    if not name.isidentifier() or name in ("and", "or", "not", *_RESERVED):
+        raise ValueError(
+            f"use letters, digits and '_' for a column, starting with a letter; not {', '.join(_RESERVED)}"
+        )
     return name
 
 
@@ -28,6 +34,14 @@ class _Column(Section):
     description: str = Field("", description="what it is")
     dtype: Literal["f4", "f8", "i4", "i8", "u8"] = Field("f4", description="precision in the HDF5 file")
     missing: float | None = Field(None, description="stands for NaN and infinity; without it they make a file bad")
+
+    @field_validator("units")
+    @classmethod
+    def _spelt(cls, units: str) -> str:
+        known = {"gev": "GeV", "mev": "MeV", "tev": "TeV"}
+        if known.get(units.lower(), units) != units:
+            raise ValueError(f"write {known[units.lower()]}: units are told apart by their letters")
+        return units
 
 
 class Mapped(_Column):

@@ -10,7 +10,7 @@ from pathlib import Path
 from bunchtrain.errors import BunchtrainError
 from bunchtrain.files import read_json, sha256, write_json
 
-#: Addresses that are read, with fsspec-xrootd.
+#: Addresses that are read, with XRootD.
 REMOTE = ("root://", "xrootd://")
 
 #: Bytes from which the user is told that files are being read.

@@ -105,10 +105,11 @@ class Extras:
             with np.errstate(all="ignore"):
                 values = np.asarray(evaluate(self._trees[name], lambda short: read[self._full[short]]))
             values = np.broadcast_to(values, (int(counts.sum()),))
+            values = values * self._scale if one.units == "GeV" and self._scale != 1 else values
             if one.missing is not None and values.dtype.kind == "f":
                 values = np.where(np.isfinite(values), values, one.missing)
             check_finite(values, self._table.path, one.branch, entry_of(first, counts))
-            found[name] = values * self._scale if one.units == "GeV" and self._scale != 1 else values
+            found[name] = values
         return found
 
     def _values(self, first: int, arrays: Mapping[str, Any], branch: str, counts: NDArray[np.int64]) -> NDArray[Any]:

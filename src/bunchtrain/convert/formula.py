@@ -70,16 +70,17 @@ def evaluate(tree: ast.expr, lookup: Lookup, of_rows: Callable[[str, ast.expr], 
                 if of_rows is None:
                     raise InputError("a function of a collection cannot stand here", found=ast.unparse(tree))
                 return of_rows(function, tree.args[0])
-            values = [evaluate(one, lookup, of_rows) for one in tree.args]
+            widen = _whole if function in _OF_WHOLE else _real
+            values = [widen(evaluate(one, lookup, of_rows)) for one in tree.args]
             return (_OWN[function] if function in _OWN else getattr(np, function))(*values)
         case ast.BinOp():
-            left, right = (_number(evaluate(one, lookup, of_rows)) for one in (tree.left, tree.right))
-            return _BINARY[type(tree.op)](left, right)
+            left, right = (_whole(evaluate(one, lookup, of_rows)) for one in (tree.left, tree.right))
+            return _checked(_BINARY[type(tree.op)], left, right, tree)
         case ast.UnaryOp():
             value = evaluate(tree.operand, lookup, of_rows)
             if isinstance(tree.op, ast.Not):
                 return np.logical_not(value)
-            return -_number(value) if isinstance(tree.op, ast.USub) else value
+            return -_whole(value) if isinstance(tree.op, ast.USub) else value
         case ast.BoolOp():
             join = np.logical_and if isinstance(tree.op, ast.And) else np.logical_or
             value = evaluate(tree.values[0], lookup, of_rows)
@@ -93,9 +94,38 @@ def evaluate(tree: ast.expr, lookup: Lookup, of_rows: Callable[[str, ast.expr], 
     raise InputError("a formula holds something unknown", found=ast.unparse(tree))
 
 
-def _number(value: Any) -> Any:
-    """Return truth values as 0 and 1."""
-    return value.astype(np.int64) if np.asarray(value).dtype.kind == "b" else value
+#: Functions that leave whole numbers whole.
+_OF_WHOLE = ("abs", "sign", "minimum", "maximum", "where")
+
+_MOST = 2**63 - 1
+
+
+def _whole(value: Any) -> Any:
+    """Return whole numbers and truth values with 64 bits: narrow ones would wrap around."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "iub" or array.dtype == np.int64:
+        return value
+    if array.dtype == np.uint64 and array.size and int(array.max()) > _MOST:
+        raise InputError(
+            "a whole number is too large to be computed with", found=int(array.max()), expected="below 2^63"
+        )
+    return array.astype(np.int64)
+
+
+def _real(value: Any) -> Any:
+    """Return whole numbers and truth values in double precision: narrow ones would give half precision."""
+    array = np.asarray(value)
+    return array.astype(np.float64) if array.dtype.kind in "iub" else value
+
+
+def _checked(operation: Any, left: Any, right: Any, tree: ast.expr) -> Any:
+    """Return the result of an operation; whole numbers may not run over."""
+    found = operation(left, right)
+    if np.asarray(found).dtype.kind == "i" and np.asarray(found).size:
+        real = operation(np.asarray(left, np.float64), np.asarray(right, np.float64))
+        if not np.all(np.abs(real) < 2.0**63):
+            raise InputError("a whole number runs over", found=ast.unparse(tree), mend="multiply one side by 1.0")
+    return found
 
 
 class Scope:
@@ -116,7 +146,7 @@ class Scope:
     """
 
     def __init__(self, events: Events, rows: str, axis: str, key: str) -> None:
-        self._events, self._rows, self._axis, self._key = events, rows, axis, key
+        self._events, self._rows, self._axis, self.key = events, rows, axis, key
         self._kinematics: dict[str, dict[str, Array]] = {}
 
     def __call__(self, formula: str) -> Array:
@@ -145,14 +175,12 @@ class Scope:
 
     def _reduce(self, function: str, argument: ast.expr) -> Array:
         if self._axis != self._rows:
-            raise InputError(
-                "a formula of items cannot reduce a collection", key=self._key, found=ast.unparse(argument)
-            )
+            raise InputError("a formula of items cannot reduce a collection", key=self.key, found=ast.unparse(argument))
         heads = {one.rpartition(".")[0] for one in names(argument)} - {"", self._rows}
         if len(heads) != 1 or not heads <= self._events.counts.keys():
             expected = "a formula of the columns of one collection, e.g. sum(constituents.pt)"
             found = f"{function}({ast.unparse(argument)})"
-            raise InputError("a function of a collection lacks one", key=self._key, found=found, expected=expected)
+            raise InputError("a function of a collection lacks one", key=self.key, found=found, expected=expected)
         collection = heads.pop()
         counts = self._events.counts[collection]
 
@@ -177,7 +205,7 @@ class Scope:
     def _unknown(self, text: str) -> InputError:
         own = [*self._events.of(self._axis)]
         others = [f"{name}.{one}" for name in (self._rows, *self._events.counts) for one in self._events.of(name)]
-        return InputError("a formula names no column", key=self._key, found=text, choices=[*own, *others])
+        return InputError("a formula names no column", key=self.key, found=text, choices=[*own, *others])
 
 
 def polar(columns: Mapping[str, Array]) -> dict[str, Array]:

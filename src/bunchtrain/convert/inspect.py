@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ def inspect(file: str, write: Path | None = None, force: bool = False, everythin
     BunchtrainError
         If the file cannot be read, holds no entries, or `write` exists; at the end, what stands against the mapping.
     """
-    console = Console(highlight=False, markup=False)
+    # Names are copied from what is printed: in a file or a pipe they are not cut.
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 240)
     path: Path | str = file if "://" in file else Path(file)
     if write is not None and write.exists() and not force:
         mend = "give another name, or --force to replace it"

@@ -109,6 +109,7 @@ class _Step:
         self._flat = {branch: numbers(arrays[branch]) for branch, depth in mapped._branches.items() if depth == 0}
         self._lists = {branch: lists(arrays[branch]) for branch, depth in mapped._branches.items() if depth == 1}
         self._leaders: dict[str, str] = {}
+        self._length = len(next(iter(arrays.values()))) if arrays else 0
 
     def events(self) -> Events:
         columns, counts = {}, {}
@@ -149,10 +150,8 @@ class _Step:
 
         with np.errstate(all="ignore"):
             found = np.asarray(evaluate(tree, lookup, self._reduce if counts is None else None))
-        length = len(next(iter(self._flat.values()))) if counts is None and self._flat else None
         if found.ndim == 0:
-            length = int(counts.sum()) if counts is not None else length
-            return np.broadcast_to(found, (length or 0,))
+            return np.broadcast_to(found, (self._length if counts is None else int(counts.sum()),))
         return found
 
     def _reduce(self, function: str, argument: ast.expr) -> Array:
@@ -165,6 +164,7 @@ class _Step:
 
     def _finished(self, dataset: str, values: Array, counts: NDArray[np.int64] | None) -> Array:
         one = self._of._wanted[dataset]
+        values = values if one.factor == 1 else values * one.factor
         if one.missing is not None and values.dtype.kind == "f":
             values = np.where(np.isfinite(values), values, one.missing)
 
@@ -172,4 +172,4 @@ class _Step:
             return self._first + (row if counts is None else int(np.searchsorted(np.cumsum(counts), row, side="right")))
 
         check_finite(values, self._of._table.path, one.text, entry)
-        return values if one.factor == 1 else values * one.factor
+        return values

@@ -40,6 +40,15 @@ def check(step: Tidy, path: Path | str, columns: Mapping[str, Column]) -> None:
         Naming file, branch, entry and value of the first one.
     """
     values = step.events.columns
+    for name in (name for name in values if name.endswith(("/run_number", "/event_number")) and name.count("/") == 1):
+        if values[name].dtype.kind == "f":
+            expected = "whole numbers: a float would merge neighbouring numbers"
+            key, found = columns[name].source or name, values[name].dtype.name
+            raise InputError(
+                "a number of a run or event is a float", file=path, key=key, found=found, expected=expected
+            )
+        if values[name].dtype.kind == "i":
+            _refuse(step, path, columns, name, values[name] < 0, "a number from 0")
     if "jets/pt" in values:
         expected = f"a number above 0, at most {MOST:g} GeV"
         _refuse(step, path, columns, "jets/pt", ~((values["jets/pt"] > 0) & (values["jets/pt"] <= MOST)), expected)

@@ -14,10 +14,13 @@ from bunchtrain.config.convert import Derived, DerivedColumns
 from bunchtrain.config.expression import names, parse
 from bunchtrain.config.specs import ConvertSpec
 from bunchtrain.convert.arrays import Tidy
-from bunchtrain.convert.formats.base import Layout
+from bunchtrain.convert.formats.base import Layout, check_new
 from bunchtrain.convert.formula import Scope
 from bunchtrain.errors import CampaignError, InputError
-from bunchtrain.events.layout import SYSTEMATICS, Column, axis, required
+from bunchtrain.events.layout import SYSTEMATICS, Column, axis
+
+#: Columns that no variation changes.
+_IDENTITY = ("label", "file_id", "run_number", "event_number")
 
 
 class Pipeline:
@@ -53,9 +56,7 @@ class Pipeline:
         columns = {**layout.columns, **derived}
         for name in derived:
             _known(axis(name), axes, f"convert.derive.{axis(name)}")
-            if name in required(layout.rows):
-                mend = "give the new column another name, or vary it under convert.systematics"
-                raise CampaignError("a derived column would replace one of the contract", key=name, mend=mend)
+            check_new(name, layout.rows, "convert.derive")
         for where in self._settings.select:
             _known(where, axes, f"convert.select.{where}")
         self.layout = Layout(layout.rows, {**columns, **self._varied(columns)})
@@ -67,6 +68,8 @@ class Pipeline:
                 for name, formula in formulas.items():
                     key, nominal = f"convert.systematics.{variation}.{where}", f"{where}/{name}"
                     _known(nominal, columns, key)
+                    if name in _IDENTITY:
+                        raise CampaignError("a variation cannot change what a row is", key=key, found=name)
                     text = f"{columns[nominal].description}, variation {variation}"
                     varied = replace(columns[nominal], description=text, source=formula)
                     found[f"{SYSTEMATICS}/{variation}/{nominal}"] = varied
@@ -90,10 +93,11 @@ class Pipeline:
         step = self._labelled(step, file_id)
         for where, formula in self._settings.select.items():
             if where != rows:
-                kept = Scope(step.events, rows, where, f"convert.select.{where}")(formula).astype(bool)
+                kept = _condition(Scope(step.events, rows, where, f"convert.select.{where}"), formula)
                 step = step.keep(where, kept, f"cut_{where}")
         if rows in self._settings.select:
-            kept = Scope(step.events, rows, rows, f"convert.select.{rows}")(self._settings.select[rows]).astype(bool)
+            scope = Scope(step.events, rows, rows, f"convert.select.{rows}")
+            kept = _condition(scope, self._settings.select[rows])
             step = step.take(kept, f"cut_{rows}")
         if rows == "jets" and "constituents" in self._settings.select:
             step = step.take(step.events.counts["constituents"] > 0, "cut_jets")
@@ -105,7 +109,7 @@ class Pipeline:
         label = np.full(length, -1 if self._label is None else self._label, np.int32)
         scope = Scope(step.events, self._rows, self._rows, "labels")
         for number, formula in self._labels:
-            label[(label < 0) & scope(formula).astype(bool)] = number
+            label[(label < 0) & _condition(scope, formula)] = number
         columns = {f"{self._rows}/label": label, f"{self._rows}/file_id": np.full(length, file_id, np.int32)}
         step = step._replace(events=step.events.joined(columns))
         return step.take(label >= 0, "unlabelled") if self._labels else step
@@ -133,6 +137,15 @@ class Pipeline:
             found=f"{values[place]} in entry {step.entries[row]}, from {formula}",
             mend="give `missing`, the number that stands for it, or cut these rows before",
         )
+
+
+def _condition(scope: Scope, formula: str) -> NDArray[np.bool_]:
+    """Return where a formula holds; one that gives numbers is refused, as NaN would count as true."""
+    found = scope(formula)
+    if found.dtype.kind != "b":
+        expected = "a condition, e.g. pt > 30 or charge != 0"
+        raise InputError("a formula is no condition", key=scope.key, found=formula, expected=expected)
+    return found
 
 
 def _ordered(derive: DerivedColumns) -> list[tuple[str, Derived]]:

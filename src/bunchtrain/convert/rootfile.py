@@ -98,17 +98,18 @@ def opened(path: Path | str) -> Iterator[Any]:
         _check_xrootd(path)
     else:
         check_header(path)
+    # Not through fsspec-xrootd: it fails on the numpy integers that uproot hands it for the places of baskets.
+    options = {"handler": uproot.source.xrootd.XRootDSource} if isinstance(path, str) else {}
     with damage(path):
-        file = uproot.open(path)
+        file = uproot.open(path, **options)
     with file:
         yield file
 
 
 def _check_xrootd(address: str) -> None:
     """Say what is missing before uproot does."""
-    for name in ("fsspec_xrootd", "XRootD"):
-        if importlib.util.find_spec(name) is None:
-            raise MissingDependency(name, needed_by=f"reading {address}", mend="pip install 'bunchtrain[xrootd]'")
+    if importlib.util.find_spec("XRootD") is None:
+        raise MissingDependency("xrootd", needed_by=f"reading {address}", mend="pip install 'bunchtrain[xrootd]'")
 
 
 def remote_digest(address: str) -> str:

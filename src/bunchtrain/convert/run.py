@@ -194,7 +194,11 @@ class Group:
             found |= {name: found.get(name, 0) + count for name, count in counts.items()}
         if read != stop - start:
             raise InputError("a tree ends early", file=path, key=source.tree, found=read, expected=stop - start)
-        return {**found, "columns": sanity.table(), "warnings": sanity.warnings()}
+        warnings = sanity.warnings()
+        if read and not found["jets"]:
+            left_out = {name: count for name, count in found.items() if name.startswith(("cut_", "dropped_", "unlab"))}
+            warnings.append(f"nothing is left of {read} entries: {left_out}")
+        return {**found, "columns": sanity.table(), "warnings": warnings}
 
     def attributes(self) -> dict[str, Any]:
         """Return the attributes of the HDF5 file."""

@@ -6,6 +6,7 @@ tracks   [N, P]   one record per track, all columns of a collection, and `valid`
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from bunchtrain.errors import ContractError, InputError
+from bunchtrain.errors import BunchtrainError, ContractError, InputError
 from bunchtrain.events.layout import CONTRACT, datasets
 from bunchtrain.events.reader import within
 from bunchtrain.events.splits import SPLITS
@@ -33,6 +34,7 @@ def export(
     width: int = 40,
     name: str = "tracks",
     split: str | None = None,
+    columns: Sequence[str] = (),
 ) -> int:
     """Write a shard of `convert`, or the index of `prepare`, in the padded layout, and return the number of jets.
 
@@ -50,6 +52,8 @@ def export(
         Name of the dataset of tracks.
     split : str, optional
         Only the jets of this split; for an index.
+    columns : sequence of str, optional
+        The columns of the collection that are written, in this order; all of them without it.
 
     Raises
     ------
@@ -61,13 +65,36 @@ def export(
         If the disk is full; nothing is left of the output.
     """
     try:
-        with h5py.File(source) as file, disk_errors(out), atomic(out) as temporary, h5py.File(temporary, "w") as target:
-            if file.attrs.get("contract") != CONTRACT:
-                found = file.attrs.get("contract")
-                raise ContractError("a file follows another contract", file=source, found=found, expected=CONTRACT)
-            return _Export(file, source, collection, width).write(target, name, _chosen(file, source, split))
+        with h5py.File(source) as file:
+            rows = str(file.attrs.get("rows", "jets"))
+            if file.attrs.get("contract") != CONTRACT or rows != "jets":
+                found = rows if file.attrs.get("contract") == CONTRACT else file.attrs.get("contract")
+                raise ContractError("a file holds no jets under the contract", file=source, found=found)
+            plan = _Export(file, source, collection, width, columns)
+            chosen = _chosen(file, source, split)
+            _check_target(source, out, name, plan.bytes * len(chosen))
+            with disk_errors(out), atomic(out) as temporary, h5py.File(temporary, "w") as target:
+                return plan.write(target, name, chosen)
     except OSError as error:
         raise ContractError("a file is not readable HDF5", file=source, found=error) from None
+
+
+def _check_target(source: Path, out: Path, name: str, size: int) -> None:
+    """Refuse what would lose something, or fill the disk: HDF5 does not survive that."""
+    if not name.isidentifier() or name == "jets":
+        raise InputError("the tracks need a name of their own", key="--name", found=repr(name), expected="e.g. tracks")
+    if out.exists() and out.samefile(source):
+        raise InputError("the output is the input", file=out, key="--out", mend="name another file")
+    if out.exists() and h5py.is_hdf5(out):
+        with h5py.File(out) as file:
+            if "contract" in file.attrs:
+                mend = "name another file, or remove this one"
+                raise InputError("the output is a file of a campaign", file=out, key="--out", mend=mend)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(out.parent).free
+    if size > free:
+        found, mend = f"{free / 1e6:.0f} MB are free, up to {size / 1e6:.0f} are needed", "make room and run again"
+        raise BunchtrainError("the disk is too full", file=out, found=found, mend=mend)
 
 
 def _chosen(file: h5py.File, source: Path, split: str | None) -> NDArray[np.int64]:
@@ -83,7 +110,7 @@ def _chosen(file: h5py.File, source: Path, split: str | None) -> NDArray[np.int6
 
 
 class _Export:
-    def __init__(self, file: h5py.File, source: Path, collection: str, width: int) -> None:
+    def __init__(self, file: h5py.File, source: Path, collection: str, width: int, wanted: Sequence[str] = ()) -> None:
         if width < 1:
             raise InputError("a jet needs room for at least one track", key="--width", found=width)
         columns = datasets(file)
@@ -92,7 +119,13 @@ class _Export:
         if not self._tracks or f"{collection}/offsets" not in file:
             known = [one for one in file if f"{one}/offsets" in file]
             raise InputError("a file has no such collection", file=source, found=collection, choices=known)
+        for name in wanted:
+            if name not in self._tracks:
+                raise InputError("a collection has no such column", file=source, found=name, choices=self._tracks)
+        self._tracks = {name: self._tracks[name] for name in wanted or self._tracks}
         self._file, self._offsets, self._width = file, file[f"{collection}/offsets"][:], width
+        of_jets = sum(one.dtype.itemsize for one in self._jets.values())
+        self.bytes = of_jets + width * (1 + sum(one.dtype.itemsize for one in self._tracks.values()))
 
     def write(self, target: h5py.File, name: str, chosen: NDArray[np.int64]) -> int:
         kinds = [("flavour_label" if key == "label" else key, one.dtype) for key, one in self._jets.items()]
@@ -135,5 +168,7 @@ def _columns(columns: dict[str, h5py.Dataset], axis: str) -> dict[str, h5py.Data
 
 
 def _dataset(target: h5py.File, name: str, shape: Sequence[int], kind: np.dtype[Any]) -> h5py.Dataset:
-    chunks = (min(_CHUNK, max(shape[0], 1)), *shape[1:])
+    if shape[0] == 0:
+        return target.create_dataset(name, tuple(shape), kind)
+    chunks = (min(_CHUNK, shape[0]), *shape[1:])
     return target.create_dataset(name, tuple(shape), kind, chunks=chunks, compression="lzf", shuffle=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from bunchtrain.errors import ContractError, InputError
@@ -80,20 +81,13 @@ class Shard:
         mask_BP : bool [B, P]
         """
         offsets = self.offsets_of(names[0].partition("/")[0])
-        first, place = offsets[rows], np.arange(width)
-        mask_BP = place < (offsets[rows + 1] - first)[:, None]
-        places_BP = first[:, None] + place
-        values_CBP = np.empty((len(names), len(rows), width), np.float32)
+        first = offsets[rows]
+        mask_BP = np.arange(width) < (offsets[rows + 1] - first)[:, None]
         kept_BP = mask_BP.astype(np.float32)
+        values_CBP = np.empty((len(names), len(rows), width), np.float32)
         for values_BP, name in zip(values_CBP, names, strict=True):
-            column = self.items(name)
-            if column.dtype == values_BP.dtype and len(column):
-                # What is beyond a jet's own items is taken too, and made nought: quicker than to leave it out.
-                np.take(column, places_BP, out=values_BP, mode="clip")
-                values_BP *= kept_BP
-            else:
-                values_BP[:] = 0
-                values_BP[mask_BP] = column[places_BP[mask_BP]]
+            values_BP[:] = _windows(self.items(name), first, width)
+            values_BP *= kept_BP
         return values_CBP, mask_BP
 
     def ragged(self, rows: NDArray[np.int64], names: Sequence[str]) -> tuple[list[NDArray[Any]], NDArray[np.int64]]:
@@ -103,6 +97,20 @@ class Shard:
         counts = offsets[rows + 1] - first
         places = within(first, counts)
         return [np.take(self.items(name), places, mode="clip") for name in names], counts
+
+
+def _windows(column: NDArray[Any], first: NDArray[np.int64], width: int) -> NDArray[Any]:
+    """Return `width` values from each place on, shape [B, P]; past the end of the column anything.
+
+    A window is copied in one piece, twice as fast as value by value; what is beyond a jet's own items comes with it.
+    """
+    if len(column) < width:
+        column = np.concatenate([column, np.zeros(width - len(column), column.dtype)])
+    last = len(column) - width
+    found: NDArray[Any] = sliding_window_view(column, width)[np.minimum(first, last)]
+    late = np.flatnonzero(first > last)
+    found[late] = np.take(column, first[late, None] + np.arange(width), mode="clip")
+    return found
 
 
 def within(first: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:

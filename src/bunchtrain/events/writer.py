@@ -172,8 +172,14 @@ def _checked(values: NDArray[Any], column: Column, name: str, length: int, sourc
     """Return values in a column's precision."""
     if len(values) != length:
         raise ContractError("columns differ in length", file=source, key=name, found=len(values), expected=length)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         converted = np.ascontiguousarray(values, column.dtype)
+    if converted.dtype.kind in "iu" and converted.dtype != values.dtype:
+        wrong = np.flatnonzero((converted != values) | ((converted < 0) != (values < 0)))
+        if len(wrong):
+            found = f"{values[wrong[0]]} in row {wrong[0]} of a step"
+            problem = "a value is not a whole number of the column's range"
+            raise ContractError(problem, file=source, key=name, found=found, expected=column.dtype)
     if converted.dtype.kind == "f" and not np.isfinite(converted).all():
         bad = int(np.flatnonzero(~np.isfinite(converted))[0])
         found = f"{values[bad]} in row {bad} of a step"

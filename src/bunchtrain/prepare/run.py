@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bunchtrain import provenance
 from bunchtrain.config.prepare import Split
 from bunchtrain.config.specs import PrepareSpec
-from bunchtrain.errors import InputError
+from bunchtrain.errors import CampaignError, InputError
 from bunchtrain.events.features import GLOBALS, NODES
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Moments, Quantiles, Scaler
@@ -69,6 +69,14 @@ def prepare(spec: PrepareSpec, shards: list[Path], out: Path, *, threads: int = 
 def _split(infos: list[ShardInfo], spec: PrepareSpec) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
     hashes, numbers = [], []
     for info in infos:
+        if spec.settings.split.scheme == "even_odd" and info.attributes["jets/event_number"].get("source_branch") == "":
+            raise CampaignError(
+                "even and odd need event numbers, and a sample has none",
+                file=info.path,
+                key="prepare.split.scheme",
+                found="even_odd",
+                mend="name the event number under convert.format, or take another scheme",
+            )
         run, event = index.column([info], "run_number"), index.column([info], "event_number")
         hashes.append(event_hash(info.sample, run, event, spec.seed))
         numbers.append(event)

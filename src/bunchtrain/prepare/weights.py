@@ -106,7 +106,14 @@ def _normal(
 ) -> NDArray[np.float64]:
     """Return the factors of one class with the mean 1 over its training jets, none above `most`."""
     used = own & training
-    for _ in range(2):  # the cut lowers the mean; once more brings it back
-        mean = np.average(factors[used], weights=weights[used].astype(np.float64))
+    total = float(np.sum(weights[used], dtype=np.float64))
+    for _ in range(50):  # the cut lowers the mean, which lifts the others, of which some are cut then
+        mean = float(np.sum(factors[used] * weights[used])) / total if total > 0 else 0.0
+        if mean <= 0:
+            raise InputError(
+                "the event weights of a class do not add up to a positive number", key="weight", found=total
+            )
+        if abs(mean - 1) < 1e-6:
+            break
         factors = np.minimum(factors / mean, most)
     return factors[own]

@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from bunchtrain.events.layout import Column, required
+from bunchtrain.errors import CampaignError
+from bunchtrain.events.layout import Column, axis, required
 from bunchtrain.events.ragged import Events
 
 
@@ -38,7 +39,24 @@ class Layout(NamedTuple):
 def layout(rows: str, sources: Mapping[str, str], more: Mapping[str, Column] | None = None) -> Layout:
     """Return a layout of the required columns, with the branches they come from, and of `more`."""
     columns = {name: replace(column, source=sources.get(name, "")) for name, column in required(rows).items()}
+    for name in more or {}:
+        check_new(name, rows, "convert.format.columns")
     return Layout(rows, {**columns, **(more or {})})
+
+
+def check_new(dataset: str, rows: str, key: str) -> None:
+    """Refuse a new column that would take the place of one of the contract, or of one computed from a four-momentum.
+
+    Raises
+    ------
+    CampaignError
+        Naming the column.
+    """
+    wanted, last = required(rows), dataset.rpartition("/")[2]
+    computed = f"{axis(dataset)}/px" in wanted and last in ("pt", "eta", "phi", "mass")
+    if dataset in wanted or computed:
+        mend = "give the new column another name; to vary one, see convert.systematics"
+        raise CampaignError("a new column would replace one of the contract", key=key, found=dataset, mend=mend)
 
 
 class Batch(NamedTuple):
