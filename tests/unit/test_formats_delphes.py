@@ -185,6 +185,7 @@ def test_jetclass_files_of_the_generation_chain(tmp_path, name, label, jets):
 def shower_branches(shape=(3, 2, 4), showers=25, seed=0):
     random = np.random.default_rng(seed)
     par = random.random((showers, 10)).astype("f4")
+    par[:, 6] = par[:, 6] > 0.5  # is_photon is a whole number
     cells = random.normal(0.1, 1, (showers, *shape)).astype("f4")
     return {"event": np.arange(showers)[::-1].copy(), "par": par, "cells": cells}
 

@@ -146,6 +146,7 @@ def _values(branch: Any, name: str, entries: int) -> dict[str, Any]:
 def _unit(name: str, values: np.ndarray) -> str:
     """Return the unit that name and size of values speak for."""
     unit = names.units(name) if values.dtype.kind == "f" else ""
+    unit = "mm or cm" if unit == "mm" else unit  # experiments differ, and a name does not tell
     if unit != "GeV":
         return unit
     with np.errstate(all="ignore"):
