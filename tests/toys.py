@@ -75,6 +75,14 @@ def toy_dataset(folder: Path, jets: int = 400) -> tuple[Path, Path]:
 
 def train_spec(model: dict | None = None, seed: int = 1, **settings) -> TrainSpec:
     model = model or {"kind": "gnn", "hidden": 8, "layers": 1, "neighbours": 4, "head": 16, "dropout": 0.1}
-    small = {"ranks": 1, "epochs": 2, "patience": 5, "batch_size": 64, "learning_rate": 3e-3, **settings}
+    small = {
+        "ranks": 1,
+        "epochs": 2,
+        "patience": 5,
+        "batch_size": 64,
+        "learning_rate": 3e-3,
+        "tensorboard": False,
+        **settings,
+    }
     task = {"kind": "jet_tagging", "signal": "top", "background": "qcd"}
     return TrainSpec(version=1, seed=seed, task=task, model=model, settings=small)

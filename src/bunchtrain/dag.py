@@ -251,7 +251,13 @@ class Plan:
     def _scan(self) -> ScanSpec:
         """Return the scan's spec; settings of the final training that its evaluations override do not count."""
         training, scanned = self._train(), self.campaign.scan
-        fixed = {"ranks": 1, "backend": "serial", "epochs": scanned.epochs, "patience": scanned.epochs}
+        fixed = {
+            "ranks": 1,
+            "backend": "serial",
+            "epochs": scanned.epochs,
+            "patience": scanned.epochs,
+            "tensorboard": False,
+        }
         settings = training.settings.model_copy(update={**fixed, "max_jets": scanned.max_jets})
         return ScanSpec(
             version=scan.VERSION, settings=scanned, training=training.model_copy(update={"settings": settings})

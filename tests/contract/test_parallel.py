@@ -11,21 +11,9 @@ import pytest
 
 from bunchtrain.config.specs import as_text
 from bunchtrain.errors import TrainingError
-from bunchtrain.parallel import base, launched_ranks
+from bunchtrain.parallel import base, launched_ranks, place_on_node
 from toys import train_spec
 
-#: Trains in float64 without dropout and prints the epochs' losses and a digest of the weights.
-CODE = """
-import json, sys, torch
-torch.set_default_dtype(torch.float64)
-import bunchtrain.train.batches as batches
-original = batches.BatchSource.__init__
-batches.BatchSource.__init__ = lambda self, data, scaler, indices: original(self, data, scaler, indices, torch.float64)
-from pathlib import Path
-from bunchtrain.config.specs import TrainSpec, parse_spec
-from bunchtrain.train.run import train
-train(parse_spec(TrainSpec, sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))
-"""
 MPIRUN = [
     "mpirun",
     "--oversubscribe",
@@ -40,7 +28,7 @@ MPIRUN = [
     "-n",
     "2",
 ]
-MODEL = {"kind": "gnn", "hidden": 8, "layers": 1, "neighbours": 4, "head": 16, "dropout": 0.0}
+MODEL = {"kind": "gnn", "hidden": 8, "layers": 1, "neighbours": 4, "head": 16, "dropout": 0.2}
 
 LAUNCHERS = {
     ("serial", "one process"): [],
@@ -60,11 +48,13 @@ LAUNCHERS = {
 }
 
 
-def losses(toy, folder: Path, backend: str, launcher: list[str], batch: int) -> list[float]:
-    # One rate for both: the rule that multiplies it by the number of ranks is tested elsewhere.
-    rate = 3e-3 / (2 if launcher else 1)
-    spec = train_spec(MODEL, backend=backend, batch_size=batch, learning_rate=rate, warmup_epochs=0)
-    command = [*launcher, sys.executable, "-c", CODE, as_text(spec), *map(str, toy), str(folder)]
+def losses(toy, folder: Path, backend: str, launcher: list[str], precision: str) -> list[float]:
+    """Train with dropout and averaged weights, a step in two pieces; return the losses of all epochs."""
+    options = {"batch_size": 64, "ranks": 2 if backend != "serial" else 1, "clip_norm": 1.0, "ema": 0.9}
+    options["accumulation"] = 2 // options["ranks"]
+    spec = train_spec(MODEL, backend=backend, precision=precision, **options)
+    command = [*launcher, sys.executable, "-m", "bunchtrain", "train", "--spec", as_text(spec)]
+    command += ["--dataset", str(toy[0]), "--scaler", str(toy[1]), "--out", str(folder)]
     environment = {**os.environ, "MASTER_PORT": "29617", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -72,18 +62,23 @@ def losses(toy, folder: Path, backend: str, launcher: list[str], batch: int) -> 
     return [row[name] for row in rows for name in ("train_loss", "validation_loss")]
 
 
+#: What the order of additions may do to a loss.
+TOLERANCE = {"float64": {"rel": 1e-9, "abs": 1e-12}, "float32": {"rel": 1e-4}}
+
+
 @pytest.fixture(scope="module")
 def reference(toy, tmp_path_factory):
-    return losses(toy, tmp_path_factory.mktemp("serial"), "serial", [], batch=64)
+    return {name: losses(toy, tmp_path_factory.mktemp(name), "serial", [], name) for name in TOLERANCE}
 
 
 @pytest.mark.mpi
+@pytest.mark.parametrize("precision", TOLERANCE)
 @pytest.mark.parametrize(("backend", "how"), [key for key in LAUNCHERS if key[0] != "serial"])
-def test_two_ranks_equal_one_process_on_the_joint_batch(toy, reference, tmp_path, backend, how):
+def test_two_ranks_equal_one_process(toy, reference, tmp_path, backend, how, precision):
     if shutil.which(LAUNCHERS[backend, how][0]) is None:
         pytest.fail(f"{LAUNCHERS[backend, how][0]} is missing: run make env")
-    found = losses(toy, tmp_path, backend, LAUNCHERS[backend, how], batch=32)
-    assert found == pytest.approx(reference, rel=1e-9, abs=1e-12)
+    found = losses(toy, tmp_path, backend, LAUNCHERS[backend, how], precision)
+    assert found == pytest.approx(reference[precision], **TOLERANCE[precision])
 
 
 @pytest.mark.parametrize(
@@ -99,6 +94,33 @@ def test_two_ranks_equal_one_process_on_the_joint_batch(toy, reference, tmp_path
 )
 def test_launchers_are_recognised(environment, ranks):
     assert launched_ranks(environment) == ranks
+
+
+@pytest.mark.parametrize(
+    ("environment", "place"),
+    [
+        ({}, (0, 1)),
+        ({"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_LOCAL_RANK": "1", "OMPI_COMM_WORLD_LOCAL_SIZE": "2"}, (1, 2)),
+        ({"WORLD_SIZE": "8", "LOCAL_RANK": "3", "LOCAL_WORLD_SIZE": "4"}, (3, 4)),
+        (
+            {"PMIX_SIZE": "7", "SLURM_LOCALID": "0", "SLURM_NODEID": "3", "SLURM_STEP_TASKS_PER_NODE": "2(x3),1"},
+            (0, 1),
+        ),
+        (
+            {"PMIX_SIZE": "7", "SLURM_LOCALID": "1", "SLURM_NODEID": "2", "SLURM_STEP_TASKS_PER_NODE": "2(x3),1"},
+            (1, 2),
+        ),
+    ],
+)
+def test_the_place_on_the_node_is_known(environment, place):
+    assert place_on_node(environment) == place
+
+
+def test_more_ranks_than_pieces_are_refused(toy, tmp_path):
+    command = [*MPIRUN, sys.executable, "-m", "bunchtrain", "train", "--spec", as_text(train_spec(ranks=1))]
+    command += ["--dataset", str(toy[0]), "--scaler", str(toy[1]), "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2 and "more ranks than pieces" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_serial_on_several_ranks_is_refused(monkeypatch):

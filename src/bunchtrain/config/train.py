@@ -1,23 +1,47 @@
 """Section `train`: one training."""
 
-from pydantic import Field, field_validator
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
 
 from bunchtrain import registry
-from bunchtrain.config.base import Fraction, Positive, Section
+from bunchtrain.config.base import Fraction, Positive, Probability, Section
 
 
 class Train(Section):
-    """The optimisation and how it is spread over ranks."""
+    """The optimisation, and how it is spread over ranks."""
 
     backend: str = Field("auto", description="kind of parallelism; auto: horovod for more than one rank, else serial")
-    ranks: Positive = Field(2, description="processes of the final training")
+    ranks: Positive = Field(2, description="processes of the final training; a step is dealt out in as many pieces")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="cuda: one GPU a rank; auto: GPUs if all have one"
+    )
     seeds: Positive = Field(1, description="trainings of the best configuration, each with its own seed")
     epochs: Positive = Field(12, description="at most")
     patience: Positive = Field(4, description="epochs without a better validation loss before it stops")
-    batch_size: Positive = Field(256, description="jets per rank and step")
-    learning_rate: float = Field(1e-3, gt=0, description="for one rank; multiplied by the number of ranks")
-    warmup_epochs: float = Field(1.0, ge=0, description="epochs of linear rise from the unscaled rate")
+    batch_size: Positive = Field(256, description="jets of one step, over all ranks")
+    accumulation: Positive = Field(1, description="pieces of a step that a rank takes one after the other: less memory")
+    learning_rate: float = Field(1e-3, gt=0, description="highest; for reference_batch jets a step where that is given")
+    reference_batch: Positive | None = Field(None, description="jets a step for which learning_rate is meant")
+    scaling: Literal["linear", "sqrt"] = Field("linear", description="growth of the rate with the batch over it")
+    schedule: Literal["cosine", "one_cycle", "plateau", "constant"] = Field("cosine", description="the rate's way down")
+    warmup_epochs: float = Field(1.0, ge=0, description="epochs of linear rise, from the unscaled rate or from 0")
+    plateau_factor: Probability = Field(0.5, description="schedule plateau: by what the rate falls")
+    plateau_patience: Positive = Field(2, description="schedule plateau: epochs without a better loss before it falls")
     weight_decay: float = Field(1e-4, ge=0)
+    clip_norm: float | None = Field(None, gt=0, description="largest norm of all gradients together")
+    ema: Probability | None = Field(None, description="decay of averaged weights, which are then judged and kept")
+    precision: Literal["float32", "float64", "bf16", "fp16"] = Field("float32", description="bf16, fp16: autocast")
+    compile: bool = Field(False, description="torch.compile: a slower start, faster steps")
+    deterministic: bool = Field(False, description="algorithms that give the same bits on every run, also on GPUs")
+    compression: Literal["none", "fp16"] = Field("none", description="of gradients on their way between ranks")
+    fusion_mb: float | None = Field(None, ge=0, description="Horovod's fusion buffer; null: its own choice, 128")
+    cycle_ms: float | None = Field(None, gt=0, description="Horovod's cycle time; null: its own choice, 1")
+    restarts: int = Field(2, ge=0, description="times that lost ranks are started again without progress between")
+    checkpoint_minutes: float = Field(5.0, gt=0, description="between two checkpoints in the middle of an epoch")
+    keep: Positive = Field(2, description="newest checkpoints that are kept")
+    log_every: Positive = Field(50, description="steps between two rows of steps.csv")
+    tensorboard: bool = Field(True, description="write TensorBoard's event files beside the weights")
     max_jets: Positive | None = Field(None, description="train on at most so many jets")
     validate_fraction: Fraction = Field(1.0, gt=0, description="share of the validation split used after an epoch")
 
@@ -28,3 +52,27 @@ class Train(Section):
         if backend not in known:
             raise ValueError(f"use one of {', '.join(known)}")
         return backend
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Train":
+        if self.pieces > self.batch_size:
+            raise ValueError(
+                f"a step of batch_size {self.batch_size} jets cannot be dealt out in ranks x accumulation = "
+                f"{self.pieces} pieces"
+            )
+        if self.precision == "fp16" and self.device == "cpu":
+            raise ValueError("precision fp16 needs a GPU; on CPUs take bf16")
+        return self
+
+    @property
+    def pieces(self) -> int:
+        """Pieces of a step; each has its own random numbers, so that results do not depend on who computes it."""
+        return self.ranks * self.accumulation
+
+    @property
+    def peak_rate(self) -> float:
+        """The highest learning rate (arXiv:1706.02677 for the linear rule, arXiv:1404.5997 for the root)."""
+        if self.reference_batch is None:
+            return self.learning_rate
+        ratio = self.batch_size / self.reference_batch
+        return self.learning_rate * (ratio if self.scaling == "linear" else ratio**0.5)

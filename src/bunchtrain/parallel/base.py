@@ -6,23 +6,44 @@ Parallelism knows no physics: it counts ranks, sends tensors and adds them up. A
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import nn
 
 from bunchtrain import registry
 from bunchtrain.errors import TrainingError
 from bunchtrain.parallel import launched_ranks
 
 
+@dataclass(frozen=True)
+class Wire:
+    """How gradients travel; a backend leaves aside what it has no use for.
+
+    Parameters
+    ----------
+    compression : str
+        `none`, or `fp16`: half precision on the way.
+    fusion_mb, cycle_ms : float, optional
+        Horovod's buffer for small tensors, and the time for which it collects them.
+    """
+
+    compression: str = "none"
+    fusion_mb: float | None = None
+    cycle_ms: float | None = None
+
+    def packed(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return a tensor as it travels."""
+        return tensor.half() if self.compression == "fp16" else tensor
+
+
 class ParallelProtocol(Protocol):
     """What a training asks of a backend.
 
-    Gradients are averaged over ranks by `average_gradients`, which the loop calls between backward and step: an
-    explicit call is exact, needs no wrapped optimizer, and so leaves the optimizer's state alone when it is loaded
-    (see docs/decisions/0004).
+    Gradients are averaged over ranks by `average`, which the loop calls between backward and step: an explicit call is
+    exact, needs no wrapped optimizer, and so leaves the optimizer's state alone when it is loaded (see
+    docs/decisions/0004).
     """
 
     name: str
@@ -34,8 +55,8 @@ class ParallelProtocol(Protocol):
         """Overwrite the tensors of all ranks with those of rank 0."""
         ...
 
-    def average_gradients(self, model: nn.Module) -> None:
-        """Replace each gradient by its mean over ranks."""
+    def average(self, tensors: Sequence[torch.Tensor], figures: torch.Tensor) -> torch.Tensor:
+        """Replace each of `tensors` by its mean over ranks, and return the sum of `figures` over ranks."""
         ...
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
@@ -51,7 +72,7 @@ class ParallelProtocol(Protocol):
         ...
 
 
-def start(backend: str) -> ParallelProtocol:
+def start(backend: str, wire: Wire | None = None) -> ParallelProtocol:
     """Start a backend by name; `auto` takes horovod under a launcher of several ranks, else serial.
 
     Raises
@@ -70,5 +91,5 @@ def start(backend: str) -> ParallelProtocol:
             expected="horovod, ddp or auto",
         )
     module: Any = registry.load("parallel", backend, "train.backend")
-    parallel: ParallelProtocol = module.Parallel()
+    parallel: ParallelProtocol = module.Parallel(wire or Wire())
     return parallel

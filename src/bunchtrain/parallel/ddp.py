@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.distributed as dist
-from torch import nn
+
+from bunchtrain.parallel import place_on_node
+from bunchtrain.parallel.base import Wire
 
 _RANK = ("RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID")
 _SIZE = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS")
-_LOCAL = ("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
 
 
 def _first(names: tuple[str, ...], default: int) -> int:
@@ -35,11 +36,16 @@ class Parallel:
 
     name = "ddp"
 
-    def __init__(self) -> None:
-        self.rank, self.size, self.local_rank = _first(_RANK, 0), _first(_SIZE, 1), _first(_LOCAL, 0)
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self.rank, self.size = _first(_RANK, 0), _first(_SIZE, 1)
+        self.local_rank, on_node = place_on_node()
         os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
         os.environ.setdefault("MASTER_PORT", str(_port()))
-        engine = "nccl" if torch.cuda.is_available() and torch.cuda.device_count() > self.local_rank else "gloo"
+        engine = "gloo"
+        if torch.cuda.is_available() and torch.cuda.device_count() >= on_node:
+            torch.cuda.set_device(self.local_rank)
+            engine = "cpu:gloo,cuda:nccl"
         dist.init_process_group(engine, rank=self.rank, world_size=self.size)
 
     def broadcast(self, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -47,15 +53,16 @@ class Parallel:
         for name in sorted(tensors):
             dist.broadcast(tensors[name].data, 0)
 
-    def average_gradients(self, model: nn.Module) -> None:
-        """Replace each gradient by its mean over ranks, in one flat message."""
-        gradients = [p.grad for p in model.parameters() if p.grad is not None]
-        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        dist.all_reduce(flat)
-        flat /= self.size
-        sizes = [gradient.numel() for gradient in gradients]
-        for gradient, part in zip(gradients, torch.split(flat, sizes), strict=True):
-            gradient.copy_(part.view_as(gradient))
+    def average(self, tensors: Sequence[torch.Tensor], figures: torch.Tensor) -> torch.Tensor:
+        """Replace each of `tensors` by its mean over ranks, in one flat message; return the sum of `figures`."""
+        total = figures.clone()
+        flat = self._wire.packed(torch.cat([tensor.reshape(-1) for tensor in tensors])) / self.size
+        waiting = [dist.all_reduce(message, async_op=True) for message in (flat, total)]
+        for work in waiting:
+            work.wait()
+        for tensor, part in zip(tensors, torch.split(flat, [t.numel() for t in tensors]), strict=True):
+            tensor.copy_(part.view_as(tensor))
+        return total
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """Return the sum of `values` over ranks, on every rank."""

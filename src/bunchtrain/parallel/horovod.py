@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import nn
 
 from bunchtrain.errors import MissingDependency
+from bunchtrain.parallel.base import Wire
 
 try:
     import horovod.torch as hvd
@@ -22,7 +23,13 @@ class Parallel:
 
     name = "horovod"
 
-    def __init__(self) -> None:
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        # Horovod reads these when it starts, and never again.
+        if wire.fusion_mb is not None:
+            os.environ["HOROVOD_FUSION_THRESHOLD"] = str(round(wire.fusion_mb * 2**20))
+        if wire.cycle_ms is not None:
+            os.environ["HOROVOD_CYCLE_TIME"] = str(wire.cycle_ms)
         hvd.init()
         self.rank: int = hvd.rank()
         self.size: int = hvd.size()
@@ -34,10 +41,17 @@ class Parallel:
         for handle in handles:
             hvd.synchronize(handle)
 
-    def average_gradients(self, model: nn.Module) -> None:
-        """Replace each gradient by its mean over ranks, in one fused operation."""
-        gradients = [p.grad for p in model.parameters() if p.grad is not None]
-        hvd.synchronize(hvd.grouped_allreduce_async_(gradients, op=hvd.Average, name="gradients"))
+    def average(self, tensors: Sequence[torch.Tensor], figures: torch.Tensor) -> torch.Tensor:
+        """Replace each of `tensors` by its mean over ranks, in one fused operation; return the sum of `figures`."""
+        packed = [self._wire.packed(tensor) for tensor in tensors]
+        handles = hvd.grouped_allreduce_async_(packed, op=hvd.Average, name="gradients")
+        total = hvd.allreduce_async(figures, op=hvd.Sum, name="figures")
+        hvd.synchronize(handles)
+        for tensor, whole in zip(tensors, packed, strict=True):
+            if whole is not tensor:
+                tensor.copy_(whole)
+        summed: torch.Tensor = hvd.synchronize(total)
+        return summed
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """Return the sum of `values` over ranks, on every rank."""

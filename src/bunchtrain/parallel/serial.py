@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import nn
+
+from bunchtrain.parallel.base import Wire
 
 
 class Parallel:
@@ -16,11 +17,15 @@ class Parallel:
     size = 1
     local_rank = 0
 
+    def __init__(self, wire: Wire | None = None) -> None:
+        """Nothing travels."""
+
     def broadcast(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Nothing to send."""
 
-    def average_gradients(self, model: nn.Module) -> None:
-        """One rank is its own mean."""
+    def average(self, tensors: Sequence[torch.Tensor], figures: torch.Tensor) -> torch.Tensor:
+        """One rank is its own mean and sum."""
+        return figures
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """Return the values."""

@@ -39,7 +39,7 @@ def training_spec(spec: ScanSpec, values: dict[str, Any]) -> TrainSpec:
         section, _, key = name.partition(".")
         (model if section == "model" else settings)[key] = value
     short = {"epochs": spec.settings.epochs, "patience": spec.settings.epochs, "max_jets": spec.settings.max_jets}
-    settings |= {**short, "ranks": 1, "backend": "serial"}
+    settings |= {**short, "ranks": 1, "backend": "serial", "tensorboard": False}
     return spec.training.model_copy(update={"model": model, "settings": parse_section(Train, settings, "scan.space")})
 
 

@@ -1,10 +1,13 @@
-"""Scaled features as tensors: kept in memory when the jets fit, else computed batch by batch from the shards.
+"""Scaled features as tensors: kept on the device when the jets fit, else computed from the shards one step ahead.
 
 B: batch, P: constituent, F: node feature, G: global feature.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,16 +18,20 @@ from torch import Tensor
 from bunchtrain.events.features import GLOBALS, NODES, Features
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Scaler
+from bunchtrain.files import write_json
+from bunchtrain.train.sampler import Step
 
-#: Bytes of features that a rank keeps in memory.
+#: Bytes of features that a rank keeps; above it reads the shards' memory maps, which the ranks of a node share.
 IN_MEMORY = 1 << 30
 
 #: Jets whose features are computed at once.
 STEP = 8192
 
+_CPU = torch.device("cpu")
+
 
 class Batch(NamedTuple):
-    """One step's jets."""
+    """The jets of one piece of a step."""
 
     inputs: tuple[Tensor, Tensor, Tensor, Tensor]
     labels_B: Tensor
@@ -32,23 +39,43 @@ class Batch(NamedTuple):
 
 
 class BatchSource:
-    """Makes the batches of one split."""
+    """Makes the batches of one split.
+
+    Parameters
+    ----------
+    data, scaler : Dataset, Scaler
+        The jets, and what brings their features to order 1.
+    indices : int64 [N]
+        The split's jets.
+    dtype : torch.dtype
+        Of features and weights.
+    device : torch.device
+        Where batches are wanted.
+    """
 
     def __init__(
-        self, data: Dataset, scaler: Scaler, indices: NDArray[np.int64], dtype: torch.dtype = torch.float32
+        self,
+        data: Dataset,
+        scaler: Scaler,
+        indices: NDArray[np.int64],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device = _CPU,
     ) -> None:
-        self._data, self._scaler, self._dtype = data, scaler, dtype
-        labels = data.column("label")
-        self._labels = labels
-        self._weights = data.training_weights()
+        self._data, self._scaler, self._dtype, self._device = data, scaler, dtype, device
+        self._labels, self._weights = data.column("label"), data.training_weights()
         self._indices = np.sort(indices)
         row = data.particles * (4 * (len(NODES) + 2) + 1) + 4 * len(GLOBALS)
         self._kept = self._all() if len(indices) * row <= IN_MEMORY else None
 
-    def _all(self) -> Features:
-        """Return the features of all jets, computed in steps so that no more than they is in memory."""
+    @property
+    def kept(self) -> bool:
+        """Whether all features are on the device."""
+        return self._kept is not None
+
+    def _all(self) -> Batch:
+        """Return all jets, computed in steps so that no more than they is in memory."""
         count, particles = len(self._indices), self._data.particles
-        kept = Features(
+        whole = Features(
             np.empty((count, particles, len(NODES)), np.float32),
             np.empty((count, particles, 2), np.float32),
             np.empty((count, len(GLOBALS)), np.float32),
@@ -56,24 +83,56 @@ class BatchSource:
         )
         for start in range(0, count, STEP):
             rows = slice(start, start + STEP)
-            for whole, part in zip(kept, self._compute(self._indices[rows]), strict=True):
-                whole[rows] = part
-        return kept
+            for values, part in zip(whole, self._compute(self._indices[rows]), strict=True):
+                values[rows] = part
+        return self._batch(whole, self._indices)
 
     def _compute(self, indices: NDArray[np.int64]) -> Features:
         return self._scaler(self._data.features(indices))
 
+    def _batch(self, features: Features, indices: NDArray[np.int64]) -> Batch:
+        nodes, points, jets, mask = (self._sent(torch.from_numpy(values)) for values in features)
+        labels = self._sent(torch.from_numpy(self._labels[indices].astype(np.int64)))
+        weights = self._sent(torch.from_numpy(self._weights[indices].astype(np.float64)).to(self._dtype))
+        return Batch((nodes, points, jets, mask), labels, weights)
+
+    def _sent(self, values: Tensor) -> Tensor:
+        values = values.to(self._dtype) if values.dtype == torch.float32 else values
+        if self._device.type == "cpu":
+            return values
+        return values.pin_memory().to(self._device, non_blocking=True)
+
+    def describe(self, path: Path, jets: NDArray[np.int64], where: str) -> None:
+        """Write to `path` which jets these are: their events, labels and weights."""
+        names = ("file_id", "run_number", "event_number", "label", "weight")
+        columns = {name: self._data.column(name, jets).tolist() for name in names}
+        write_json(path, {"where": where, "index": jets.tolist(), **columns})
+
     def __call__(self, indices: NDArray[np.int64]) -> Batch:
         """Return the batch of the given jets."""
         if self._kept is None:
-            features = self._compute(indices)
-        else:
-            rows = np.searchsorted(self._indices, indices)
-            kept = self._kept
-            features = Features(kept.nodes_BPF[rows], kept.points_BP2[rows], kept.globals_BG[rows], kept.mask_BP[rows])
-        nodes, points, jets, mask = (torch.from_numpy(values) for values in features)
-        return Batch(
-            (nodes.to(self._dtype), points.to(self._dtype), jets.to(self._dtype), mask),
-            torch.from_numpy(self._labels[indices].astype(np.int64)),
-            torch.from_numpy(self._weights[indices]).to(self._dtype),
-        )
+            return self._batch(self._compute(indices), indices)
+        rows = self._sent(torch.from_numpy(np.searchsorted(self._indices, indices)))
+        inputs, labels_B, weights_B = self._kept
+        nodes, points, jets, mask = (values.index_select(0, rows) for values in inputs)
+        return Batch((nodes, points, jets, mask), labels_B[rows], weights_B[rows])
+
+
+def loaded(steps: Iterable[Step], source: BatchSource) -> Iterator[tuple[Step, list[Batch]]]:
+    """Yield each step with the batches of its pieces; where they are computed, the next step's are made meanwhile."""
+
+    def load(step: Step) -> tuple[Step, list[Batch]]:
+        return step, [source(piece.jets) for piece in step.mine]
+
+    if source.kept:
+        yield from map(load, steps)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        ahead = None
+        for step in steps:
+            after = pool.submit(load, step)
+            if ahead is not None:
+                yield ahead.result()
+            ahead = after
+        if ahead is not None:
+            yield ahead.result()

@@ -1,12 +1,16 @@
-"""Checkpoints: one safetensors file, written atomically, from which a training goes on exactly.
+"""Checkpoints: one safetensors file each, written atomically, from which a training goes on exactly.
 
-Tensors are the network's, the optimizer's and the best network's so far; the header carries the rest as JSON. Nothing
-in it can be executed. Random numbers need no state: they follow from seed, step and rank (`sampler.stream_seed`).
+Tensors are the network's, the optimizer's, the averaged network's and the best network's so far; the header carries the
+rest as JSON. Nothing in it can be executed. Random numbers need no state: they follow from seed, step and piece
+(`sampler.stream_seed`). A training's checkpoints are in a folder named after all that its result depends on.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,68 +19,192 @@ import safetensors
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 
-from bunchtrain.errors import InputError
-from bunchtrain.files import atomic
+from bunchtrain.errors import InputError, TrainingError
+from bunchtrain.files import atomic, fingerprint
 from bunchtrain.models.base import load_state, written_to
+from bunchtrain.train.optimise import Optimisation
+
+#: Of the layout below.
+FORMAT = 2
+
+FOLDER = "checkpoints"
 
 
 @dataclass
 class Progress:
-    """How far a training has come."""
+    """How far a training has come; `step` counts within the epoch, and is the position in its order of jets."""
 
-    fingerprint: str
     epoch: int = 0
     step: int = 0
     loss_sum: float = 0.0
     weight_sum: float = 0.0
     best_loss: float | None = None
     best_epoch: int = -1
+    #: Of the schedule `plateau`: what it has made of the rate, and when it last changed it.
+    factor: float = 1.0
+    lowered: int = -1
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-def save(
-    path: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer, best: dict[str, Tensor]
-) -> None:
-    """Write a checkpoint to `path`."""
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
-    for number, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
-    # Tensors that share memory are refused by safetensors; the best network starts as the network itself.
-    copies = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-    with atomic(path) as temporary, written_to(path):
-        safetensors.torch.save_file(copies, temporary, metadata={"progress": json.dumps(asdict(progress))})
+class Checkpoints:
+    """The checkpoints of one training.
+
+    Parameters
+    ----------
+    out : path
+        Folder of the training.
+    identity : mapping
+        All that the result depends on; JSON-like.
+    keep : int
+        Newest checkpoints that are kept.
+    """
+
+    def __init__(self, out: Path, identity: Mapping[str, Any], keep: int = 2) -> None:
+        self.out, self.identity, self._keep = out, dict(identity), keep
+        self.fingerprint = fingerprint(self.identity)
+        self._all = out / FOLDER
+        self.folder = self._all / self.fingerprint
+
+    def files(self) -> list[Path]:
+        """Return this training's checkpoints, newest first."""
+        return sorted(self.folder.glob("[0-9]*.safetensors"), reverse=True)
+
+    def path(self, number: int) -> Path:
+        """Return the place of the checkpoint of step `number` of the whole training."""
+        return self.folder / f"{number:09d}.safetensors"
+
+    def newest(self) -> Path | None:
+        """Return the newest checkpoint that is whole.
+
+        Raises
+        ------
+        InputError
+            If there are checkpoints and none of them is whole.
+        """
+        problem = None
+        for path in self.files():
+            try:
+                _open(path)
+                return path
+            except InputError as error:
+                problem = problem or error
+        if problem is not None:
+            raise problem
+        return None
+
+    def others(self) -> list[str]:
+        """Return a line for each difference of this training from those whose checkpoints lie here too."""
+        lines: list[str] = []
+        for path in sorted(self._all.glob("*/[0-9]*.safetensors")):
+            with contextlib.suppress(InputError):
+                if path.parent != self.folder:
+                    lines += differences(_open(path)[0]["identity"], self.identity)
+        return list(dict.fromkeys(lines))
+
+    def save(self, number: int, progress: Progress, state: Optimisation, best: Mapping[str, Tensor]) -> Path:
+        """Write the checkpoint of step `number` of the whole training, then remove the oldest."""
+        tensors = {f"model.{name}": tensor for name, tensor in state.model.state_dict().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
+        if state.averaged is not None:
+            tensors |= {f"average.{name}": tensor for name, tensor in state.averaged.state_dict().items()}
+        for place, values in state.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{place}.{name}": torch.as_tensor(value) for name, value in values.items()}
+        # Tensors that share memory are refused by safetensors; the best network starts as the network itself.
+        copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+        header = {
+            "format": FORMAT,
+            "identity": self.identity,
+            "progress": asdict(progress),
+            "scaler": state.precision.scaler.state_dict(),
+            "digest": _digest(copies),
+        }
+        path = self.path(number)
+        with atomic(path) as temporary, written_to(path):
+            safetensors.torch.save_file(copies, temporary, metadata={"header": json.dumps(header)})
+        for old in self.files()[self._keep :]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def load(self, path: Path, state: Optimisation) -> tuple[Progress, dict[str, Tensor]]:
+        """Restore network and optimizer from a file; return the progress and the best weights.
+
+        Raises
+        ------
+        InputError
+            If the file is not a checkpoint, or is damaged.
+        TrainingError
+            If it is another training's; the error says in what they differ.
+        """
+        header, tensors = _open(path)
+        if different := list(differences(header["identity"], self.identity)):
+            raise TrainingError(
+                "a checkpoint belongs to another training",
+                file=path,
+                found="; ".join(different),
+                mend="train with the checkpoint's settings, or in another folder",
+            )
+        load_state(state.model, _part(tensors, "model"), path)
+        if state.averaged is not None:
+            load_state(state.averaged, _part(tensors, "average"), path)
+        _load_optimizer(state.optimizer, _part(tensors, "optimizer"))
+        state.precision.scaler.load_state_dict(header["scaler"])
+        return Progress(**header["progress"]), _part(tensors, "best")
+
+    def clear(self) -> None:
+        """Remove the checkpoints of all trainings here: one of them has its result."""
+        for path in [*self._all.glob("*/[0-9]*.safetensors"), *self._all.glob("*/.*.tmp")]:
+            path.unlink(missing_ok=True)
+        for folder in [*self._all.glob("*/"), *([self._all] if self._all.exists() else [])]:
+            if not any(folder.iterdir()):
+                folder.rmdir()
 
 
-def load(
-    path: Path, fingerprint: str, model: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[Progress, dict[str, Tensor]] | None:
-    """Restore network and optimizer from `path`; return the progress and the best weights.
-
-    None is returned when there is no checkpoint, or when it belongs to another training (other data, settings or
-    version).
+def _open(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return header and tensors of a checkpoint.
 
     Raises
     ------
     InputError
-        If the file is not a checkpoint.
+        If the file is not a checkpoint, is damaged, or is of another format.
     """
-    if not path.exists():
-        return None
-    mend = "remove the file to train from the start"
     try:
         with safetensors.safe_open(path, "pt") as file:
-            progress = Progress(**json.loads((file.metadata() or {})["progress"]))
-            if progress.fingerprint != fingerprint:
-                return None
+            header = json.loads((file.metadata() or {})["header"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise InputError("a checkpoint cannot be read", file=path, found=repr(error), mend=mend) from None
-    load_state(model, _part(tensors, "model"), path)
-    _load_optimizer(optimizer, _part(tensors, "optimizer"))
-    return progress, _part(tensors, "best")
+        version, digest = header["format"], header["digest"]
+        identity, progress = header["identity"], header["progress"]
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise _bad("a checkpoint cannot be read", path, repr(error)) from None
+    if version != FORMAT:
+        raise _bad("a checkpoint has another format", path, version, FORMAT)
+    if digest != _digest(tensors) or not isinstance(identity, dict) or not isinstance(progress, dict):
+        raise _bad("a checkpoint is damaged", path, "other content than its digest says")
+    return header, tensors
+
+
+def _bad(problem: str, path: Path, found: object, expected: object = None) -> InputError:
+    mend = "remove the file to go on from the one before, or from the start"
+    return InputError(problem, file=path, found=found, expected=expected, mend=mend)
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return the digest of tensors' bytes: safetensors has none, and a flipped bit is a valid number."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def differences(theirs: Any, ours: Any, key: str = "") -> Iterator[str]:
+    """Yield what differs between two JSON-like values, e.g. `model.hidden: 8, now 16`."""
+    if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
+        for name in sorted({*theirs, *ours}):
+            yield from differences(theirs.get(name), ours.get(name), f"{key}.{name}" if key else name)
+    elif theirs != ours:
+        yield f"{key}: {theirs}, now {ours}"
 
 
 def _part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:

@@ -7,38 +7,26 @@ from __future__ import annotations
 
 import copy
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from types import FrameType
+from typing import NoReturn
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from bunchtrain.config.train import Train
-from bunchtrain.errors import Requeue, TrainingError
-from bunchtrain.parallel.base import ParallelProtocol
+from bunchtrain.errors import Requeue
 from bunchtrain.progress import track
-from bunchtrain.tasks.base import TaskProtocol
-from bunchtrain.train import checkpoint
-from bunchtrain.train.batches import BatchSource
-from bunchtrain.train.checkpoint import Progress
+from bunchtrain.train.batches import BatchSource, loaded
+from bunchtrain.train.checkpoint import Checkpoints, Progress
 from bunchtrain.train.metrics import ValidationSums
-from bunchtrain.train.sampler import rank_batches, steps_per_epoch, stream_seed
-
-#: Steps between two questions to all ranks whether one was told to stop.
-STOP_EVERY = 10
-
-
-class NonFiniteLoss(TrainingError):
-    """The loss became NaN or infinite."""
-
-    exit_code = 86
+from bunchtrain.train.optimise import Optimisation
+from bunchtrain.train.sampler import Step, rank_steps, steps_per_epoch
+from bunchtrain.train.schedule import learning_rate
+from bunchtrain.train.stopping import RECORD, NonFiniteLoss, StopSignal
+from bunchtrain.train.tracking import Clock, Tracker
 
 
 @dataclass
@@ -49,44 +37,41 @@ class Split:
     source: BatchSource
 
 
-def learning_rate(settings: Train, size: int, step: int, steps: int) -> float:
-    """Return a step's rate: a linear rise to `size` times the base (arXiv:1706.02677), then a cosine to 0."""
-    warmup = settings.warmup_epochs * steps
-    total = settings.epochs * steps
-    if step < warmup:
-        return settings.learning_rate * (1 + (size - 1) * step / warmup)
-    done = (step - warmup) / max(total - warmup, 1)
-    return settings.learning_rate * size * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-
-
 class Trainer:
-    """Trains one network on the ranks of one group."""
+    """Trains one network on the ranks of one group.
+
+    Parameters
+    ----------
+    state : Optimisation
+        The network, its optimizer and the group.
+    checkpoints : Checkpoints
+        Where the training goes on from.
+    tracker : Tracker
+        Where its course is written.
+    seed : int
+        Order of jets and random numbers follow from it.
+    say : callable
+        Prints a line on rank 0.
+    """
 
     def __init__(
         self,
-        model: nn.Module,
-        task: TaskProtocol,
-        parallel: ParallelProtocol,
-        settings: Train,
+        state: Optimisation,
+        checkpoints: Checkpoints,
+        tracker: Tracker,
         *,
         seed: int,
-        fingerprint: str,
-        checkpoint_path: Path,
         say: Callable[[str], None],
     ) -> None:
-        self.model, self.task, self.parallel, self.settings = model, task, parallel, settings
-        self.seed, self.path, self.say = seed, checkpoint_path, say
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        self.progress = Progress(fingerprint)
-        self.best = model.state_dict()
-        self._told_to_stop = False
-
-    @property
-    def global_batch(self) -> int:
-        """Jets of one step on all ranks."""
-        return self.settings.batch_size * self.parallel.size
+        self.state, self.checkpoints, self.tracker = state, checkpoints, tracker
+        self.settings, self.parallel = state.settings, state.parallel
+        self.seed, self.say = seed, say
+        self.progress = Progress()
+        self.best: dict[str, Tensor] = state.judged.state_dict()
+        self.stop = StopSignal()
+        self._saved = time.monotonic()
+        self._steps = 1  # of an epoch
+        self._rate = 0.0
 
     def fit(self, train: Split, validation: Split) -> dict[str, Tensor]:
         """Train until done and return the best weights.
@@ -98,114 +83,133 @@ class Trainer:
         Requeue
             If a signal asked for a stop; a checkpoint was written.
         """
+        self._steps = steps_per_epoch(len(train.indices), self.settings.batch_size)
         self._restore()
-        with self._signals():
+        with self.stop.listening():
             while self.progress.epoch < self.settings.epochs and not self._out_of_patience():
                 self._epoch(train, validation)
         return self.best
 
+    @property
+    def steps_done(self) -> int:
+        """Steps since the start of the training."""
+        return self.progress.epoch * self._steps + self.progress.step
+
     def _restore(self) -> None:
         """Go on from the checkpoint that rank 0 sees, or start all ranks from rank 0's weights."""
-        exists = torch.tensor([float(self.parallel.rank == 0 and self.path.exists())])
-        if self.parallel.sum(exists).item() > 0:
-            restored = checkpoint.load(self.path, self.progress.fingerprint, self.model, self.optimizer)
-            if restored is not None:
-                self.progress, self.best = restored
-                if self.parallel.rank != 0:  # the sums of a half-done epoch were added up on rank 0
-                    self.progress.loss_sum = self.progress.weight_sum = 0.0
-                self.say(f"goes on from epoch {self.progress.epoch + 1}, step {self.progress.step}")
-                return
-            self.say("a checkpoint of another training is left aside; starts from the beginning")
-        self.parallel.broadcast(self.model.state_dict())
-        self.best = copy.deepcopy(self.model.state_dict())
+        path = self.checkpoints.newest() if self.parallel.rank == 0 else None
+        number = self.parallel.sum(torch.tensor([0.0 if path is None else 1.0 + int(path.stem)])).item()
+        if number > 0:
+            path = path or self.checkpoints.path(int(number) - 1)
+            self.progress, self.best = self.checkpoints.load(path, self.state)
+            self.best = {name: tensor.to(self.state.device) for name, tensor in self.best.items()}
+            self.say(f"goes on from epoch {self.progress.epoch + 1}, step {self.progress.step}")
+        else:
+            for line in self.checkpoints.others() if self.parallel.rank == 0 else ():
+                self.say(f"a checkpoint of another training is left aside; {line}")
+            self.parallel.broadcast(self.state.model.state_dict())
+            if self.state.averaged is not None:
+                self.parallel.broadcast(self.state.averaged.state_dict())
+            self.best = copy.deepcopy(self.state.judged.state_dict())
+        self.tracker.go_on_from(self.steps_done)
 
     def _epoch(self, train: Split, validation: Split) -> None:
-        steps = steps_per_epoch(len(train.indices), self.global_batch)
-        started = time.perf_counter()
-        waiting, jets = self._steps(train, steps)
-        seconds = time.perf_counter() - started
+        clock = self._run_steps(train)
+        rates = clock.rates()
         sums = self._validate(validation)
         progress = self.progress
-        loss_sum, weight_sum = self.parallel.sum(
-            torch.tensor([progress.loss_sum, progress.weight_sum], dtype=torch.float64)
-        ).tolist()
         row = {
             "epoch": progress.epoch + 1,
-            "train_loss": loss_sum / weight_sum,
+            "train_loss": progress.loss_sum / progress.weight_sum,
             "validation_loss": sums.loss,
             "validation_auc": sums.auc,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "jets_per_second": jets / max(seconds, 1e-9),
-            "waiting_for_data": waiting / max(seconds, 1e-9),
+            "learning_rate": self._rate,
+            **rates,
         }
         progress.history.append(row)
-        if progress.best_loss is None or sums.loss < progress.best_loss:
-            progress.best_loss, progress.best_epoch = sums.loss, progress.epoch
-            self.best = copy.deepcopy(self.model.state_dict())
+        self._judge(sums.loss)
         progress.epoch, progress.step, progress.loss_sum, progress.weight_sum = progress.epoch + 1, 0, 0.0, 0.0
         self._save()
+        self.tracker.epoch(row)
         self.say(
             f"epoch {progress.epoch}/{self.settings.epochs}  loss {row['train_loss']:.4f}  "
-            f"validation {sums.loss:.4f}  AUC {sums.auc:.4f}  {row['jets_per_second']:.0f} jets/s  "
-            f"waiting for data {row['waiting_for_data']:.0%}"
+            f"validation {sums.loss:.4f}  AUC {sums.auc:.4f}  {rates['jets_per_second']:.0f} jets/s  "
+            f"waiting for data {rates['waiting_for_data']:.0%}, for ranks {rates['communication']:.0%}"
         )
 
-    def _steps(self, train: Split, steps: int) -> tuple[float, int]:
-        """Run what is left of the epoch; return seconds spent waiting for data and jets seen by all ranks."""
-        progress, parallel = self.progress, self.parallel
-        waiting, jets = 0.0, 0
-        self.model.train()
-        batches = rank_batches(
+    def _judge(self, loss: float) -> None:
+        """Keep the weights if they are the best so far; lower the rate where the schedule asks for it."""
+        progress, settings = self.progress, self.settings
+        if progress.best_loss is None or loss < progress.best_loss:
+            progress.best_loss, progress.best_epoch = loss, progress.epoch
+            self.best = copy.deepcopy(self.state.judged.state_dict())
+        waited = progress.epoch - max(progress.best_epoch, progress.lowered)
+        if settings.schedule == "plateau" and waited >= settings.plateau_patience:
+            progress.factor, progress.lowered = progress.factor * settings.plateau_factor, progress.epoch
+
+    def _run_steps(self, train: Split) -> Clock:
+        """Run what is left of the epoch."""
+        whole, since = Clock(), Clock()
+        state, progress, parallel = self.state, self.progress, self.parallel
+        state.model.train()
+        first = progress.epoch * self._steps
+        batches = loaded(self._order(train), train.source)
+        if parallel.rank == 0:
+            batches = track(batches, self._steps - progress.step, f"epoch {progress.epoch + 1}")
+        asked = time.perf_counter()
+        for step, mine in batches:
+            waited, before = time.perf_counter() - asked, state.communicating
+            number = first + step.number
+            self._rate = learning_rate(self.settings, number, self._steps, progress.factor)
+            figures = state.step(step, mine, self._rate, self.seed, number, self.stop.told)
+            for clock in (whole, since):
+                clock.add(step.jets, waited, state.communicating - before)
+            if figures.not_finite:
+                self._stop_for(step, train)
+            progress.loss_sum += figures.loss
+            progress.weight_sum += figures.weight
+            progress.step = step.number + 1
+            if self.tracker.step(number + 1, progress.epoch + 1, figures, self._rate, since):
+                since = Clock()
+            self._save_in_between(told=figures.told_to_stop > 0)
+            asked = time.perf_counter()
+        return whole
+
+    def _order(self, train: Split) -> Iterator[Step]:
+        return rank_steps(
             train.indices,
             seed=self.seed,
-            epoch=progress.epoch,
-            global_batch=self.global_batch,
-            rank=parallel.rank,
-            size=parallel.size,
-            start=progress.step,
+            epoch=self.progress.epoch,
+            batch=self.settings.batch_size,
+            pieces=self.settings.pieces,
+            rank=self.parallel.rank,
+            size=self.parallel.size,
+            start=self.progress.step,
         )
-        if parallel.rank == 0:
-            batches = track(batches, steps - progress.step, f"epoch {progress.epoch + 1}")
-        for step, mine, count in batches:
-            if step % STOP_EVERY == 0:
-                self._stop_if_told()
-            asked = time.perf_counter()
-            batch = train.source(mine)
-            waiting += time.perf_counter() - asked
-            number = progress.epoch * steps + step
-            torch.manual_seed(stream_seed(self.seed, number, parallel.rank))
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(self.settings, parallel.size, number, steps)
-            self.optimizer.zero_grad()
-            loss = self.task.loss(self.model(*batch.inputs), batch.labels_B, batch.weights_B)
-            # The mean over ranks of size/count times each rank's sum is the mean over the global batch, however it was
-            # dealt.
-            torch.autograd.backward(loss * (parallel.size / count))
-            parallel.average_gradients(self.model)
-            self.optimizer.step()
-            value = loss.item()
-            if not math.isfinite(value):
-                raise NonFiniteLoss(
-                    "the loss is no longer finite",
-                    key=f"epoch {progress.epoch + 1}, step {step}",
-                    found=value,
-                    mend="lower train.learning_rate, or look at the inputs of these jets",
-                )
-            progress.loss_sum += value
-            progress.weight_sum += float(batch.weights_B.sum())
-            progress.step = step + 1
-            jets += count
-        return waiting, jets
+
+    def _stop_for(self, step: Step, train: Split) -> NoReturn:
+        """Keep the jets of a step whose loss is not finite, and end on all ranks."""
+        where = f"epoch {self.progress.epoch + 1}, step {step.number}"
+        path = self.checkpoints.out / RECORD.format(rank=self.parallel.rank)
+        train.source.describe(path, np.concatenate([piece.jets for piece in step.mine]), where)
+        self.parallel.barrier()
+        raise NonFiniteLoss(
+            "the loss is no longer finite",
+            file=path,
+            key=where,
+            found="NaN or infinity",
+            mend="lower train.learning_rate, set train.clip_norm, or look at the jets in this file",
+        )
 
     def _validate(self, validation: Split) -> ValidationSums:
         sums = ValidationSums()
         mine = validation.indices[self.parallel.rank :: self.parallel.size]
-        self.model.eval()
-        with torch.no_grad():
+        network = self.state.judged.eval()
+        with torch.no_grad(), self.state.precision.autocast():
             for start in range(0, len(mine), 1024):
                 batch = validation.source(mine[start : start + 1024])
-                logits = self.model(*batch.inputs)
-                sums.add(self.task, logits, batch.labels_B, batch.weights_B)
+                logits = network(*batch.inputs).to(self.state.precision.dtype)
+                sums.add(self.state.task, logits, batch.labels_B, batch.weights_B)
         sums.merge(self.parallel)
         if not math.isfinite(sums.loss):
             raise NonFiniteLoss(
@@ -220,30 +224,17 @@ class Trainer:
 
     def _save(self) -> None:
         if self.parallel.rank == 0:
-            checkpoint.save(self.path, self.progress, self.model, self.optimizer, self.best)
-        self.parallel.barrier()
+            self.checkpoints.save(self.steps_done, self.progress, self.state, self.best)
+        self._saved = time.monotonic()
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Take SIGTERM and SIGUSR1 (preemption, time limit) as a wish to stop at the next step."""
-
-        def told(number: int, frame: FrameType | None) -> None:
-            self._told_to_stop = True
-
-        before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGUSR1)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _stop_if_told(self) -> None:
-        if self.parallel.sum(torch.tensor([float(self._told_to_stop)])).item() == 0:
-            return
-        # Each rank holds its own part of the epoch's loss; the checkpoint keeps the whole on rank 0.
-        sums = self.parallel.sum(torch.tensor([self.progress.loss_sum, self.progress.weight_sum], dtype=torch.float64))
-        self.progress.loss_sum, self.progress.weight_sum = sums.tolist()
-        self._save()
-        raise Requeue(
-            "the training was asked to stop and saved its state", file=self.path, mend="run it again to go on"
-        )
+    def _save_in_between(self, *, told: bool) -> None:
+        """Save in the middle of an epoch: now and then, and before a stop that any rank was told of."""
+        if told or time.monotonic() - self._saved > 60 * self.settings.checkpoint_minutes:
+            self._save()
+        if told:
+            self.parallel.barrier()  # the first rank to leave makes its launcher end the others
+            raise Requeue(
+                "the training was asked to stop and saved its state",
+                file=self.checkpoints.folder,
+                mend="run it again to go on",
+            )

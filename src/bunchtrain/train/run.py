@@ -15,17 +15,23 @@ from bunchtrain import provenance
 from bunchtrain.config.campaign import parse_section
 from bunchtrain.config.specs import TrainSpec
 from bunchtrain.config.train import Train
-from bunchtrain.errors import InputError
+from bunchtrain.errors import InputError, TrainingError
 from bunchtrain.events.features import GLOBALS, NODES
+from bunchtrain.events.layout import CONTRACT
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Scaler
-from bunchtrain.files import exclusive, fingerprint, read_json, sha256, write_json
+from bunchtrain.files import exclusive, read_json, sha256, write_json
 from bunchtrain.models import base as models
 from bunchtrain.parallel import base as parallels
-from bunchtrain.parallel.base import ParallelProtocol
+from bunchtrain.parallel import pin
+from bunchtrain.parallel.base import ParallelProtocol, Wire
 from bunchtrain.tasks import base as tasks
 from bunchtrain.train.batches import BatchSource
+from bunchtrain.train.checkpoint import Checkpoints
+from bunchtrain.train.device import be_deterministic, choose
 from bunchtrain.train.loop import Split, Trainer
+from bunchtrain.train.optimise import Optimisation
+from bunchtrain.train.tracking import STEPS, Tracker
 
 HISTORY = "history.json"
 
@@ -42,20 +48,39 @@ def train(
     dataset, scaler : path
         What `prepare` wrote.
     out : path
-        Folder of this training. A checkpoint inside lets an interrupted training go on; it is removed at the end.
+        Folder of this training. Checkpoints inside let an interrupted training go on; they are removed at the end.
     best : path, optional
         The scan's best configuration, which replaces values of `spec`.
     threads : int
         CPU threads of each rank.
     """
+    pin(threads)
     torch.set_num_threads(threads)
     spec = with_best(spec, best)
-    parallel = parallels.start(spec.settings.backend)
+    settings = spec.settings
+    device = choose(settings)
+    if settings.deterministic:
+        be_deterministic()
+    parallel = parallels.start(
+        settings.backend, Wire(settings.compression, fusion_mb=settings.fusion_mb, cycle_ms=settings.cycle_ms)
+    )
+    _check_ranks(settings, parallel)
     with exclusive(out / ".lock") if parallel.rank == 0 else contextlib.nullcontext():
         parallel.barrier()
-        _train(spec, dataset, scaler, out, parallel, [dataset, scaler, *([best] if best else [])])
+        _train(spec, dataset, scaler, out, parallel, device, [dataset, scaler, *([best] if best else [])])
     # Only after success: a rank that fails leaves at once and its launcher ends the others.
     parallel.shutdown()
+
+
+def _check_ranks(settings: Train, parallel: ParallelProtocol) -> None:
+    if parallel.size > settings.pieces:
+        raise TrainingError(
+            "more ranks than pieces of a step: some would have nothing to do",
+            key="train.ranks",
+            found=f"{parallel.size} processes",
+            expected=f"at most train.ranks x train.accumulation = {settings.pieces}",
+            mend="raise train.ranks, or start fewer processes",
+        )
 
 
 def with_best(spec: TrainSpec, best: Path | None) -> TrainSpec:
@@ -71,55 +96,83 @@ def with_best(spec: TrainSpec, best: Path | None) -> TrainSpec:
 
 
 def _train(
-    spec: TrainSpec, dataset: Path, scaler_path: Path, out: Path, parallel: ParallelProtocol, inputs: list[Path]
+    spec: TrainSpec,
+    dataset: Path,
+    scaler_path: Path,
+    out: Path,
+    parallel: ParallelProtocol,
+    device: torch.device,
+    inputs: list[Path],
 ) -> None:
-    data, scaler = Dataset(dataset), Scaler.load(scaler_path)
+    data, scaler, settings = Dataset(dataset), Scaler.load(scaler_path), spec.settings
     say = _speaker(parallel)
-    identity = fingerprint([spec.model_dump(mode="json"), sha256(dataset), sha256(scaler_path), parallel.size])
-    if _finished(out, identity):
+    checkpoints = Checkpoints(out, identity(spec, dataset, scaler_path), settings.keep)
+    if _finished(out, checkpoints.fingerprint):
         say("this training is finished")
         return
     task = tasks.build(spec.task, data.classes)
     shape = models.Shape(len(NODES), len(GLOBALS), task.outputs)
     torch.manual_seed(spec.seed)
-    model = models.build(spec.model, shape)
-    trainer = Trainer(
-        model,
-        task,
-        parallel,
-        spec.settings,
-        seed=spec.seed,
-        fingerprint=identity,
-        checkpoint_path=out / "checkpoint.safetensors",
-        say=say,
-    )
-    train_split = _split(data, scaler, "train", spec.settings.max_jets, spec.seed)
-    kept = max(1, round(len(data.indices("validation")) * spec.settings.validate_fraction))
-    validation = _split(data, scaler, "validation", kept, spec.seed)
+    state = Optimisation(models.build(spec.model, shape), task, parallel, settings, device)
+    tracker = Tracker(out if parallel.rank == 0 else None, settings.log_every, settings.tensorboard)
+    trainer = Trainer(state, checkpoints, tracker, seed=spec.seed, say=say)
+    kept = max(1, round(len(data.indices("validation")) * settings.validate_fraction))
+    splits = [
+        _split(data, scaler, name, most, spec.seed, state)
+        for name, most in (("train", settings.max_jets), ("validation", kept))
+    ]
     say(
-        f"{spec.model['kind']} with {sum(p.numel() for p in model.parameters())} weights "
-        f"on {len(train_split.indices)} jets, "
-        f"{parallel.size} rank(s) of {parallel.name}"
+        f"{spec.model['kind']} with {sum(p.numel() for p in state.model.parameters())} weights "
+        f"on {len(splits[0].indices)} jets, {parallel.size} rank(s) of {parallel.name}, {device.type}"
     )
-    model.load_state_dict(trainer.fit(train_split, validation))
+    state.judged.load_state_dict(trainer.fit(*splits))
     if parallel.rank == 0:
         scaled = {"classes": data.classes, "particles": data.particles, "scaler": asdict(scaler)}
-        _keep(trainer, spec, {"fingerprint": identity, "shape": shape._asdict(), **scaled}, out, inputs)
+        about = {"fingerprint": checkpoints.fingerprint, "shape": shape._asdict(), **scaled}
+        _keep(trainer, spec, about, out, inputs)
     parallel.barrier()
+
+
+#: Settings that change neither the result nor what a checkpoint holds.
+_FREE = {
+    "backend",
+    "device",
+    "seeds",
+    "fusion_mb",
+    "cycle_ms",
+    "restarts",
+    "checkpoint_minutes",
+    "keep",
+    "log_every",
+    "tensorboard",
+    "ranks",
+    "accumulation",
+}
+
+
+def identity(spec: TrainSpec, dataset: Path, scaler: Path) -> dict[str, Any]:
+    """Return all that a training's result depends on; where it runs does not belong to it."""
+    values = spec.model_dump(mode="json")
+    values["settings"] = {name: value for name, value in values["settings"].items() if name not in _FREE}
+    values["settings"]["pieces"] = spec.settings.pieces
+    return {**values, "dataset": sha256(dataset), "scaler": sha256(scaler), "contract": CONTRACT}
 
 
 def _keep(trainer: Trainer, spec: TrainSpec, about: dict[str, Any], out: Path, inputs: list[Path]) -> None:
     """Write weights, card, history and records; then the checkpoint has served."""
-    facts = {"seed": spec.seed, "ranks": trainer.parallel.size, "backend": trainer.parallel.name}
+    parallel = trainer.parallel
+    device = trainer.state.device.type
+    facts = {"seed": spec.seed, "ranks": parallel.size, "backend": parallel.name, "device": device}
     training = {"settings": spec.settings.model_dump(), **facts}
     card = {"model": spec.model, "task": spec.task, "training": training, **about}
-    written = models.save_model(out, trainer.model, card)
+    written = models.save_model(out, trainer.state.judged, card)
     progress = trainer.progress
     history = {"rows": progress.history, "best_epoch": progress.best_epoch + 1, "ranks": facts["ranks"]}
     write_json(out / HISTORY, history)
-    outputs = [*written, out / HISTORY]
+    outputs = [*written, out / HISTORY, out / STEPS]
     provenance.record(outputs, stage="train", spec=spec.model_dump(mode="json"), inputs=inputs, facts=facts)
-    trainer.path.unlink(missing_ok=True)
+    trainer.tracker.close()
+    trainer.checkpoints.clear()
 
 
 def _finished(out: Path, identity: str) -> bool:
@@ -131,7 +184,7 @@ def _finished(out: Path, identity: str) -> bool:
     return bool(read_json(out / models.CARD).get("fingerprint") == identity)
 
 
-def _split(data: Dataset, scaler: Scaler, name: str, most: int | None, seed: int) -> Split:
+def _split(data: Dataset, scaler: Scaler, name: str, most: int | None, seed: int, state: Optimisation) -> Split:
     indices: NDArray[np.int64] = data.indices(name)
     if len(indices) == 0:
         raise InputError(
@@ -139,7 +192,7 @@ def _split(data: Dataset, scaler: Scaler, name: str, most: int | None, seed: int
         )
     if most is not None and most < len(indices):
         indices = np.sort(np.random.default_rng([seed, len(indices)]).choice(indices, most, replace=False))
-    return Split(indices, BatchSource(data, scaler, indices))
+    return Split(indices, BatchSource(data, scaler, indices, state.precision.dtype, state.device))
 
 
 def _speaker(parallel: ParallelProtocol) -> Any:

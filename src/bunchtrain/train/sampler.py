@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-def steps_per_epoch(n_jets: int, global_batch: int) -> int:
+class Piece(NamedTuple):
+    """A part of a step that is computed in one go."""
+
+    number: int
+    jets: NDArray[np.int64]
+
+
+class Step(NamedTuple):
+    """One step of an epoch: what this rank computes of it, and how many jets all ranks have in it."""
+
+    number: int
+    mine: list[Piece]
+    jets: int
+
+
+def steps_per_epoch(n_jets: int, batch: int) -> int:
     """Return the number of steps in which every jet is seen once."""
-    return -(-n_jets // global_batch)
+    return -(-n_jets // batch)
 
 
 def epoch_order(indices: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
@@ -18,20 +34,30 @@ def epoch_order(indices: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np
     return np.random.default_rng([seed, epoch]).permutation(indices)
 
 
-def rank_batches(
-    indices: NDArray[np.int64], *, seed: int, epoch: int, global_batch: int, rank: int, size: int, start: int = 0
-) -> Iterator[tuple[int, NDArray[np.int64], int]]:
-    """Yield (step, this rank's jets, jets of all ranks) from step `start` on.
+def rank_steps(
+    indices: NDArray[np.int64],
+    *,
+    seed: int,
+    epoch: int,
+    batch: int,
+    pieces: int,
+    rank: int = 0,
+    size: int = 1,
+    start: int = 0,
+) -> Iterator[Step]:
+    """Yield the steps from `start` on, as a rank of `size` sees them.
 
-    A global batch is a stretch of the epoch's order; rank r takes every `size`-th jet of it from r on. The last batch
-    may be short, on a rank even empty.
+    A step is a stretch of `batch` jets of the epoch's order. Piece p of it has every `pieces`-th jet from p on; rank r
+    computes every `size`-th piece from r on. Pieces do not depend on the ranks, so neither do results. The last step
+    may be short, a piece of it even empty.
     """
     order = epoch_order(indices, seed, epoch)
-    for step in range(start, steps_per_epoch(len(order), global_batch)):
-        batch = order[step * global_batch : (step + 1) * global_batch]
-        yield step, batch[rank::size], len(batch)
+    for number in range(start, steps_per_epoch(len(order), batch)):
+        jets = order[number * batch : (number + 1) * batch]
+        mine = [Piece(piece, jets[piece::pieces]) for piece in range(rank, pieces, size)]
+        yield Step(number, mine, len(jets))
 
 
-def stream_seed(seed: int, step: int, rank: int) -> int:
-    """Return the seed of a step's random numbers (dropout): resuming needs no saved generator state."""
-    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+def stream_seed(seed: int, step: int, piece: int) -> int:
+    """Return the seed of a piece's random numbers (dropout): resuming needs no saved generator state."""
+    return int(np.random.SeedSequence([seed, step, piece]).generate_state(1, np.uint64)[0] >> np.uint64(1))

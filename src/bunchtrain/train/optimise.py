@@ -1,0 +1,120 @@
+"""One step of the optimisation: forward, backward, the mean over ranks, the update.
+
+B: batch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from bunchtrain.config.train import Train
+from bunchtrain.parallel.base import ParallelProtocol
+from bunchtrain.tasks.base import TaskProtocol
+from bunchtrain.train.batches import Batch
+from bunchtrain.train.device import Precision
+from bunchtrain.train.sampler import Step, stream_seed
+
+
+class Figures(NamedTuple):
+    """What a step says, added up over ranks."""
+
+    loss: float
+    weight: float
+    not_finite: float
+    told_to_stop: float
+    gradient_norm: float = 0.0
+
+
+class Optimisation:
+    """A network, its optimizer, and the averaged network where one is asked for."""
+
+    def __init__(
+        self, model: nn.Module, task: TaskProtocol, parallel: ParallelProtocol, settings: Train, device: torch.device
+    ) -> None:
+        self.precision = Precision(settings.precision, device)
+        self.model = model.to(device, self.precision.dtype)
+        self.task, self.parallel, self.settings, self.device = task, parallel, settings, device
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.averaged = None
+        if settings.ema is not None:
+            self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))  # type: ignore[no-untyped-call]
+        self._run = torch.compile(model) if settings.compile else model
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        #: Seconds spent waiting for the other ranks and their gradients.
+        self.communicating = 0.0
+
+    @property
+    def judged(self) -> nn.Module:
+        """The network that is validated and kept: the averaged one where there is one."""
+        return self.model if self.averaged is None else self.averaged.module
+
+    def step(self, step: Step, batches: Sequence[Batch], rate: float, seed: int, place: int, stop: bool) -> Figures:
+        """Run one step; where the loss is not finite, the network stays as it is.
+
+        Parameters
+        ----------
+        step, batches : Step, sequence of Batch
+            The step, and the jets of this rank's pieces of it.
+        rate : float
+            Its learning rate.
+        seed, place : int
+            The training's seed and the step's number in the whole training: random numbers follow from them.
+        stop : bool
+            Whether this rank was told to stop.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad()
+        figures = torch.zeros(4, dtype=torch.float64, device=self.device)
+        for piece, batch in zip(step.mine, batches, strict=True):
+            torch.manual_seed(stream_seed(seed, place, piece.number))
+            figures[:2] += self._piece(batch, self.parallel.size / step.jets)
+        figures[2] = ~torch.isfinite(figures[0])
+        figures[3] = float(stop)
+        total = Figures(*self._exchange(figures).tolist())
+        return total if total.not_finite else total._replace(gradient_norm=self._update())
+
+    def _piece(self, batch: Batch, factor: float) -> Tensor:
+        """Add a piece's gradients to the others; return its loss and weight.
+
+        The mean over ranks of size/count times each rank's sum is the mean over the step's jets, however it was dealt.
+        """
+        with self.precision.autocast():
+            logits_BC = self._run(*batch.inputs)
+        loss = self.task.loss(logits_BC.to(self.precision.dtype), batch.labels_B, batch.weights_B)
+        torch.autograd.backward(self.precision.scaler.scale(loss * factor))
+        return torch.stack([loss.detach().double(), batch.weights_B.double().sum()])
+
+    def _exchange(self, figures: Tensor) -> Tensor:
+        if self.parallel.size == 1:
+            return figures
+        for parameter in self._parameters:
+            if parameter.grad is None:  # all ranks must send the same
+                parameter.grad = torch.zeros_like(parameter)
+        started = time.perf_counter()
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        total = self.parallel.average(gradients, figures)
+        self.communicating += time.perf_counter() - started
+        return total
+
+    def _update(self) -> float:
+        """Take the step; return the norm of the gradients, before they were clipped."""
+        scaler = self.precision.scaler
+        scaler.unscale_(self.optimizer)
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        norm: Tensor = nn.utils.get_total_norm(gradients)
+        if self.settings.clip_norm is not None:
+            nn.utils.clip_grads_with_norm_(self._parameters, self.settings.clip_norm, norm)
+        scaler.step(self.optimizer)
+        scaler.update()
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.model)
+        return norm.item()
