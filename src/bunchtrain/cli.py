@@ -88,12 +88,24 @@ def train(
     out: Out,
     best: Annotated[Path | None, typer.Option("--best", help="best.json of the stage scan")] = None,
     threads: Threads = 1,
+    launcher: Annotated[
+        str | None, typer.Option("--launcher", help='start the ranks, and lost ones again: "mpirun --bind-to none"')
+    ] = None,
+    ranks: Annotated[int | None, typer.Option("--ranks", min=1, help="ranks to start, else train.ranks")] = None,
 ) -> None:
     """Train one network, on the ranks that mpirun, srun, horovodrun or torchrun started, or on one."""
     from bunchtrain.config.specs import TrainSpec, parse_spec
-    from bunchtrain.train import run
+    from bunchtrain.train import launch, run
 
-    run.train(parse_spec(TrainSpec, spec), dataset, scaler, out, best=best, threads=threads)
+    parsed = parse_spec(TrainSpec, spec)
+    if launcher is None:
+        run.train(parsed, dataset, scaler, out, best=best, threads=threads)
+        return
+    command = [sys.executable, "-m", "bunchtrain", "train", "--spec", spec, "--dataset", str(dataset)]
+    command += ["--scaler", str(scaler), "--out", str(out), "--threads", str(threads)]
+    command += ["--best", str(best)] if best else []
+    settings = parsed.settings
+    raise typer.Exit(launch.supervise(launcher, ranks or settings.ranks, command, out, settings.restarts))
 
 
 @app.command(rich_help_panel=CHAIN)

@@ -26,5 +26,6 @@ rule train:
     message:
         "train the best configuration, seed {wildcards.number}, on {resources.tasks} ranks"
     shell:
-        "{resources.mpi} -n {resources.tasks} bunchtrain train --spec {params.spec:q} --dataset {input.dataset:q}"
-        " --scaler {input.scaler:q} --best {input.best:q} --out {params.out:q} 2>&1 | tee {log:q}"
+        "bunchtrain train --launcher {resources.mpi:q} --ranks {resources.tasks} --spec {params.spec:q}"
+        " --dataset {input.dataset:q} --scaler {input.scaler:q} --best {input.best:q} --out {params.out:q} 2>&1"
+        " | tee {log:q}"

@@ -1,0 +1,120 @@
+"""Start the ranks of a training, and start them again when one of them is lost.
+
+The launcher (mpirun, srun, horovodrun, torchrun) ends all ranks when one dies; they go on from their last checkpoint.
+See docs/decisions/0008.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from bunchtrain.errors import BunchtrainError, MissingDependency, Requeue, TrainingError
+from bunchtrain.train.checkpoint import FOLDER
+from bunchtrain.train.stopping import NonFiniteLoss
+
+#: Launchers that hand SIGUSR1 on to their ranks and wait for them; others hand on SIGTERM.
+_HANDS_ON = {"mpirun", "mpiexec", "srun"}
+
+#: Ends that a new start does not mend: done, a user's error, a stop that was asked for, a loss that is not finite.
+_FINAL = {0, BunchtrainError.exit_code, Requeue.exit_code, NonFiniteLoss.exit_code}
+
+
+def supervise(launcher: str, ranks: int, command: Sequence[str], out: Path, restarts: int) -> int:
+    """Run `command` on `ranks` ranks until it ends for good; return its exit status.
+
+    Parameters
+    ----------
+    launcher : str
+        Program and options, e.g. `mpirun --bind-to none`; no shell reads it.
+    ranks : int
+        Processes to start.
+    command : sequence of str
+        What each rank runs.
+    out : path
+        Folder of the training, whose checkpoints show whether it comes on.
+    restarts : int
+        Starts after a loss without a new checkpoint between.
+
+    Raises
+    ------
+    MissingDependency
+        If the launcher is not installed.
+    TrainingError
+        If ranks are lost again and again, or the launcher's words cannot be read.
+    """
+    words = _words(launcher)
+    left, seen = restarts, _newest(out)
+    while True:
+        status, told = _run([*words, "-n", str(ranks), *command], words[0])
+        if status in _FINAL:
+            return status
+        if told:  # the ranks were ended before they could save: what they saved before stands
+            return Requeue.exit_code
+        newest = _newest(out)
+        left, seen = (restarts, newest) if newest != seen else (left, seen)
+        if left == 0:
+            raise TrainingError(
+                "ranks of the training were lost again and again",
+                key="train.restarts",
+                found=f"exit status {status} after {restarts} new start(s) without a new checkpoint",
+                mend="look at the log above; run again to go on from the last checkpoint",
+            )
+        left -= 1
+        print(f"[train] ranks were lost (exit status {status}); starts them again", flush=True)
+
+
+def _words(launcher: str) -> list[str]:
+    try:
+        words = shlex.split(launcher)
+    except ValueError as error:
+        raise TrainingError("the launcher cannot be read", key="--launcher", found=f"{launcher} ({error})") from None
+    if not words or shutil.which(words[0]) is None:
+        raise MissingDependency(
+            words[0] if words else "a launcher", needed_by="--launcher", mend="run make env, or name another launcher"
+        )
+    return words
+
+
+def _newest(out: Path) -> str:
+    """Return the name of the newest checkpoint of any training here."""
+    return max((str(path) for path in (out / FOLDER).glob("*/[0-9]*.safetensors")), default="")
+
+
+def _run(command: Sequence[str], launcher: str) -> tuple[int, bool]:
+    """Run a launcher; return its exit status, and whether this process was asked to stop meanwhile."""
+    # The ranks end with this process, whatever ends it: no orphans write beside their successors.
+    process = subprocess.Popen(
+        ["setpriv", "--pdeathsig", "TERM", "--", *command],
+        # torchrun and mpirun understand -n; a rank must not read this terminal
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    with _handing_on(process, Path(launcher).name) as told:
+        status = process.wait()
+    return (status if status >= 0 else 128 - status), bool(told)
+
+
+@contextmanager
+def _handing_on(process: subprocess.Popen[bytes], launcher: str) -> Iterator[list[int]]:
+    """Hand signals that ask for a stop on to the ranks; yield the list of those that came."""
+    told: list[int] = []
+    gentle = signal.SIGUSR1 if launcher in _HANDS_ON else signal.SIGTERM
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        told.append(number)
+        process.send_signal(gentle)
+
+    before = {number: signal.signal(number, hear) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
