@@ -188,6 +188,7 @@ class Group:
             step = tidy(batch, layout.rows, run=int(digest[:15], 16))
             physical.check(step, path, layout.columns)
             step = self._pipeline(step, len(self.sources), path)
+            physical.check_variations(step, path, layout.columns)
             sanity.add(step.events)
             self._writer.append(step.events, source=path)
             counts = {"jets": len(step.entries), "sum_of_weights": batch.sum_of_weights, **step.left_out}
