@@ -30,6 +30,9 @@ from bunchtrain.convert.table import Table
 from bunchtrain.events.layout import Column
 from bunchtrain.events.ragged import Columns, Events, starts
 
+#: What the rows are: see `formats.base`.
+ROWS = "showers"
+
 
 class Config(Section):
     """Which branches hold cells and incident particle; the defaults are those of the project's shower samples."""
@@ -179,7 +182,7 @@ def layout(config: Config) -> Layout:
     cells = config.cells if isinstance(config.cells, str) else ", ".join(config.cells)
     sources = {f"showers/{name}": getattr(config, option) or "" for option, name in _NUMBERS.items()}
     more = {f"cells/{name}": column for name, column in _INDEX.items()}
-    return base_layout("showers", {**sources, "cells/energy": cells}, {**more, **extra_columns(config.columns)})
+    return base_layout(ROWS, {**sources, "cells/energy": cells}, {**more, **extra_columns(config.columns)})
 
 
 def guess(tables: Mapping[str, list[str]]) -> float:

@@ -25,6 +25,9 @@ from bunchtrain.convert.table import Table
 from bunchtrain.errors import InputError
 from bunchtrain.events.layout import Column
 
+#: What the rows are: see `formats.base`.
+ROWS = "jets"
+
 
 class Config(Section):
     """Which collections hold jets and what they are made of."""
@@ -87,7 +90,7 @@ def layout(config: Config) -> Layout:
     more["cells/energy"] = Column("energy", "f4", "GeV", "energy of the tower", "E")
     if config.truth is not None:
         more |= truth.layout(truth.COLUMNS, "Particle")
-    return base_layout("jets", sources, more | extra_columns(config.columns))
+    return base_layout(ROWS, sources, more | extra_columns(config.columns))
 
 
 @contextlib.contextmanager

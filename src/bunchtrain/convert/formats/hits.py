@@ -19,6 +19,9 @@ from bunchtrain.convert.formats.ntuple import check_whole, weights_of
 from bunchtrain.convert.mapping import MappedTable, Wanted
 from bunchtrain.convert.table import Table
 
+#: What the rows are: see `formats.base`.
+ROWS = "events"
+
 
 class Config(Section):
     """Which branch holds what; every branch may also be a formula of branches."""
@@ -94,7 +97,7 @@ def layout(config: Config) -> Layout:
     """Return the columns and the branches they come from."""
     sources = {f"hits/{name}": getattr(config, name) for name in ("x", "y", "z")}
     sources |= {f"events/{name}": getattr(config, option) or "" for option, name in _NUMBERS.items()}
-    return base_layout("events", sources, extra_columns(config.columns))
+    return base_layout(ROWS, sources, extra_columns(config.columns))
 
 
 _X = re.compile(r"(?i)(.*(?:hits?|sp|spacepoints?|meas\w*|clusters?)[_.]?(?:global_?)?)(x)$")

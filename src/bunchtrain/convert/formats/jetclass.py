@@ -27,6 +27,9 @@ from bunchtrain.convert.table import Table
 from bunchtrain.events.layout import Column
 from bunchtrain.events.ragged import Events
 
+#: What the rows are: see `formats.base`.
+ROWS = "jets"
+
 
 class Config(Section):
     """JetClass files need none of these keys; momenta and energies are in GeV, impact parameters in mm."""
@@ -210,7 +213,7 @@ def layout(config: Config) -> Layout:
     sources = {name: one.text for name, one in _required(config).items()}
     useful = {name: one.column for name, one in _useful(list(CLASSES)).items()}
     useful["jets/truth_label"] = replace(useful["jets/truth_label"], source="label_*, or gen_match")
-    return base_layout("jets", sources, {**useful, **extra_columns(config.columns)})
+    return base_layout(ROWS, sources, {**useful, **extra_columns(config.columns)})
 
 
 def guess(tables: Mapping[str, list[str]]) -> float:

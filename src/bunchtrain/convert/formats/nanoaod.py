@@ -30,6 +30,9 @@ from bunchtrain.errors import InputError
 from bunchtrain.events.layout import Column
 from bunchtrain.events.ragged import Columns
 
+#: What the rows are: see `formats.base`.
+ROWS = "jets"
+
 
 class Config(Section):
     """Which tables hold jets and constituents."""
@@ -87,7 +90,7 @@ def layout(config: Config) -> Layout:
     if config.truth is not None:
         more |= truth.layout(truth.COLUMNS, "GenPart")
         more |= {f"jets/{name}": column for name, (_, column) in _FLAVOURS.items()}
-    return base_layout("jets", sources, more)
+    return base_layout(ROWS, sources, more)
 
 
 @contextlib.contextmanager

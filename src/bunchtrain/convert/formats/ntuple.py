@@ -23,6 +23,9 @@ from bunchtrain.errors import InputError
 from bunchtrain.events.layout import COMMON
 from bunchtrain.events.ragged import Events
 
+#: What the rows are: see `formats.base`.
+ROWS = "jets"
+
 
 class Config(Section):
     """Which branch holds what; every branch may also be a formula of branches."""
@@ -117,7 +120,7 @@ def layout(config: Config) -> Layout:
     for name in ("px", "py", "pz", "energy"):
         parts = (name,) if name in given else _POLAR.get(name, ("pt", "eta", "mass"))
         sources[f"constituents/{name}"] = ", ".join(given[part] for part in parts)
-    return base_layout("jets", sources, extra_columns(config.columns))
+    return base_layout(ROWS, sources, extra_columns(config.columns))
 
 
 def _wanted(config: Config) -> dict[str, Wanted]:

@@ -33,6 +33,9 @@ from bunchtrain.errors import InputError
 from bunchtrain.events.layout import Column
 from bunchtrain.events.ragged import Columns
 
+#: What the rows are: see `formats.base`.
+ROWS = "jets"
+
 
 class Config(Section):
     """Which containers hold jets and tracks."""
@@ -97,7 +100,7 @@ def layout(config: Config) -> Layout:
     more = {f"tracks/{one.name}": one for one in _TRACKS} | extra_columns(config.columns)
     if config.truth is not None:
         more |= truth.layout(truth.COLUMNS, _branch(config.jets, "*TruthLabelID"))
-    return base_layout("jets", sources, more)
+    return base_layout(ROWS, sources, more)
 
 
 @contextlib.contextmanager
