@@ -23,7 +23,7 @@ from bunchtrain.convert.sanity import Sanity
 from bunchtrain.errors import BunchtrainError, CampaignError, InputError, MissingDependency
 from bunchtrain.events.layout import check
 from bunchtrain.events.writer import EventWriter
-from bunchtrain.files import atomic, disk_errors, sha256, write_json
+from bunchtrain.files import as_json, atomic, disk_errors, sha256
 from bunchtrain.progress import track
 from bunchtrain.provenance import record, tool_versions
 
@@ -68,7 +68,7 @@ def convert(
                 group.add(path if is_remote(str(path)) else Path(path))
             writer.finish(temporary, group.attributes())
             check(temporary)
-            write_json(listing, group.manifest())
+            listing.write_text(as_json(group.manifest()), encoding="utf-8")
         quarantined = len(inputs) - len(group.sources)
         _tell(spec, f"{len(writer)} {rows} of {len(group.sources)} files; {quarantined} in quarantine")
         present = [Path(path) for path in inputs if Path(path).is_file()]
