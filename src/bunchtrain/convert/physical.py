@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bunchtrain.convert.arrays import Tidy
 from bunchtrain.errors import InputError
 from bunchtrain.events.layout import CONSTITUENTS, SYSTEMATICS, Column, axis
+from bunchtrain.events.ragged import row_of
 
 #: Largest energy, momentum or mass, GeV: a hundred times the energy of any collider that is thought of.
 MOST = 1e7
@@ -139,5 +140,4 @@ def _first(step: Tidy, name: str, bad: NDArray[np.bool_]) -> tuple[int, int]:
     """Return the place of the first bad value of a dataset, and the entry of the file that it comes from."""
     place = int(np.flatnonzero(bad)[0])
     counts = step.events.counts.get(axis(name))
-    row = place if counts is None else int(np.searchsorted(np.cumsum(counts), place, side="right"))
-    return place, int(step.entries[row])
+    return place, int(step.entries[row_of(place, counts)])
