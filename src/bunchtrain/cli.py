@@ -189,7 +189,7 @@ def inspect(
     """Show what a file holds, guess its format, and make a mapping to start from."""
     from bunchtrain.convert import inspect as look
 
-    look.inspect(file, write, force, everything)
+    raise typer.Exit(look.inspect(file, write, force, everything))
 
 
 @app.command(rich_help_panel=LOOK)

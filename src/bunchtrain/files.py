@@ -80,9 +80,14 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def as_json(value: Any) -> str:
+    """Return `value` as the JSON text of a file; NaN and infinities are refused."""
+    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as JSON to `path` atomically; NaN and infinities are refused."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    """Write `value` as JSON to `path` atomically; see `as_json`."""
+    write_text(path, as_json(value))
 
 
 def read_json(path: str | Path) -> Any:

@@ -13,6 +13,7 @@ import importlib.util
 import pkgutil
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -63,25 +64,52 @@ def load(family: str, kind: str, key: str | None = None) -> ModuleType:
 
 
 @functools.cache
+def constant(family: str, kind: str, name: str, key: str | None = None) -> Any:
+    """Return what the module of a kind sets `name` to, a literal at its top level, without importing the module.
+
+    None if it sets no such name.
+
+    Raises
+    ------
+    CampaignError
+        If there is no such kind, or the name stands for something that would have to be computed.
+    """
+    tree, _, origin = _source(family, kind, key)
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and any(isinstance(one, ast.Name) and one.id == name for one in node.targets):
+            try:
+                return ast.literal_eval(node.value)
+            except ValueError:
+                problem, found = "a constant of a kind is no literal", ast.unparse(node)
+                raise CampaignError(problem, file=origin, key=key, found=found, expected="a text or number") from None
+    return None
+
+
+@functools.cache
 def declared(family: str, kind: str, key: str | None = None) -> type[BaseModel]:
     """Return the `Config` of a kind without importing its module.
 
     A campaign is checked when Snakemake parses the DAG, where importing torch would cost seconds. So only the module's
     declarative imports and its class `Config` are executed.
     """
+    tree, name, origin = _source(family, kind, key)
+    body: list[ast.stmt] = [node for node in tree.body if _is_declarative(node)]
+    namespace: dict[str, object] = {"__name__": name}
+    exec(compile(ast.Module(body=body, type_ignores=[]), origin, "exec"), namespace)
+    config = namespace.get("Config")
+    if not (isinstance(config, type) and issubclass(config, BaseModel)):
+        raise CampaignError("the module of a kind declares no class Config", file=origin, key=key)
+    config.model_rebuild(force=True, _types_namespace=namespace)
+    return config
+
+
+def _source(family: str, kind: str, key: str | None) -> tuple[ast.Module, str, str]:
+    """Return the parsed module of a kind, its name and its file."""
     name = _module_name(family, kind, key)
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
         raise CampaignError("the module of a kind cannot be found", key=key, found=name, mend="reinstall its package")
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    body: list[ast.stmt] = [node for node in tree.body if _is_declarative(node)]
-    namespace: dict[str, object] = {"__name__": name}
-    exec(compile(ast.Module(body=body, type_ignores=[]), spec.origin, "exec"), namespace)
-    config = namespace.get("Config")
-    if not (isinstance(config, type) and issubclass(config, BaseModel)):
-        raise CampaignError("the module of a kind declares no class Config", file=spec.origin, key=key)
-    config.model_rebuild(force=True, _types_namespace=namespace)
-    return config
+    return ast.parse(Path(spec.origin).read_text(encoding="utf-8")), name, spec.origin
 
 
 def _is_declarative(node: ast.stmt) -> bool:

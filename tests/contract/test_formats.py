@@ -70,6 +70,7 @@ def test_the_options_can_be_read_without_importing_the_format(kind, module):
 @pytest.mark.parametrize(("kind", "module"), modules(), ids=KINDS)
 def test_the_layout_has_what_the_contract_requires_and_says_what_it_is(kind, module):
     rows, columns = module.layout(module.Config())
+    assert rows == module.ROWS == registry.constant("convert.formats", kind, "ROWS")
     assert required(rows).keys() <= columns.keys()
     for name, column in columns.items():
         assert name.endswith(f"/{column.name}") and column.units, name

@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bunchtrain import registry
 from bunchtrain.config import inputs
 from bunchtrain.config.campaign import load_campaign, parse_campaign
 from bunchtrain.config.schema import campaign_schema
@@ -130,6 +131,19 @@ def test_an_own_value_outside_the_space_is_refused(key, own, dimension, expected
 
 def test_serial_and_one_rank_go_together():
     assert Plan(changed(train__backend="serial", train__ranks=1), "c").campaign.train.ranks == 1
+
+
+@pytest.mark.parametrize(("kind", "rows"), [("calorimeter", "showers"), ("hits", "events")])
+def test_a_format_without_jets_does_not_go_with_a_task_of_jets(kind, rows):
+    error = refused(changed(convert__format={"kind": kind}))
+    assert error.details["key"] == "convert.format.kind" and error.details["found"] == f"{kind}, which gives {rows}"
+    assert "nanoaod" in error.details["expected"] and kind not in error.details["expected"]
+    assert "jet_tagging" in error.problem and "bunchtrain convert" in error.details["mend"]
+
+
+def test_kinds_that_do_not_say_what_their_rows_are_go_with_all(monkeypatch):
+    monkeypatch.setattr(registry, "constant", lambda family, kind, name: None)
+    assert Plan(changed(convert__format={"kind": "hits"}), "c").campaign.convert.format.kind == "hits"
 
 
 @pytest.mark.parametrize("name", ["../up", "a b", "a;b", "$(x)", "a\nb", "é", "", "-x", ".hidden", "a" * 65, "a'b"])

@@ -1,15 +1,19 @@
-"""What docs/samples.md tells people to write is accepted."""
+"""What docs/samples.md and docs/formats.md tell people to write is accepted."""
 
 import re
 from pathlib import Path
 
 import pytest
 import yaml
+from test_formats_delphes import shower_branches, write
 
 from bunchtrain import registry
 from bunchtrain.config.campaign import parse_campaign
 from bunchtrain.config.expression import FUNCTIONS, REDUCTIONS
 from bunchtrain.config.simulate import Simulate
+from bunchtrain.config.specs import ConvertSpec, parse_spec
+from bunchtrain.convert import VERSION, run
+from bunchtrain.events.layout import check
 
 PAGE = Path(__file__).parents[2] / "docs" / "samples.md"
 BLOCKS = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)]
@@ -38,3 +42,14 @@ def test_the_example_of_labels_and_columns_is_a_campaign():
 @pytest.mark.parametrize("name", registry.declared("convert.formats", "ntuple").model_fields)
 def test_every_option_is_explained(name):
     assert f"| `{name}` |" in PAGE.read_text()
+
+
+def test_showers_are_converted_by_hand_as_the_page_says(tmp_path):
+    page = PAGE.with_name("formats.md").read_text()
+    text = next(block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if block.startswith("version"))
+    (tmp_path / "showers.yaml").write_text(text)
+    spec = parse_spec(ConvertSpec, str(tmp_path / "showers.yaml"))
+    assert spec.version == VERSION
+    path = write(tmp_path / "a.root", "showers", shower_branches())
+    run.convert(spec, [path], tmp_path / "a.h5", tmp_path / "a.json")
+    assert check(tmp_path / "a.h5") == 25

@@ -110,6 +110,18 @@ def test_declared_config_is_the_modules_own(family):
         assert declared.model_json_schema() == registry.load(family, kind).Config.model_json_schema()
 
 
+def test_a_constant_of_a_kind_is_read_without_its_module(tmp_path, monkeypatch):
+    module = tmp_path / "odd_kind.py"
+    module.write_text("import nothing_of_this_name\nROWS = 'jets'\nMORE = len('x')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "_modules", lambda family: {"odd": "odd_kind"})
+    assert registry.constant("odd family", "odd", "ROWS") == "jets"
+    assert registry.constant("odd family", "odd", "ROW") is None
+    with pytest.raises(errors.CampaignError, match="no literal") as caught:
+        registry.constant("odd family", "odd", "MORE")
+    assert caught.value.details["file"] == str(module) and caught.value.details["found"] == "MORE = len('x')"
+
+
 def test_provenance_reaches_the_inputs_and_sees_tampering(tmp_path):
     source, middle, end = (tmp_path / name for name in ("a.root", "b.h5", "c.zip"))
     for path in (source, middle, end):

@@ -1,6 +1,8 @@
 """The verb `inspect`: what it lists, what it guesses, and that its mapping works."""
 
 import json
+import subprocess
+import sys
 
 import awkward as ak
 import numpy as np
@@ -13,8 +15,9 @@ from bunchtrain.cli import app
 from bunchtrain.config.base import Kind
 from bunchtrain.config.campaign import checked_kind
 from bunchtrain.config.specs import ConvertSpec
-from bunchtrain.convert import VERSION, names, trial
+from bunchtrain.convert import VERSION, contents, names, trial
 from bunchtrain.convert.inspect import inspect
+from bunchtrain.convert.rootfile import opened
 from bunchtrain.convert.run import convert
 from bunchtrain.errors import BunchtrainError, ContractError, InputError
 
@@ -99,7 +102,7 @@ def test_the_listing_tells_types_units_and_what_is_stored(tmp_path, capsys, monk
     assert "TTree showers: 25 entries, 3 branches" in printed
     assert "float[3][2][4]" in printed and "lists of lists" in printed and "kB" in printed
     many = {f"column_{number}": np.ones(3, "f4") for number in range(70)}
-    inspect(str(write(tmp_path / "b.root", "t", many)))
+    assert inspect(str(write(tmp_path / "b.root", "t", many))) == 1
     printed = capsys.readouterr().out
     assert "and 10 more branches" in printed and "No format that is known fits" in printed
     inspect(str(tmp_path / "b.root"), everything=True)
@@ -115,8 +118,74 @@ def test_nothing_is_overwritten_unasked(tmp_path, capsys):
     inspect(str(path), target, force=True)
     assert "in place of what was there" in capsys.readouterr().out
     assert yaml.safe_load(target.read_text()) == {"convert": {"format": {"kind": "calorimeter"}}}
-    inspect(str(path))
+    assert inspect(str(path)) == 0
     assert "kind: calorimeter" in capsys.readouterr().out
+
+
+def test_no_mapping_is_told_by_the_exit_status_after_the_listing(tmp_path):
+    path = write(tmp_path / "a.root", "t", {"speed": np.ones(3, "f4")})
+    command = [sys.executable, "-m", "bunchtrain", "inspect", str(path), "--write", str(tmp_path / "m.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "TTree t: 3 entries" in done.stdout and "speed" in done.stdout
+    assert "there is no mapping to start from" in done.stdout and "m.yaml is not written" in done.stdout
+    assert not (tmp_path / "m.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("compression", "told"),
+    [
+        (uproot.ZLIB(1), "ZLIB"),
+        (uproot.LZMA(1), "LZMA"),
+        (uproot.LZ4(4), "LZ4"),
+        (uproot.ZSTD(1), "ZSTD"),
+        (None, "uncompressed"),
+    ],
+)
+@pytest.mark.parametrize("make", ["mktree", "mkrntuple"])
+def test_the_compression_is_told(tmp_path, compression, told, make):
+    with uproot.recreate(tmp_path / "a.root", compression=compression) as file:
+        getattr(file, make)("t", {"x": np.zeros(5000)}).extend({"x": np.zeros(5000)})
+    assert [tree.compression for tree in contents.read(tmp_path / "a.root")] == [
+        told if told != "un" else "uncompressed"
+    ]
+
+
+def test_a_basket_that_would_not_get_smaller_says_nothing(tmp_path):
+    noise = np.random.default_rng(1).integers(0, 2**63, 20_000)
+    with uproot.recreate(tmp_path / "a.root", compression=uproot.ZLIB(1)) as file:
+        tree = file.mktree("t", {"x": "i8", "y": "i8"})
+        for part in (noise[:5000], np.zeros(5000, "i8")):
+            tree.extend({"x": part, "y": noise[:5000]})
+    with opened(tmp_path / "a.root") as file:
+        key = file["t"]["x"].basket_key(0)
+        assert key.data_compressed_bytes == key.data_uncompressed_bytes
+    assert contents.read(tmp_path / "a.root")[0].compression == "ZLIB"
+
+
+def test_what_is_compressed_is_told_by_what_lies_on_disk(tmp_path):
+    with uproot.recreate(tmp_path / "a.root", compression=uproot.LZ4(1)) as file:
+        file.mktree("t", {"x": "f8"}).extend({"x": np.zeros(5000)})
+    with opened(tmp_path / "a.root") as file:
+        assert contents._algorithm(file, "t", [file["t"]["x"]]) == "LZ4"
+        file.file._fCompress = 1  # a level alone, as ROOT 5 writes it
+        assert contents._file_compression(file) == "ZLIB"
+        file.file._fCompress = 500
+        assert contents._file_compression(file) == "uncompressed"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("old_root5.30_zlib.root", "ZLIB"),
+        ("hzz_zlib.root", "ZLIB"),
+        ("hzz_lz4.root", "LZ4"),
+        ("hzz_zstd.root", "ZSTD"),
+        ("hzz_uncompressed.root", "uncompressed"),
+    ],
+)
+def test_the_compression_of_real_files_is_told(name, told):
+    assert {tree.compression for tree in contents.read(foreign(name)) if tree.entries} == {told}
 
 
 def test_what_stands_against_a_mapping_is_told_last(tmp_path, capsys):
@@ -205,7 +274,7 @@ def test_real_files_are_known_and_their_mapping_works(tmp_path, capsys, name):
 
 @pytest.mark.parametrize("name", ["split_fullsplit.root", "split_nosplit.root", "old_root5.30_zlib.root"])
 def test_files_that_no_format_fits_are_listed_all_the_same(capsys, name):
-    inspect(str(foreign(name)))
+    assert inspect(str(foreign(name))) == 1
     printed = capsys.readouterr().out
     assert "entries" in printed and "No format that is known fits" in printed
 

@@ -72,3 +72,20 @@ def test_parsing_the_dag_imports_nothing_heavy(module):
     root = PACKAGE.parents[1]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == ""
+
+
+def test_a_campaign_whose_format_has_no_jets_is_refused_without_anything_heavy():
+    code = (
+        "import sys, yaml\n"
+        "from bunchtrain.dag import Plan\n"
+        "from bunchtrain.errors import CampaignError\n"
+        "values = yaml.safe_load(open('config/config.yaml'))\n"
+        "values['convert']['format'] = {'kind': 'calorimeter'}\n"
+        "try: Plan(values, 'c.yaml')\n"
+        "except CampaignError as error: print(error.details['key'])\n"
+        "print(*({'torch', 'uproot', 'awkward', 'h5py'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parents[1]
+    )
+    assert done.stdout.split() == ["convert.format.kind"]

@@ -41,6 +41,7 @@ def check_campaign(campaign: Campaign, file: str | Path) -> None:
         _check_dimension(campaign, name, dimension, file)
         if campaign.scan.trials:
             _check_own_value(campaign, name, dimension, file)
+    _check_rows(campaign, file)
     _check_dropout(campaign, file)
     _check_student(campaign, file)
     _check_ranks(campaign, file)
@@ -99,6 +100,24 @@ def _described(dimension: Dimension) -> str:
         return "one of " + ", ".join(map(str, dimension.choices))
     kind = "a whole number" if isinstance(dimension, Integers) else "a number"
     return f"{kind} from {dimension.low} to {dimension.high}"
+
+
+def _check_rows(campaign: Campaign, file: str | Path) -> None:
+    """Check that the format gives the rows that the task learns from."""
+    task, kind = campaign.task.kind, campaign.convert.format.kind
+    wanted, given = registry.constant("tasks", task, "ROWS"), registry.constant("convert.formats", kind, "ROWS")
+    if wanted is None or given in (None, wanted):
+        return
+    known = registry.kinds("convert.formats")
+    fit = [one for one in known if registry.constant("convert.formats", one, "ROWS") == wanted]
+    raise CampaignError(
+        f"the format gives no {wanted}, which the task {task} learns from",
+        file=file,
+        key="convert.format.kind",
+        found=f"{kind}, which gives {given}",
+        expected=f"a format of {wanted}: {', '.join(fit)}",
+        mend="convert such files by hand, with `bunchtrain convert`; to train on them takes a task of their own",
+    )
 
 
 def _check_dropout(campaign: Campaign, file: str | Path) -> None:

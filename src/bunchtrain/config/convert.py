@@ -1,6 +1,6 @@
 """Section `convert`: how ROOT files become HDF5."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
@@ -59,6 +59,19 @@ class Derived(_Column):
 def _short(key: str) -> BeforeValidator:
     """Let a text alone stand for a section with one key."""
     return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
+
+
+def only_axes(*axes: str) -> AfterValidator:
+    """Let a format take columns of these axes and no others."""
+    *some, last = axes
+    told = f"{', '.join(some)} and {last}" if some else last
+
+    def known(columns: dict[str, Any]) -> dict[str, Any]:
+        if set(columns) - set(axes):
+            raise ValueError(f"columns of {told} alone")
+        return columns
+
+    return AfterValidator(known)
 
 
 MappedColumns = dict[Axis, dict[ColumnName, Annotated[Mapped, _short("branch")]]]

@@ -24,6 +24,9 @@ _NUMBERS = "iufb"
 
 _ALGORITHMS = {b"ZL": "ZLIB", b"XZ": "LZMA", b"L4": "LZ4", b"ZS": "ZSTD", b"CS": "ZLIB of old"}
 
+#: ROOT 5 writes no algorithm, 0: it knew no other than ZLIB.
+_CODES = {0: "ZLIB", 1: "ZLIB", 2: "LZMA", 3: "ZLIB of old", 4: "LZ4", 5: "ZSTD"}
+
 
 @dataclass(frozen=True)
 class Branch:
@@ -56,7 +59,7 @@ class Branch:
 
 @dataclass(frozen=True)
 class Tree:
-    """A tree; `compression` names what its largest branch is compressed with."""
+    """A tree; `compression` names what its baskets are compressed with."""
 
     name: str
     kind: str
@@ -90,9 +93,7 @@ def _tree(file: Any, path: Path | str, name: str, kind: str) -> Tree:
         found = [_branch(branch, entries) for branch in leaves]
         packed = sum(int(branch.compressed_bytes) for branch in leaves)
         unpacked = sum(int(branch.uncompressed_bytes) for branch in leaves)
-        largest = max(leaves, key=lambda branch: int(branch.compressed_bytes), default=None)
-        stored = _file_compression(file) if largest is None or not largest.num_baskets else _algorithm(largest)
-        return Tree(name, kind, entries, packed, unpacked, stored, found)
+        return Tree(name, kind, entries, packed, unpacked, _algorithm(file, name, leaves), found)
 
 
 def _branch(branch: Any, entries: int) -> Branch:
@@ -154,25 +155,33 @@ def _unit(name: str, values: np.ndarray) -> str:
     return "MeV" if len(known) and float(np.median(known)) > _MEV else "GeV"
 
 
-def _algorithm(branch: Any) -> str:
-    """Return what the first basket of a branch is compressed with: what a branch says of itself may be wrong."""
+def _algorithm(file: Any, tree: str, leaves: list[Any]) -> str:
+    """Return what a tree is compressed with, by first bytes: what files and branches say of it may be wrong.
+
+    Baskets that would not get smaller are not compressed, so the branch that saves most is looked at. Trees with few
+    entries hold their baskets, and are compressed as a whole.
+    """
     try:
-        key = branch.basket_key(0)
-        start = int(key.data_cursor.index)
-        if key.data_uncompressed_bytes == key.data_compressed_bytes:
+        stored = [branch for branch in leaves if branch.num_baskets]
+        best = max(stored, key=lambda branch: branch.uncompressed_bytes - branch.compressed_bytes, default=None)
+        keys = [file.key(tree)] if best is None else map(best.basket_key, range(best.num_baskets))
+        packed = (key for key in keys if key.data_compressed_bytes < key.data_uncompressed_bytes)
+        if (key := next(packed, None)) is None:
             return "uncompressed"
-        mark = bytes(branch.file.source.chunk(start, start + 2).raw_data[:2])
+        start = int(key.data_cursor.index)
+        mark = bytes(file.file.source.chunk(start, start + 2).raw_data[:2])
         return _ALGORITHMS.get(mark, "unknown compression")
     except Exception:  # of no use beyond the display
         return "unknown compression"
 
 
 def _file_compression(file: Any) -> str:
+    """Return what a file says of its compression: a hundred times the algorithm, and the level."""
     try:
-        found = file.file.compression
-        return "uncompressed" if found is None or found.level == 0 else str(found.name)
+        algorithm, level = divmod(int(file.file.fCompress), 100)
     except Exception:  # of no use beyond the display
         return "unknown compression"
+    return _CODES.get(algorithm, "unknown compression") if level else "uncompressed"
 
 
 def unreadable(tree: Tree) -> Iterator[Branch]:

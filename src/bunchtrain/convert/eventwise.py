@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bunchtrain.convert.formats.base import Batch
 from bunchtrain.convert.table import Table, check_finite, lists, numbers
 from bunchtrain.errors import InputError
-from bunchtrain.events.ragged import Columns, Events, starts, total
+from bunchtrain.events.ragged import Columns, Events, row_of, starts, total
 
 Array = NDArray[Any]
 
@@ -149,7 +149,7 @@ def flat(
 
 def entry_of(first: int, counts: NDArray[np.int64]) -> Callable[[int], int]:
     """Return what says for the place of an item the entry it stands in; `first` is the step's first entry."""
-    return lambda place: first + int(np.searchsorted(np.cumsum(counts), place, side="right"))
+    return lambda place: first + row_of(place, counts)
 
 
 def single(table: Table, first: int, arrays: Mapping[str, Any], branch: str) -> Array:

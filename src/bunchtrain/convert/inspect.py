@@ -21,7 +21,7 @@ from bunchtrain.files import atomic
 _MAPPING = "a mapping to start from, made by `bunchtrain inspect` from {}: read it, units above all"
 
 
-def inspect(file: str, write: Path | None = None, force: bool = False, everything: bool = False) -> None:
+def inspect(file: str, write: Path | None = None, force: bool = False, everything: bool = False) -> int:
     """Print what a ROOT or HDF5 file holds, and for a ROOT file the mapping to start from.
 
     Parameters
@@ -34,6 +34,11 @@ def inspect(file: str, write: Path | None = None, force: bool = False, everythin
         Replace `write` if it exists.
     everything : bool
         List all branches, not only the first of a large tree.
+
+    Returns
+    -------
+    int
+        The exit status: 0, or 1 where no format fits and there is no mapping.
 
     Raises
     ------
@@ -48,7 +53,7 @@ def inspect(file: str, write: Path | None = None, force: bool = False, everythin
         raise InputError("the file to write exists", file=write, mend=mend)
     if isinstance(path, Path) and is_hdf5(path):
         show_hdf5(console, path)
-        return
+        return 0
     trees = contents.read(path)
     if not trees:
         expected = "a TTree or an RNTuple"
@@ -58,17 +63,20 @@ def inspect(file: str, write: Path | None = None, force: bool = False, everythin
     if not any(tree.entries for tree in trees):
         found = ", ".join(tree.name for tree in trees)
         raise InputError("a tree is empty", file=path, found=f"{found}: 0 entries", expected="at least one")
-    _show_mapping(console, path, trees, write)
+    return 0 if _show_mapping(console, path, trees, write) else 1
 
 
-def _show_mapping(console: Console, path: Path | str, trees: list[contents.Tree], write: Path | None) -> None:
+def _show_mapping(console: Console, path: Path | str, trees: list[contents.Tree], write: Path | None) -> bool:
+    """Print or write the mapping; return whether there is one."""
     tables = {tree.name: [one.name for one in tree.branches] for tree in trees if tree.entries}
     sure = {kind: round(guess(tables), 2) for kind, (guess, _) in _guessers().items()}
     likely = sorted((kind for kind in sure if sure[kind] > 0), key=lambda kind: -sure[kind])
     if not likely:
         known = ", ".join(sure)
-        console.print(f"No format that is known fits ({known}): an ntuple is mapped by hand, see config/README.md.")
-        return
+        none = "" if write is None else f" {write} is not written."
+        text = f"No format that is known fits ({known}): there is no mapping to start from.{none}"
+        console.print(f"{text} An ntuple is mapped by hand, see docs/samples.md.", style="red", soft_wrap=True)
+        return False
     trial = _best(path, likely[:3], sure, tables, trees)
     kind = trial.kind
     others = ", ".join(f"{one} {sure[one]:.0%}" for one in likely if one != kind)
@@ -87,6 +95,7 @@ def _show_mapping(console: Console, path: Path | str, trees: list[contents.Tree]
         console.print(f"The mapping is in {write}{there}.", soft_wrap=True)
     if trial.problem is not None:
         raise trial.problem
+    return True
 
 
 def _guessers() -> dict[str, Any]:

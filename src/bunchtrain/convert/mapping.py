@@ -17,7 +17,7 @@ from bunchtrain.convert.formula import evaluate, reduce
 from bunchtrain.convert.table import Table, check_finite, lists, numbers
 from bunchtrain.errors import InputError
 from bunchtrain.events.layout import axis
-from bunchtrain.events.ragged import Events
+from bunchtrain.events.ragged import Events, row_of
 
 Array = NDArray[Any]
 
@@ -167,9 +167,5 @@ class _Step:
         values = values if one.factor == 1 else values * one.factor
         if one.missing is not None and values.dtype.kind == "f":
             values = np.where(np.isfinite(values), values, one.missing)
-
-        def entry(row: int) -> int:
-            return self._first + (row if counts is None else int(np.searchsorted(np.cumsum(counts), row, side="right")))
-
-        check_finite(values, self._of._table.path, one.text, entry)
+        check_finite(values, self._of._table.path, one.text, lambda place: self._first + row_of(place, counts))
         return values

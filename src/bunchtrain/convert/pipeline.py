@@ -18,6 +18,7 @@ from bunchtrain.convert.formats.base import Layout, check_new
 from bunchtrain.convert.formula import Scope
 from bunchtrain.errors import CampaignError, InputError
 from bunchtrain.events.layout import SYSTEMATICS, Column, axis
+from bunchtrain.events.ragged import row_of
 
 #: Columns that no variation changes.
 _IDENTITY = ("label", "file_id", "run_number", "event_number")
@@ -129,12 +130,11 @@ class Pipeline:
             return
         place = int(np.flatnonzero(~np.isfinite(values))[0])
         counts = step.events.counts.get(axis(dataset))
-        row = place if counts is None else int(np.searchsorted(np.cumsum(counts), place, side="right"))
         raise InputError(
             "a computed value is not a finite number",
             file=path,
             key=dataset,
-            found=f"{values[place]} in entry {step.entries[row]}, from {formula}",
+            found=f"{values[place]} in entry {step.entries[row_of(place, counts)]}, from {formula}",
             mend="give `missing`, the number that stands for it, or cut these rows before",
         )
 

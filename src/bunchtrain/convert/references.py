@@ -86,11 +86,7 @@ class Objects:
         for branch in found.values():
             self._table.require(branch, self._key, (1,))
         optional = {column: f"{name}.{short}" for column, short in _OPTIONAL.items()}
-        return found | {column: branch for column, branch in optional.items() if self._is_list(branch)}
-
-    def _is_list(self, branch: str) -> bool:
-        shape = self._table.readable(branch)
-        return shape is not None and shape.depth == 1
+        return found | {column: branch for column, branch in optional.items() if self._table.holds(branch)}
 
     @property
     def missing(self) -> list[str]:

@@ -23,7 +23,7 @@ from bunchtrain.convert.sanity import Sanity
 from bunchtrain.errors import BunchtrainError, CampaignError, InputError, MissingDependency
 from bunchtrain.events.layout import check
 from bunchtrain.events.writer import EventWriter
-from bunchtrain.files import atomic, disk_errors, sha256, write_json
+from bunchtrain.files import as_json, atomic, disk_errors, sha256
 from bunchtrain.progress import track
 from bunchtrain.provenance import record, tool_versions
 
@@ -68,7 +68,7 @@ def convert(
                 group.add(path if is_remote(str(path)) else Path(path))
             writer.finish(temporary, group.attributes())
             check(temporary)
-            write_json(listing, group.manifest())
+            listing.write_text(as_json(group.manifest()), encoding="utf-8")
         quarantined = len(inputs) - len(group.sources)
         _tell(spec, f"{len(writer)} {rows} of {len(group.sources)} files; {quarantined} in quarantine")
         present = [Path(path) for path in inputs if Path(path).is_file()]
@@ -188,6 +188,7 @@ class Group:
             step = tidy(batch, layout.rows, run=int(digest[:15], 16))
             physical.check(step, path, layout.columns)
             step = self._pipeline(step, len(self.sources), path)
+            physical.check_variations(step, path, layout.columns)
             sanity.add(step.events)
             self._writer.append(step.events, source=path)
             counts = {"jets": len(step.entries), "sum_of_weights": batch.sum_of_weights, **step.left_out}

@@ -123,6 +123,17 @@ class Table:
             return self.shape(name)
         return None
 
+    def holds(self, name: str, depth: int = 1) -> bool:
+        """Return whether a branch is there, can be read, and holds numbers of this depth."""
+        shape = self.readable(name)
+        return shape is not None and shape.depth == depth
+
+    def optional(self, skipped: list[str], *names: str, depth: int = 1) -> list[str]:
+        """Return these branches if all can be read; else none, and note the missing ones in `skipped`."""
+        missing = [name for name in names if not self.holds(name, depth)]
+        skipped += missing
+        return [] if missing else [*names]
+
     def typename(self, name: str) -> str:
         """Return the C++ type of a branch, or nothing."""
         place = self._place(name)

@@ -66,6 +66,11 @@ def starts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
 
 
+def row_of(place: int, counts: NDArray[np.int64] | None) -> int:
+    """Return the row that the item at `place` belongs to; without `counts` the place is that of the row itself."""
+    return place if counts is None else int(np.searchsorted(np.cumsum(counts), place, side="right"))
+
+
 def total(values: NDArray[Any], counts: NDArray[np.int64]) -> NDArray[Any]:
     """Return the sum of each row's items, shape [n]; 0 for a row without items."""
     if values.dtype.kind == "f":

@@ -1,6 +1,7 @@
 """How a task is built from a campaign.
 
-A task module has a `Config` and a `Task(config, classes)` with `outputs`, `loss`, `probabilities` and `discriminant`.
+A task module has a `Config` and a `Task(config, classes)` with `outputs`, `loss`, `probabilities` and `discriminant`;
+and `ROWS`, a literal: the rows that it learns from, as a format's `ROWS` names them.
 """
 
 from collections.abc import Mapping

@@ -10,6 +10,9 @@ from torch.nn import functional
 
 from bunchtrain.errors import CampaignError
 
+#: What it learns from: see `tasks.base`.
+ROWS = "jets"
+
 
 class Config(BaseModel):
     """The two classes that working points are quoted for; the network learns all of them."""

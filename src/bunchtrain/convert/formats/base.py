@@ -2,6 +2,8 @@
 
 A format is a module of `convert.formats` with these names:
 
+    ROWS                   what its rows are, a key of `events.layout.ROWS`, as a literal: a campaign is checked without
+                           importing the module
     Config                 pydantic model of its options in a campaign; its defaults must be valid
     layout(config)         a `Layout`: what its rows are, and their columns
     opened(path, config)   context manager of a `Source`
@@ -108,6 +110,7 @@ class Source(Protocol):
 class Format(Protocol):
     """The module of a format."""
 
+    ROWS: str
     Config: type[BaseModel]
 
     def layout(self, config: Any) -> Layout:

@@ -15,20 +15,23 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from bunchtrain.config.base import Positive, Section
-from bunchtrain.config.convert import Branch, MappedColumns
+from bunchtrain.config.convert import Branch, MappedColumns, only_axes
 from bunchtrain.config.expression import names, parse
-from bunchtrain.convert import rootfile
+from bunchtrain.convert import rootfile, rowwise
 from bunchtrain.convert.extras import extra_columns
 from bunchtrain.convert.formats.base import Batch, Layout
 from bunchtrain.convert.formats.base import layout as base_layout
-from bunchtrain.convert.formats.ntuple import check_whole, weights_of
+from bunchtrain.convert.mapping import Wanted
 from bunchtrain.convert.showers import ShowerStep, WantedColumn, element
 from bunchtrain.convert.table import Table
 from bunchtrain.events.layout import Column
 from bunchtrain.events.ragged import Columns, Events, starts
+
+#: What the rows are: see `formats.base`.
+ROWS = "showers"
 
 
 class Config(Section):
@@ -42,7 +45,7 @@ class Config(Section):
         None, description="layers, rows, columns of a flat list of cells: `[14, 6, 6]`; null: as the branch says"
     )
     cell_units: Literal["GeV", "MeV"] = Field("GeV", description="of the cells; columns are taken as they are")
-    columns: MappedColumns = Field(
+    columns: Annotated[MappedColumns, only_axes("showers", "cells")] = Field(
         {
             "showers": {
                 "energy": {"branch": "exp(par[0])", "units": "GeV"},
@@ -64,19 +67,10 @@ class Config(Section):
     event: Branch = Field("event", description="event; null: each shower counts as an event")
     weight: Branch = Field(None, description="event weight; null: 1")
 
-    @field_validator("columns")
-    @classmethod
-    def _known_axes(cls, columns: MappedColumns) -> MappedColumns:
-        if set(columns) - {"showers", "cells"}:
-            raise ValueError("columns of showers and cells alone")
-        return columns
-
 
 Array = NDArray[Any]
 
-_KEY = "convert.format"
 _LISTS = (1, 2, 3, 4)
-_NUMBERS = {"run": "run_number", "event": "event_number", "weight": "weight"}
 _PLACES = ("layer", "row", "column")
 _ELEMENT = re.compile(r"([A-Za-z_][\w.]*)\[(\d+)\]")
 _INDEX = {
@@ -90,25 +84,23 @@ class Calorimeter:
 
     def __init__(self, file: Any, path: Path, config: Config) -> None:
         self.tree, self.generator, self.skipped = config.tree, dict[str, Any](), list[str]()
-        self._table, self._config = Table(file, path, config.tree, f"{_KEY}.tree"), config
+        self._table, self._config = Table(file, path, config.tree, f"{rowwise.KEY}.tree"), config
         self.entries = self._table.entries
         self._cells = [config.cells] if isinstance(config.cells, str) else config.cells
         depths = _LISTS if isinstance(config.cells, str) else (0,)
         for branch in self._cells:
-            self._table.require(branch, f"{_KEY}.cells", depths)
-        self._wanted = {name: self._parsed(*one) for name, one in _texts(config).items()}
+            self._table.require(branch, f"{rowwise.KEY}.cells", depths)
+        self._wanted = {name: self._parsed(one) for name, one in rowwise.wanted(config, ROWS).items()}
         needed = [self._checked(name, one) for name, one in self._wanted.items()]
         self._branches = list(dict.fromkeys([*self._cells, *(branch for several in needed for branch in several)]))
-        for option in ("run", "event"):
-            check_whole(self._table, getattr(config, option), f"{_KEY}.{option}")
+        rowwise.check_whole(self._table, config)
 
-    def _parsed(self, text: str, key: str, missing: float | None) -> WantedColumn:
-        if text in self._table:
-            return WantedColumn(text, ast.Name(text), key, missing)
-        try:
-            return WantedColumn(text, parse(_ELEMENT.sub(r"\1.element_\2", text)), key, missing)
-        except ValueError:
-            return WantedColumn(text, ast.Name(text), key, missing)  # it is no branch, which `require` tells
+    def _parsed(self, one: Wanted) -> WantedColumn:
+        tree: ast.expr = ast.Name(one.text)
+        if one.text not in self._table:
+            with contextlib.suppress(ValueError):  # it is no branch then, which `require` tells
+                tree = parse(_ELEMENT.sub(r"\1.element_\2", one.text))
+        return WantedColumn(one.text, tree, one.key, one.missing)
 
     def _checked(self, dataset: str, one: WantedColumn) -> list[str]:
         """Return the branches of a column that are there as they have to be."""
@@ -127,13 +119,12 @@ class Calorimeter:
             energy, counts, shape = step.cells(self._cells)
             if self._config.shape is not None:
                 shape = tuple(self._config.shape)
-                step.check_counts(counts, int(np.prod(shape)), f"{_KEY}.shape")
+                step.check_counts(counts, int(np.prod(shape)), f"{rowwise.KEY}.shape")
             columns = {f"cells/{name}": values for name, values in _places(shape, counts).items()}
             columns["cells/energy"] = energy * 1e-3 if self._config.cell_units == "MeV" else energy
             for dataset, one in self._wanted.items():
                 columns[dataset] = step.column(one, counts if dataset.startswith("cells/") else None)
-            events, rows = Events(columns, {"cells": counts}), np.arange(first, first + step.length)
-            yield Batch(events, rows, step.length, weights_of(events, step.length, "showers"))
+            yield rowwise.batch(first, step.length, Events(columns, {"cells": counts}), ROWS)
 
 
 def _places(shape: tuple[int, ...] | None, counts: NDArray[np.int64]) -> Columns:
@@ -147,18 +138,6 @@ def _places(shape: tuple[int, ...] | None, counts: NDArray[np.int64]) -> Columns
         known = {1: _PLACES[:1], 2: _PLACES[1:], 3: _PLACES}[len(shape)]
         columns |= dict(zip(known, (one.astype(np.int32) for one in np.unravel_index(index, shape)), strict=True))
     return {"index": index, **columns}
-
-
-def _texts(config: Config) -> dict[str, tuple[str, str, float | None]]:
-    """Return formula, place in the campaign and meaning of NaN of what is read beside the cells' energies."""
-    found: dict[str, tuple[str, str, float | None]] = {}
-    for option, name in _NUMBERS.items():
-        if (branch := getattr(config, option)) is not None:
-            found[f"showers/{name}"] = (branch, f"{_KEY}.{option}", None)
-    for axis, columns in config.columns.items():
-        for name, one in columns.items():
-            found[f"{axis}/{name}"] = (one.branch, f"{_KEY}.columns.{axis}.{name}", one.missing)
-    return found
 
 
 @contextlib.contextmanager
@@ -177,9 +156,9 @@ def opened(path: Path, config: Config) -> Iterator[Calorimeter]:
 def layout(config: Config) -> Layout:
     """Return the columns and the branches they come from."""
     cells = config.cells if isinstance(config.cells, str) else ", ".join(config.cells)
-    sources = {f"showers/{name}": getattr(config, option) or "" for option, name in _NUMBERS.items()}
+    sources = rowwise.sources(config, ROWS)
     more = {f"cells/{name}": column for name, column in _INDEX.items()}
-    return base_layout("showers", {**sources, "cells/energy": cells}, {**more, **extra_columns(config.columns)})
+    return base_layout(ROWS, {**sources, "cells/energy": cells}, {**more, **extra_columns(config.columns)})
 
 
 def guess(tables: Mapping[str, list[str]]) -> float:

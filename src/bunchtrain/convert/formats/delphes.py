@@ -7,14 +7,14 @@ the first again, as in files that were joined), the entry stands in for them and
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from bunchtrain.config.base import Section
-from bunchtrain.config.convert import Branch, MappedColumns, Truth
+from bunchtrain.config.convert import Branch, MappedColumns, Truth, only_axes
 from bunchtrain.convert import rootfile, truth
 from bunchtrain.convert.eventwise import Items, batch, leading, read
 from bunchtrain.convert.extras import Extras, extra_columns
@@ -24,6 +24,9 @@ from bunchtrain.convert.references import Objects, known, per_jet, refuse_repeat
 from bunchtrain.convert.table import Table
 from bunchtrain.errors import InputError
 from bunchtrain.events.layout import Column
+
+#: What the rows are: see `formats.base`.
+ROWS = "jets"
 
 
 class Config(Section):
@@ -39,16 +42,9 @@ class Config(Section):
     event: Branch = Field("Event.Number", description="event; null: each entry counts as an event")
     weight: Branch = Field("Event.Weight", description="event weight, of a list the first; null: 1")
     truth: Truth | None = Field(Truth(), description="matching to generator particles; null: no truth columns")
-    columns: MappedColumns = Field(
+    columns: Annotated[MappedColumns, only_axes("jets")] = Field(
         default_factory=dict, description="more columns of jets, named in short: `{jets: {b_tag: BTag}}`"
     )
-
-    @field_validator("columns")
-    @classmethod
-    def _known_axes(cls, columns: MappedColumns) -> MappedColumns:
-        if set(columns) - {"jets"}:
-            raise ValueError("columns of jets alone")
-        return columns
 
 
 _KEY = "convert.format"
@@ -87,7 +83,7 @@ def layout(config: Config) -> Layout:
     more["cells/energy"] = Column("energy", "f4", "GeV", "energy of the tower", "E")
     if config.truth is not None:
         more |= truth.layout(truth.COLUMNS, "Particle")
-    return base_layout("jets", sources, more | extra_columns(config.columns))
+    return base_layout(ROWS, sources, more | extra_columns(config.columns))
 
 
 @contextlib.contextmanager
@@ -148,7 +144,7 @@ class Delphes:
         needed = {"pdg": "PID", "pt": "PT", "eta": "Eta", "phi": "Phi"}
         useful = {"mother": "M1", "other_mother": "M2", "is_pileup": "IsPU"}
         found = {name: f"Particle.{short}" for name, short in (needed | useful).items()}
-        good = {name for name, branch in found.items() if getattr(self._table.readable(branch), "depth", None) == 1}
+        good = {name for name, branch in found.items() if self._table.holds(branch)}
         self.skipped += [branch for name, branch in found.items() if name not in good]
         return {name: found[name] for name in found if name in good} if needed.keys() <= good else {}
 

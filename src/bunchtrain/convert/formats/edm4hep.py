@@ -27,6 +27,9 @@ from bunchtrain.convert.table import Table
 from bunchtrain.convert.unique import check_unique
 from bunchtrain.events.ragged import Columns
 
+#: What the rows are: see `formats.base`.
+ROWS = "jets"
+
 
 class Config(Section):
     """Which collections hold jets, constituents and generator particles."""
@@ -73,7 +76,7 @@ def layout(config: Config) -> Layout:
     more = extra_columns(config.columns)
     if config.truth is not None:
         more |= truth.layout(truth.COLUMNS, "MCParticles" if config.particles == "auto" else config.particles)
-    return base_layout("jets", sources, more)
+    return base_layout(ROWS, sources, more)
 
 
 @contextlib.contextmanager

@@ -4,20 +4,21 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from bunchtrain.config.base import Section
-from bunchtrain.config.convert import Branch, MappedColumns
-from bunchtrain.convert import rootfile
+from bunchtrain.config.convert import Branch, MappedColumns, only_axes
+from bunchtrain.convert import rootfile, rowwise
 from bunchtrain.convert.extras import extra_columns
 from bunchtrain.convert.formats.base import Batch, Layout
 from bunchtrain.convert.formats.base import layout as base_layout
-from bunchtrain.convert.formats.ntuple import check_whole, weights_of
 from bunchtrain.convert.mapping import MappedTable, Wanted
 from bunchtrain.convert.table import Table
+
+#: What the rows are: see `formats.base`.
+ROWS = "events"
 
 
 class Config(Section):
@@ -28,23 +29,14 @@ class Config(Section):
     y: str = Field("hit_y", description="along y")
     z: str = Field("hit_z", description="along the beam")
     units: Literal["mm", "cm", "m", "um"] = Field("mm", description="of x, y and z; columns are taken as they are")
-    columns: MappedColumns = Field(
+    columns: Annotated[MappedColumns, only_axes("events", "hits")] = Field(
         default_factory=dict, description="more columns: `{hits: {layer: {branch: hit_layer, dtype: i4}}}`"
     )
     run: Branch = Field(None, description="run; null: each file counts as a run")
     event: Branch = Field("event_number", description="event; null: each entry counts as an event")
     weight: Branch = Field(None, description="event weight; null: 1")
 
-    @field_validator("columns")
-    @classmethod
-    def _known_axes(cls, columns: MappedColumns) -> MappedColumns:
-        if set(columns) - {"events", "hits"}:
-            raise ValueError("columns of events and hits alone")
-        return columns
 
-
-_KEY = "convert.format"
-_NUMBERS = {"run": "run_number", "event": "event_number", "weight": "weight"}
 _TO_MM = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "um": 1e-3}
 
 
@@ -53,28 +45,21 @@ class Hits:
 
     def __init__(self, file: Any, path: Path, config: Config) -> None:
         self.tree, self.generator, self.skipped = config.tree, dict[str, Any](), list[str]()
-        table = Table(file, path, config.tree, f"{_KEY}.tree")
+        table = Table(file, path, config.tree, f"{rowwise.KEY}.tree")
         self.entries = table.entries
         self._mapped = MappedTable(table, "events", _wanted(config))
-        for option in ("run", "event"):
-            check_whole(table, getattr(config, option), f"{_KEY}.{option}")
+        rowwise.check_whole(table, config)
 
     def batches(self, step_size: str, start: int, stop: int) -> Iterator[Batch]:
         """Yield the events of the entries `start` to `stop`, a step at a time."""
         for first, read, events in self._mapped.steps(step_size, start, stop):
-            yield Batch(events, np.arange(first, first + read), read, weights_of(events, read, "events"))
+            yield rowwise.batch(first, read, events, ROWS)
 
 
 def _wanted(config: Config) -> dict[str, Wanted]:
     factor = _TO_MM[config.units]
-    wanted = {f"hits/{name}": Wanted(getattr(config, name), f"{_KEY}.{name}", factor) for name in ("x", "y", "z")}
-    for option, name in _NUMBERS.items():
-        if (branch := getattr(config, option)) is not None:
-            wanted[f"events/{name}"] = Wanted(branch, f"{_KEY}.{option}")
-    for axis, columns in config.columns.items():
-        for name, one in columns.items():
-            wanted[f"{axis}/{name}"] = Wanted(one.branch, f"{_KEY}.columns.{axis}.{name}", missing=one.missing)
-    return wanted
+    places = {name: Wanted(getattr(config, name), f"{rowwise.KEY}.{name}", factor) for name in ("x", "y", "z")}
+    return {f"hits/{name}": one for name, one in places.items()} | rowwise.wanted(config, ROWS)
 
 
 @contextlib.contextmanager
@@ -93,8 +78,7 @@ def opened(path: Path, config: Config) -> Iterator[Hits]:
 def layout(config: Config) -> Layout:
     """Return the columns and the branches they come from."""
     sources = {f"hits/{name}": getattr(config, name) for name in ("x", "y", "z")}
-    sources |= {f"events/{name}": getattr(config, option) or "" for option, name in _NUMBERS.items()}
-    return base_layout("events", sources, extra_columns(config.columns))
+    return base_layout(ROWS, sources | rowwise.sources(config, ROWS), extra_columns(config.columns))
 
 
 _X = re.compile(r"(?i)(.*(?:hits?|sp|spacepoints?|meas\w*|clusters?)[_.]?(?:global_?)?)(x)$")

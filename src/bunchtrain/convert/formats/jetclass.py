@@ -9,23 +9,25 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from bunchtrain.config.base import Section
-from bunchtrain.config.convert import Branch, MappedColumns
+from bunchtrain.config.convert import Branch, MappedColumns, only_axes
 from bunchtrain.config.expression import names, parse
-from bunchtrain.convert import rootfile
+from bunchtrain.convert import rootfile, rowwise
 from bunchtrain.convert.extras import extra_columns
 from bunchtrain.convert.formats.base import Batch, Layout
 from bunchtrain.convert.formats.base import layout as base_layout
-from bunchtrain.convert.formats.ntuple import check_whole, weights_of
 from bunchtrain.convert.mapping import MappedTable, Wanted
 from bunchtrain.convert.table import Table
 from bunchtrain.events.layout import Column
 from bunchtrain.events.ragged import Events
+
+#: What the rows are: see `formats.base`.
+ROWS = "jets"
 
 
 class Config(Section):
@@ -36,19 +38,12 @@ class Config(Section):
         "constituents",
         description="where the jet's mass comes from: the constituents, or `jet_energy` with `jet_pt` and `jet_eta`",
     )
-    columns: MappedColumns = Field(
+    columns: Annotated[MappedColumns, only_axes("jets", "constituents", "tracks", "cells")] = Field(
         default_factory=dict, description="more columns, by axis: `{jets: {truth_pt: {branch: aux_genpart_pt}}}`"
     )
     run: Branch = Field(None, description="run; null: each file counts as a run")
     event: Branch = Field(None, description="event; null: each jet counts as an event")
     weight: Branch = Field(None, description="event weight; null: 1")
-
-    @field_validator("columns")
-    @classmethod
-    def _known_axes(cls, columns: MappedColumns) -> MappedColumns:
-        if set(columns) - {"jets", "constituents", "tracks", "cells"}:
-            raise ValueError("columns of jets, constituents, tracks and cells alone")
-        return columns
 
 
 #: Classes in the order of their numbers in `truth_label`, with their values of `gen_match`.
@@ -65,8 +60,6 @@ CLASSES = {
     "Tbl": (15, 16),
 }
 
-_KEY = "convert.format"
-_NUMBERS = {"run": "run_number", "event": "event_number", "weight": "weight"}
 _MASS = "sqrt(maximum(jet_energy ** 2 - (jet_pt * cosh(jet_eta)) ** 2, 0))"
 _KINDS = {
     "charged_hadron": ("part_isChargedHadron", (211, 321, 2212), "charged hadron"),
@@ -138,22 +131,21 @@ class JetClass:
 
     def __init__(self, file: Any, path: Path, config: Config) -> None:
         self.tree, self.generator = config.tree, dict[str, Any]()
-        table = Table(file, path, config.tree, f"{_KEY}.tree")
+        table = Table(file, path, config.tree, f"{rowwise.KEY}.tree")
         self.entries = table.entries
         wanted = _required(config)
         useful = {name: one for name, one in _useful(_labels(table)).items() if name not in wanted}
         chosen = {name: _chosen(table, one, name.partition("/")[0]) for name, one in useful.items()}
         self._absent = {name: useful[name] for name, text in chosen.items() if text is None}
         self.skipped = [one.texts[0] for one in self._absent.values()]
-        given = {name: Wanted(text, f"{_KEY}.tree") for name, text in chosen.items() if text is not None}
+        given = {name: Wanted(text, f"{rowwise.KEY}.tree") for name, text in chosen.items() if text is not None}
         self._mapped = MappedTable(table, "jets", given | wanted)
-        for option in ("run", "event"):
-            check_whole(table, getattr(config, option), f"{_KEY}.{option}")
+        rowwise.check_whole(table, config)
 
     def batches(self, step_size: str, start: int, stop: int) -> Iterator[Batch]:
         """Yield the jets of the entries `start` to `stop`, a step at a time."""
         for first, read, events in self._mapped.steps(step_size, start, stop):
-            yield Batch(self._filled(events, read), np.arange(first, first + read), read, weights_of(events, read))
+            yield rowwise.batch(first, read, self._filled(events, read), ROWS)
 
     def _filled(self, events: Events, read: int) -> Events:
         lengths = {"jets": read, "constituents": int(events.counts["constituents"].sum())}
@@ -182,14 +174,7 @@ def _required(config: Config) -> dict[str, Wanted]:
     texts = {f"jets/{name}": f"jet_{name}" for name in ("pt", "eta", "phi")}
     texts |= {"jets/mass": _MASS} if config.mass == "energy" else {}
     texts |= {f"constituents/{name}": f"part_{name}" for name in ("px", "py", "pz", "energy")}
-    wanted = {name: Wanted(text, f"{_KEY}.tree") for name, text in texts.items()}
-    for option, name in _NUMBERS.items():
-        if (branch := getattr(config, option)) is not None:
-            wanted[f"jets/{name}"] = Wanted(branch, f"{_KEY}.{option}")
-    for axis, columns in config.columns.items():
-        for name, mapped in columns.items():
-            wanted[f"{axis}/{name}"] = Wanted(mapped.branch, f"{_KEY}.columns.{axis}.{name}", missing=mapped.missing)
-    return wanted
+    return {name: Wanted(text, f"{rowwise.KEY}.tree") for name, text in texts.items()} | rowwise.wanted(config, ROWS)
 
 
 @contextlib.contextmanager
@@ -210,7 +195,7 @@ def layout(config: Config) -> Layout:
     sources = {name: one.text for name, one in _required(config).items()}
     useful = {name: one.column for name, one in _useful(list(CLASSES)).items()}
     useful["jets/truth_label"] = replace(useful["jets/truth_label"], source="label_*, or gen_match")
-    return base_layout("jets", sources, {**useful, **extra_columns(config.columns)})
+    return base_layout(ROWS, sources, {**useful, **extra_columns(config.columns)})
 
 
 def guess(tables: Mapping[str, list[str]]) -> float:

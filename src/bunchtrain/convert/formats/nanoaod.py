@@ -11,13 +11,13 @@ the three numbers in the file, and a file in which they come twice is refused.
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from bunchtrain.config.base import Section
-from bunchtrain.config.convert import Branch, MappedColumns, Truth
+from bunchtrain.config.convert import Branch, MappedColumns, Truth, only_axes
 from bunchtrain.convert import rootfile, truth
 from bunchtrain.convert.candidates import TABLES, Candidates, kinematics
 from bunchtrain.convert.eventwise import Items, batch, read, single
@@ -29,6 +29,9 @@ from bunchtrain.convert.unique import check_unique
 from bunchtrain.errors import InputError
 from bunchtrain.events.layout import Column
 from bunchtrain.events.ragged import Columns
+
+#: What the rows are: see `formats.base`.
+ROWS = "jets"
 
 
 class Config(Section):
@@ -47,17 +50,10 @@ class Config(Section):
     radius: float = Field(0.4, gt=0, le=3, description="largest ΔR of jet and candidate, where there are no indices")
     weight: Branch = Field("genWeight", description="event weight; null: 1; genWeight may be missing, as in real data")
     truth: Truth | None = Field(Truth(), description="matching to generator particles; null: no truth columns")
-    columns: MappedColumns = Field(
+    columns: Annotated[MappedColumns, only_axes("jets", "constituents")] = Field(
         default_factory=dict,
         description="more columns of jets and constituents, named in short: `{jets: {btag: btagDeepFlavB}}`",
     )
-
-    @field_validator("columns")
-    @classmethod
-    def _known_axes(cls, columns: MappedColumns) -> MappedColumns:
-        if set(columns) - {"jets", "constituents"}:
-            raise ValueError("columns of jets and constituents alone")
-        return columns
 
 
 _KEY = "convert.format"
@@ -87,7 +83,7 @@ def layout(config: Config) -> Layout:
     if config.truth is not None:
         more |= truth.layout(truth.COLUMNS, "GenPart")
         more |= {f"jets/{name}": column for name, (_, column) in _FLAVOURS.items()}
-    return base_layout("jets", sources, more)
+    return base_layout(ROWS, sources, more)
 
 
 @contextlib.contextmanager
@@ -115,7 +111,7 @@ class NanoAOD:
         self._jets = kinematics(table, config.jets, f"{_KEY}.jets")
         for branch in ("run", "event"):
             table.require(branch, _KEY, (0,))
-        self._run = ["run", *self._wanted("luminosityBlock", depth=0)]
+        self._run = ["run", *self._table.optional(self.skipped, "luminosityBlock", depth=0)]
         check_unique(table, self._run, "event", _KEY)
         self._weight = None if config.weight is None else self._event_weight(config.weight)
         self._candidates = Candidates(table, config, self.skipped)
@@ -124,18 +120,8 @@ class NanoAOD:
         self._particles = self._generated() if config.truth else {}
         self._flavours = self._generator_jets() if config.truth else {}
 
-    def _has(self, branch: str, depth: int = 1) -> bool:
-        shape = self._table.readable(branch)
-        return shape is not None and shape.depth == depth
-
-    def _wanted(self, *branches: str, depth: int = 1) -> list[str]:
-        """Return these branches if all can be read; else none, and note the missing ones as skipped."""
-        missing = [branch for branch in branches if not self._has(branch, depth)]
-        self.skipped += missing
-        return [] if missing else [*branches]
-
     def _event_weight(self, branch: str) -> str | None:
-        if branch == Config.model_fields["weight"].default and not self._wanted(branch, depth=0):
+        if branch == Config.model_fields["weight"].default and not self._table.optional(self.skipped, branch, depth=0):
             return None
         self._table.require(branch, f"{_KEY}.weight", (0,))
         return branch
@@ -143,20 +129,20 @@ class NanoAOD:
     def _generated(self) -> dict[str, str]:
         """Return the branches of the generator particles, by column."""
         names = {"pdg": "GenPart_pdgId", "pt": "GenPart_pt", "eta": "GenPart_eta", "phi": "GenPart_phi"}
-        if not self._wanted(*names.values()):
+        if not self._table.optional(self.skipped, *names.values()):
             return {}
-        flags = self._wanted("GenPart_statusFlags")
+        flags = self._table.optional(self.skipped, "GenPart_statusFlags")
         return names | ({"flags": flags[0]} if flags else {})
 
     def _generator_jets(self) -> dict[str, tuple[str, str | None]]:
         """Return where the columns of `_FLAVOURS` come from: a branch, and the index that leads to it."""
         jets, found = self._config.jets, dict[str, tuple[str, str | None]]()
         links = [(one, f"{jets}_{one[0].lower()}{one[1:]}Idx") for one in ("GenJet", "GenJetAK8")]
-        linked = next((pair for pair in links if self._has(pair[1])), None)
+        linked = next((pair for pair in links if self._table.holds(pair[1])), None)
         for name, (short, _) in _FLAVOURS.items():
-            if name != "gen_pt" and self._has(f"{jets}_{short}"):
+            if name != "gen_pt" and self._table.holds(f"{jets}_{short}"):
                 found[name] = f"{jets}_{short}", None
-            elif linked is not None and self._has(f"{linked[0]}_{short}"):
+            elif linked is not None and self._table.holds(f"{linked[0]}_{short}"):
                 found[name] = f"{linked[0]}_{short}", linked[1]
             else:
                 self.skipped.append(f"{jets}_{short}" if name != "gen_pt" else f"{jets}_genJetIdx")

@@ -13,15 +13,17 @@ from pydantic import Field
 
 from bunchtrain.config.base import Section
 from bunchtrain.config.convert import Branch, ConstituentBranches, JetBranches, MappedColumns
-from bunchtrain.convert import names, rootfile
+from bunchtrain.convert import names, rootfile, rowwise
 from bunchtrain.convert.extras import extra_columns
 from bunchtrain.convert.formats.base import Batch, Layout
 from bunchtrain.convert.formats.base import layout as base_layout
 from bunchtrain.convert.mapping import MappedTable, Wanted
 from bunchtrain.convert.table import Table
-from bunchtrain.errors import InputError
 from bunchtrain.events.layout import COMMON
 from bunchtrain.events.ragged import Events
+
+#: What the rows are: see `formats.base`.
+ROWS = "jets"
 
 
 class Config(Section):
@@ -48,8 +50,6 @@ class Config(Section):
     )
 
 
-_KEY = "convert.format"
-_NUMBERS = {"run": "run_number", "event": "event_number", "weight": "weight"}
 _ENERGIES = ("px", "py", "pz", "pt", "energy", "mass")
 _POLAR = {"px": ("pt", "phi"), "py": ("pt", "phi"), "pz": ("pt", "eta")}
 
@@ -61,37 +61,15 @@ class Ntuple:
         self.tree = config.tree
         self.generator = rootfile.json_object(file, path, config.metadata)
         self.skipped: list[str] = []
-        table = Table(file, path, config.tree, f"{_KEY}.tree")
+        table = Table(file, path, config.tree, f"{rowwise.KEY}.tree")
         self.entries = table.entries
         self._mapped = MappedTable(table, "jets", _wanted(config))
-        for option in ("run", "event"):
-            check_whole(table, getattr(config, option), f"{_KEY}.{option}")
+        rowwise.check_whole(table, config)
 
     def batches(self, step_size: str, start: int, stop: int) -> Iterator[Batch]:
         """Yield the jets of the entries `start` to `stop`, a step at a time."""
         for first, read, events in self._mapped.steps(step_size, start, stop):
-            yield Batch(_cartesian(events), np.arange(first, first + read), read, weights_of(events, read))
-
-
-def weights_of(events: Events, read: int, rows: str = "jets") -> float:
-    """Return the sum of the weights of `read` rows; without weights each counts 1."""
-    weights = events.columns.get(f"{rows}/weight")
-    return float(read) if weights is None else float(np.sum(weights, dtype=np.float64))
-
-
-def check_whole(table: Table, branch: str | None, key: str) -> None:
-    """Refuse run and event numbers that are floats.
-
-    Raises
-    ------
-    InputError
-        Naming the branch and `key`, where the campaign names it.
-    """
-    shape = table.shape(branch) if branch else None
-    if shape is not None and shape.dtype.startswith("float"):
-        found = f"{branch}: {shape.dtype}"
-        expected = "whole numbers: a float would merge neighbouring numbers"
-        raise InputError("a branch has another type", file=table.path, key=key, found=found, expected=expected)
+            yield rowwise.batch(first, read, _cartesian(events), ROWS)
 
 
 @contextlib.contextmanager
@@ -111,13 +89,11 @@ def layout(config: Config) -> Layout:
     """Return the columns and the branches they come from."""
     given = config.constituents.named()
     sources = {f"jets/{name}": branch for name, branch in config.jets.named().items()}
-    for option, name in _NUMBERS.items():
-        if (branch := getattr(config, option)) is not None:
-            sources[f"jets/{name}"] = branch
+    sources |= rowwise.sources(config, ROWS)
     for name in ("px", "py", "pz", "energy"):
         parts = (name,) if name in given else _POLAR.get(name, ("pt", "eta", "mass"))
         sources[f"constituents/{name}"] = ", ".join(given[part] for part in parts)
-    return base_layout("jets", sources, extra_columns(config.columns))
+    return base_layout(ROWS, sources, extra_columns(config.columns))
 
 
 def _wanted(config: Config) -> dict[str, Wanted]:
@@ -125,15 +101,8 @@ def _wanted(config: Config) -> dict[str, Wanted]:
     wanted = {}
     for axis, branches in (("jets", config.jets.named()), ("constituents", config.constituents.named())):
         for name, text in branches.items():
-            wanted[f"{axis}/{name}"] = Wanted(text, f"{_KEY}.{axis}.{name}", scale if name in _ENERGIES else 1.0)
-    for option, name in _NUMBERS.items():
-        if (branch := getattr(config, option)) is not None:
-            wanted[f"jets/{name}"] = Wanted(branch, f"{_KEY}.{option}")
-    for axis, columns in config.columns.items():
-        for name, one in columns.items():
-            factor = scale if one.units == "GeV" else 1.0
-            wanted[f"{axis}/{name}"] = Wanted(one.branch, f"{_KEY}.columns.{axis}.{name}", factor, one.missing)
-    return wanted
+            wanted[f"{axis}/{name}"] = Wanted(text, f"{rowwise.KEY}.{axis}.{name}", scale if name in _ENERGIES else 1.0)
+    return wanted | rowwise.wanted(config, ROWS, scale)
 
 
 def _cartesian(events: Events) -> Events:
@@ -169,7 +138,7 @@ def options(tables: Mapping[str, list[str]]) -> dict[str, Any]:
     branches = tables.get(tree, [])
     parts, momenta = names.constituents(branches) or ("part_", Config().constituents.named())
     prefix, jets = names.jets(name for name in branches if not name.startswith(parts))
-    numbers = {option: names.number(option, branches) for option in _NUMBERS}
+    numbers = {option: names.number(option, branches) for option in rowwise.NUMBERS}
     used = {*momenta.values(), *jets.values(), *numbers.values()}
     more = {
         "jets": {name: name.removeprefix(prefix) for name in branches if prefix and name.startswith(prefix)},

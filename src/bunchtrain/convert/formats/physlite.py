@@ -20,18 +20,21 @@ from pydantic import Field, model_validator
 
 from bunchtrain.config.base import Section
 from bunchtrain.config.convert import Branch, MappedColumns, Truth
-from bunchtrain.convert import rootfile, truth
+from bunchtrain.convert import perigee, rootfile, truth
 from bunchtrain.convert.cones import within
-from bunchtrain.convert.eventwise import Items, batch, entry_of, flat, leading, read, single, themselves
+from bunchtrain.convert.eventwise import Items, batch, flat, leading, read, single, themselves
 from bunchtrain.convert.extras import Extras, extra_columns
 from bunchtrain.convert.formats.base import Batch, Layout
 from bunchtrain.convert.formats.base import layout as base_layout
 from bunchtrain.convert.formula import polar
-from bunchtrain.convert.table import Table, check_finite, lists
+from bunchtrain.convert.perigee import GEV
+from bunchtrain.convert.perigee import branch as _branch
+from bunchtrain.convert.table import Table
 from bunchtrain.convert.unique import check_unique
-from bunchtrain.errors import InputError
-from bunchtrain.events.layout import Column
 from bunchtrain.events.ragged import Columns
+
+#: What the rows are: see `formats.base`.
+ROWS = "jets"
 
 
 class Config(Section):
@@ -63,27 +66,6 @@ class Config(Section):
 
 
 _KEY = "convert.format"
-_GEV = 1e-3
-_PION = 0.13957  # GeV
-_TRACKS = (
-    Column("pt", "f4", "GeV", "transverse momentum"),
-    Column("eta", "f4", "1", "pseudorapidity"),
-    Column("phi", "f4", "rad", "azimuth at the perigee"),
-    Column("theta", "f4", "rad", "polar angle"),
-    Column("q_over_p", "f4", "1/GeV", "charge over momentum"),
-    Column("charge", "f4", "1", "charge"),
-    Column("d0", "f4", "mm", "transverse impact parameter to the beam line"),
-    Column("z0", "f4", "mm", "longitudinal impact parameter to the beam spot"),
-    Column("z0_vertex", "f4", "mm", "longitudinal impact parameter to the primary vertex, 0 without a vertex"),
-    Column("d0_error", "f4", "mm", "error of d0, 0 where not known"),
-    Column("z0_error", "f4", "mm", "error of z0, 0 where not known"),
-)
-_COVARIANCE = 5  # d0, z0, phi, theta, q/p
-_PRIMARY = 1  # vertexType
-
-
-def _branch(container: str, name: str) -> str:
-    return f"{container}AuxDyn.{name}"
 
 
 def layout(config: Config) -> Layout:
@@ -94,10 +76,10 @@ def layout(config: Config) -> Layout:
     sources |= {"jets/weight": _branch("EventInfo", config.weight) if config.weight else ""}
     source = _branch(config.jets if config.constituents == "none" else config.tracks, "*")
     sources |= {f"constituents/{name}": source for name in ("px", "py", "pz", "energy")}
-    more = {f"tracks/{one.name}": one for one in _TRACKS} | extra_columns(config.columns)
+    more = {f"tracks/{one.name}": one for one in perigee.COLUMNS} | extra_columns(config.columns)
     if config.truth is not None:
         more |= truth.layout(truth.COLUMNS, _branch(config.jets, "*TruthLabelID"))
-    return base_layout("jets", sources, more)
+    return base_layout(ROWS, sources, more)
 
 
 @contextlib.contextmanager
@@ -121,38 +103,19 @@ class Physlite:
         self.skipped: list[str] = []
         self._config, self._table = config, Table(file, path, config.tree, f"{_KEY}.tree")
         self.entries = self._table.entries
-        self._jets = self._required(config.jets, "jets", {"pt": "pt", "eta": "eta", "phi": "phi", "mass": "m"})
-        names = {"d0": "d0", "z0": "z0", "theta": "theta", "phi": "phi", "q_over_p": "qOverP"}
-        self._tracks = self._required(config.tracks, "tracks", names)
+        names = {"pt": "pt", "eta": "eta", "phi": "phi", "mass": "m"}
+        self._jets = perigee.required(self._table, config.jets, names, f"{_KEY}.jets")
+        self._tracks = perigee.Tracks(self._table, config.tracks, f"{_KEY}.tracks")
         self._run, self._event = (_branch("EventInfo", name) for name in ("runNumber", "eventNumber"))
         for branch in (self._run, self._event):
             self._table.require(branch, _KEY, (0,))
         check_unique(self._table, [self._run], self._event, _KEY)
         self._weight = self._event_weight()
-        self._covariance = self._optional(_branch(config.tracks, "definingParametersCovMatrixDiag"), depth=2)
-        self._vertex = self._optional(
-            _branch(config.tracks, "vz"), _branch("PrimaryVertices", "z"), _branch("PrimaryVertices", "vertexType")
-        )
+        self.skipped += self._tracks.skipped
         self._labels, self._particles = self._truth_branches() if config.truth else ({}, [])
         self._extras = {axis: self._extra(axis) for axis in ("jets", "tracks", "constituents")}
         if (links := _branch(config.jets, "constituentLinks")) in self._table:
             self.skipped.append(links)
-
-    def _required(self, container: str, key: str, names: Mapping[str, str]) -> dict[str, str]:
-        found = {name: _branch(container, short) for name, short in names.items()}
-        for branch in found.values():
-            self._table.require(branch, f"{_KEY}.{key}", (1,))
-        return found
-
-    def _has(self, branch: str, depth: int = 1) -> bool:
-        shape = self._table.readable(branch)
-        return shape is not None and shape.depth == depth
-
-    def _optional(self, *branches: str, depth: int = 1) -> list[str]:
-        """Return these branches if all can be read; else none, and note the missing ones as skipped."""
-        missing = [branch for branch in branches if not self._has(branch, depth)]
-        self.skipped += missing
-        return [] if missing else [*branches]
 
     def _event_weight(self) -> str | None:
         name = self._config.weight
@@ -168,26 +131,28 @@ class Physlite:
     def _extra(self, axis: Any) -> Extras:
         container = self._config.jets if axis == "jets" else self._config.tracks
         prefixes = [_branch(container, ""), _branch("EventInfo", "")]
-        return Extras(self._table, self._config.columns.get(axis, {}), prefixes, f"{_KEY}.columns.{axis}", _GEV)
+        return Extras(self._table, self._config.columns.get(axis, {}), prefixes, f"{_KEY}.columns.{axis}", GEV)
 
     def _truth_branches(self) -> tuple[dict[str, str], list[dict[str, str]]]:
         """Return the branches of labels, by column, and those of each container of tops and bosons."""
         labels = {"truth_flavour": "HadronConeExclTruthLabelID", "truth_parton": "PartonTruthLabelID"}
-        found = {name: self._optional(_branch(self._config.jets, short)) for name, short in labels.items()}
+        branches = {name: _branch(self._config.jets, short) for name, short in labels.items()}
+        found = {name: branch for name, branch in branches.items() if self._table.holds(branch)}
+        self.skipped += [branch for name, branch in branches.items() if name not in found]
         names = {"pdg": "pdgId", "px": "px", "py": "py", "pz": "pz", "energy": "e"}
         for several in (("TruthTop", "TruthBoson"), ("HardScatterParticles",)):
             there = [{name: _branch(one, short) for name, short in names.items()} for one in several]
-            there = [one for one in there if all(self._has(branch) for branch in one.values())]
+            there = [one for one in there if all(self._table.holds(branch) for branch in one.values())]
             if there:
                 break
         else:
             self.skipped += [_branch("TruthTop", "pdgId"), _branch("TruthBoson", "pdgId")]
-        return {name: branches[0] for name, branches in found.items() if branches}, there
+        return found, there
 
     def batches(self, step_size: str, start: int, stop: int) -> Iterator[Batch]:
         """Yield the jets of the entries `start` to `stop`, a step at a time."""
         branches = [self._run, self._event, *([self._weight] if self._weight else [])]
-        branches += [*self._jets.values(), *self._tracks.values(), *self._covariance, *self._vertex]
+        branches += [*self._jets.values(), *self._tracks.branches]
         branches += [*self._labels.values(), *(branch for one in self._particles for branch in one.values())]
         branches += [branch for extras in self._extras.values() for branch in extras.branches]
         for first, arrays in self._table.steps(dict.fromkeys(branches), step_size, start, stop):
@@ -195,9 +160,8 @@ class Physlite:
 
     def _batch(self, first: int, arrays: Mapping[str, Any]) -> Batch:
         jets = read(self._table, first, arrays, self._jets)
-        jets = jets.joined(pt=jets["pt"] * _GEV, mass=jets["mass"] * _GEV)
-        tracks = read(self._table, first, arrays, self._tracks)
-        tracks = tracks.joined(**_momenta(tracks), **self._places(first, arrays, tracks))
+        jets = jets.joined(pt=jets["pt"] * GEV, mass=jets["mass"] * GEV)
+        tracks = self._tracks(first, arrays)
         own = within(jets, tracks, self._config.radius).closest()
 
         def given(axis: str, names: Iterable[str]) -> Items:
@@ -207,7 +171,7 @@ class Physlite:
         pions = self._config.constituents == "tracks"
         collections = {
             "constituents": given("constituents", ("px", "py", "pz", "energy")) if pions else themselves(jets),
-            "tracks": given("tracks", [one.name for one in _TRACKS]),
+            "tracks": given("tracks", [one.name for one in perigee.COLUMNS]),
         }
         jets = jets.joined(**self._truth(first, arrays, jets), **self._extras["jets"](first, arrays, jets.counts))
         return batch(first, jets, collections, self._events(first, arrays))
@@ -224,23 +188,6 @@ class Physlite:
             found["weight"] = get(self._table, first, arrays, self._weight)
         return found
 
-    def _places(self, first: int, arrays: Mapping[str, Any], tracks: Items) -> Columns:
-        """Return what the tracks have of errors and of their distance to the vertex, 0 where it cannot be told."""
-        found = {name: np.zeros(len(tracks)) for name in ("d0_error", "z0_error", "z0_vertex")}
-        for branch in self._covariance:
-            diagonal = _diagonals(self._table, first, arrays[branch], branch, tracks)
-            found |= {"d0_error": np.sqrt(diagonal[:, 0]), "z0_error": np.sqrt(diagonal[:, 1])}
-        if self._vertex:
-            origin, z, kind = self._vertex
-            origin_z = flat(self._table, first, arrays, origin, tracks.counts, self._tracks["z0"])
-            vertices = read(self._table, first, arrays, {"z": z, "kind": kind})
-            vertices = vertices.keep(vertices["kind"] == _PRIMARY)
-            some = vertices.counts > 0
-            primary = np.full(len(some), np.nan)
-            primary[some] = vertices["z"][vertices.starts[some]]
-            found["z0_vertex"] = np.nan_to_num(tracks["z0"] + origin_z - primary[tracks.owner])
-        return found
-
     def _truth(self, first: int, arrays: Mapping[str, Any], jets: Items) -> Columns:
         """Return the truth columns of the jets, each of shape [n]."""
         if self._config.truth is None:
@@ -253,46 +200,9 @@ class Physlite:
         return found | ({"truth_origin": truth.heaviest(origins)} if origins else {})
 
     def _matched(self, particles: Items, jets: Items) -> NDArray[np.int32]:
-        columns = polar({name: particles[name] * _GEV for name in ("px", "py", "pz", "energy")})
+        columns = polar({name: particles[name] * GEV for name in ("px", "py", "pz", "energy")})
         cuts = self._config.truth or Truth()
         return truth.match(jets, particles.joined(**columns), cuts)["truth_origin"].astype(np.int32)
-
-
-def _momenta(tracks: Items) -> Columns:
-    """Return the momenta of tracks, taken as pions, in GeV; theta and phi in rad, q/p in 1/MeV as they are read."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        momentum = np.abs(_GEV / tracks["q_over_p"].astype(np.float64))
-        theta, phi = (tracks[name].astype(np.float64) for name in ("theta", "phi"))
-        pt, eta = momentum * np.sin(theta), -np.log(np.tan(theta / 2))
-    return {
-        "pt": pt,
-        "eta": eta,
-        "px": pt * np.cos(phi),
-        "py": pt * np.sin(phi),
-        "pz": momentum * np.cos(theta),
-        "energy": np.hypot(momentum, _PION),
-        "q_over_p": tracks["q_over_p"] / _GEV,
-        "charge": np.sign(tracks["q_over_p"]),
-    }
-
-
-def _diagonals(table: Table, first: int, values: Any, branch: str, tracks: Items) -> NDArray[np.float64]:
-    """Return the diagonals of the tracks' covariances, float64 [m, 5].
-
-    Raises
-    ------
-    InputError
-        If there is not one of five numbers for each track.
-    """
-    import awkward as ak
-
-    inner, counts = lists(ak.num(values, axis=2))
-    if not np.array_equal(counts, tracks.counts) or (inner != _COVARIANCE).any():
-        expected = f"{_COVARIANCE} numbers for each track"
-        raise InputError("a covariance has another shape", file=table.path, key=branch, expected=expected)
-    diagonal = np.asarray(ak.to_numpy(ak.flatten(values, axis=None)), np.float64).reshape(-1, _COVARIANCE)
-    check_finite(np.min(diagonal, axis=1), table.path, branch, entry_of(first, counts))
-    return diagonal
 
 
 def guess(tables: dict[str, list[str]]) -> float:
