@@ -23,8 +23,11 @@ from bunchtrain.models.base import Shape, build
 from bunchtrain.parallel.serial import Parallel
 from bunchtrain.tasks import base as tasks
 from bunchtrain.train.batches import BatchSource
+from bunchtrain.train.checkpoint import Checkpoints
 from bunchtrain.train.loop import Split, Trainer
-from bunchtrain.train.sampler import rank_batches
+from bunchtrain.train.optimise import Optimisation
+from bunchtrain.train.sampler import rank_steps, steps_per_epoch
+from bunchtrain.train.tracking import Tracker
 from marks import Mark, conclude, table
 from toys import CLASSES, toy_dataset, train_spec
 
@@ -44,8 +47,8 @@ def bare_epoch(data: Dataset, scaler: Scaler) -> float:
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
     indices = data.indices("train")
     source = BatchSource(data, scaler, indices)
-    order = rank_batches(indices, seed=1, epoch=0, global_batch=BATCH, rank=0, size=1)
-    ready = [source(mine) for _, mine, _ in order]
+    steps = rank_steps(indices, seed=1, epoch=0, batch=BATCH, pieces=1)
+    ready = [source(piece.jets) for step in steps for piece in step.mine]
     start = time.process_time()
     for batch in ready:
         optimizer.zero_grad()
@@ -60,19 +63,21 @@ def our_epoch(data: Dataset, scaler: Scaler, folder: Path) -> float:
     """CPU seconds of one epoch of the project's loop, data included, validation left out."""
     torch.manual_seed(0)
     settings = train_spec(MODEL, batch_size=BATCH, epochs=1).settings
-    options = {"seed": 1, "fingerprint": "bench", "checkpoint_path": folder / "c", "say": lambda text: None}
-    trainer = Trainer(build(MODEL, Shape(7, 3, 2)), tasks.build(TASK, CLASSES), Parallel(), settings, **options)
+    model, task = build(MODEL, Shape(7, 3, 2)), tasks.build(TASK, CLASSES)
+    state = Optimisation(model, task, Parallel(), settings, torch.device("cpu"))
+    options = {"seed": 1, "say": lambda text: None}
+    trainer = Trainer(state, Checkpoints(folder, {}), Tracker(folder, settings.log_every), **options)
     indices = data.indices("train")
     train = Split(indices, BatchSource(data, scaler, indices))
-    steps = -(-len(indices) // BATCH)
+    trainer._steps = steps_per_epoch(len(indices), BATCH)
     start = time.process_time()
-    trainer._steps(train, steps)
+    trainer._run_steps(train)
     return time.process_time() - start
 
 
 def throughput(toy: tuple[Path, Path], folder: Path, backend: str, ranks: int) -> tuple[float, float]:
     """Jets per second and share of time waiting for data, of the later epochs of a training in its own processes."""
-    spec = train_spec(MODEL, backend=backend, batch_size=BATCH, epochs=4)
+    spec = train_spec(MODEL, backend=backend, batch_size=BATCH * ranks, ranks=ranks, epochs=4)
     command = [*(MPIRUN if ranks > 1 else []), sys.executable, "-m", "bunchtrain", "train", "--spec", as_text(spec)]
     command += ["--dataset", str(toy[0]), "--scaler", str(toy[1]), "--out", str(folder)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})

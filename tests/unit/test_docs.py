@@ -345,7 +345,7 @@ def test_the_slurm_profile_is_understood(tmp_path):
     )
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
-    assert "srun --mpi=pmix -n 2 bunchtrain train" in output
+    assert "bunchtrain train --launcher 'srun --mpi=pmix' --ranks 2" in output
 
 
 def test_every_key_of_the_slurm_profile_is_an_option_of_snakemake():
