@@ -13,6 +13,7 @@ scan        DeepHyper over real trainings
 train       one training on one or more ranks
 evaluate    accuracy, MC dropout, calibration
 synth       quantised student, RTL, IP core
+scaling     short trainings on a few ranks, and what they say of many
 report      the HTML page
 cli         the command line
 """

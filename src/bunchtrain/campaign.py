@@ -6,14 +6,18 @@ import fcntl
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from bunchtrain.config.campaign import load_campaign
+from bunchtrain.config.specs import TrainSpec, parse_spec
 from bunchtrain.dag import Plan
-from bunchtrain.errors import BunchtrainError
+from bunchtrain.errors import BunchtrainError, InputError
+from bunchtrain.files import write_text
+from bunchtrain.scaling.request import Request
 
 #: The workflow of the checkout that this package runs from.
 SNAKEFILE = Path(__file__).parents[2] / "Snakefile"
@@ -35,6 +39,45 @@ def describe(file: Path) -> None:
         source = f"generated: {sample.generate.process}" if sample.generate else ", ".join(sample.files)
         table.add_row(name, ", ".join(sample.classes), source, str(files), str(len(plan.groups(name))))
     Console().print(table)
+
+
+def scaling(file: Path, out: Path | None, request: Request) -> None:
+    """Probe the scaling of a campaign's training, print it, and keep it as `scaling.json` and `scaling.svg`.
+
+    Parameters
+    ----------
+    file : path
+        Campaign file; its stage prepare has run.
+    out : path or None
+        Folder; None for `scaling` among the campaign's results.
+    request : Request
+        What is asked for; without batch sizes, the campaign's own, half and twice as many.
+
+    Raises
+    ------
+    InputError
+        If the stage prepare has not run.
+    """
+    from bunchtrain.report.scaling import figure
+    from bunchtrain.scaling import run
+    from bunchtrain.scaling.show import show
+    from bunchtrain.train.run import with_best
+
+    plan = Plan(load_campaign(file).model_dump(mode="json", exclude_none=True), file)
+    results = Path(plan.output)
+    dataset, scaler, best = (results / name for name in ("prepare/dataset.h5", "prepare/scaler.json", "scan/best.json"))
+    for path in (dataset, scaler):
+        if not path.exists():
+            mend = f"bunchtrain campaign run {file} --until prepare"
+            raise InputError("the campaign's dataset is missing", file=path, mend=mend)
+    spec = with_best(parse_spec(TrainSpec, plan.spec("train", number="0")), best if best.exists() else None)
+    batch = spec.settings.batch_size
+    batches = request.batches or [max(1, batch // 2), batch, 2 * batch]
+    folder = out or results / "scaling"
+    result = run.scaling(spec, dataset, scaler, folder, replace(request, batches=batches))
+    write_text(folder / "scaling.svg", figure(result))
+    show(result, Console())
+    print(f"[scaling] {folder / run.RESULT}, {folder / 'scaling.svg'}")
 
 
 def drive(file: Path, arguments: list[str]) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from bunchtrain.errors import BunchtrainError
 from bunchtrain.files import disk_problem
-from bunchtrain.parallel import launched_ranks
+from bunchtrain.parallel import LAUNCHER, launched_ranks
 
 app = typer.Typer(
     name="bunchtrain",
@@ -190,6 +190,45 @@ def inspect(
     from bunchtrain.convert import inspect as look
 
     raise typer.Exit(look.inspect(file, write, force, everything))
+
+
+@app.command(rich_help_panel=LOOK)
+def scaling(
+    file: Annotated[Path, typer.Argument(help="campaign file; its stage prepare has run")] = Path("config/config.yaml"),
+    out: Annotated[Path | None, typer.Option("--out", help="folder, else scaling among the campaign's results")] = None,
+    ranks: Annotated[str, typer.Option("--ranks", help="ranks to probe")] = "1,2",
+    batch_sizes: Annotated[
+        str | None, typer.Option("--batch-sizes", help="jets a step to probe, else the campaign's, half and twice it")
+    ] = None,
+    launcher: Annotated[str, typer.Option("--launcher", help="starts the ranks: mpirun ..., srun ...")] = LAUNCHER,
+    threads: Threads = 1,
+    steps: Annotated[int, typer.Option("--steps", min=5, help="steps that are measured in a probe")] = 40,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="times that each probe runs")] = 2,
+    ranks_per_node: Annotated[
+        int | None, typer.Option("--ranks-per-node", min=1, help="ranks that fill a node, else its cores / threads")
+    ] = None,
+    predict: Annotated[int, typer.Option("--predict", min=1, max=65536, help="ranks up to which is predicted")] = 64,
+    deadline: Annotated[float | None, typer.Option("--deadline", min=0, help="hours for the whole training")] = None,
+    budget: Annotated[float | None, typer.Option("--budget", min=0, help="core hours for the whole training")] = None,
+) -> None:
+    """Measure short trainings on a few ranks, predict more ranks, and say how many to take."""
+    from bunchtrain.campaign import scaling as measure
+    from bunchtrain.scaling import request
+
+    asked = request.Request(
+        ranks=request.numbers(ranks, "--ranks"),
+        batches=request.numbers(batch_sizes, "--batch-sizes") if batch_sizes else (),
+        launcher=launcher,
+        threads=threads,
+        steps=steps,
+        repeats=repeats,
+        per_node=ranks_per_node or max(1, len(os.sched_getaffinity(0)) // threads),
+        cores=request.available_cores(),
+        most=predict,
+        deadline=deadline,
+        budget=budget,
+    )
+    measure(file, out, asked)
 
 
 @app.command(rich_help_panel=LOOK)

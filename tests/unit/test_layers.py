@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "src" / "bunchtrain"
 GROUND = {"errors", "files", "registry", "provenance", "progress", "discrimination"}
-STAGES = {"simulate", "convert", "prepare", "scan", "train", "evaluate", "synth", "report"}
+STAGES = {"simulate", "convert", "prepare", "scan", "train", "evaluate", "synth", "report", "scaling"}
 ALLOWED = {
     **{name: GROUND for name in GROUND},
     "config": GROUND | {"config"},

@@ -4,6 +4,7 @@ from snakemake.exceptions import WorkflowError
 from bunchtrain.config.yamlfile import read_yaml
 from bunchtrain.dag import Plan
 from bunchtrain.errors import BunchtrainError
+from bunchtrain.parallel import LAUNCHER
 
 try:
     for path in workflow.configfiles:

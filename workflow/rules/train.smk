@@ -16,7 +16,7 @@ rule train:
     threads: PLAN.campaign.train.ranks
     resources:
         # A cluster profile says mpi: "srun --mpi=pmix".
-        mpi="mpirun --allow-run-as-root --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 --mca btl self,vader,tcp",
+        mpi=LAUNCHER,
         tasks=PLAN.campaign.train.ranks,
         mem_mb=grow(1500 * PLAN.campaign.train.ranks),
         runtime=240,

@@ -20,6 +20,7 @@ class Train(Section):
     epochs: Positive = Field(12, description="at most")
     patience: Positive = Field(4, description="epochs without a better validation loss before it stops")
     batch_size: Positive = Field(256, description="jets of one step, over all ranks")
+    steps_per_epoch: Positive | None = Field(None, description="steps after which an epoch ends; null: after all jets")
     accumulation: Positive = Field(1, description="pieces of a step that a rank takes one after the other: less memory")
     learning_rate: float = Field(1e-3, gt=0, description="highest; for reference_batch jets a step where that is given")
     reference_batch: Positive | None = Field(None, description="jets a step for which learning_rate is meant")

@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+#: How ranks are started on one machine; a cluster's profile says `srun --mpi=pmix`.
+LAUNCHER = (
+    "mpirun --allow-run-as-root --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 --mca btl self,vader,tcp"
+)
+
 #: Variables by which a launcher tells a process its group's size: Open MPI, Slurm with PMIx, horovodrun with Gloo,
 # torchrun.
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMIX_SIZE", "HOROVOD_SIZE", "WORLD_SIZE")

@@ -43,11 +43,18 @@ _STYLE: dict[Any, Any] = {
 @contextmanager
 def _figure(width: float = 5.4, height: float = 3.7) -> Iterator[tuple[Axes, list[str]]]:
     """Yield axes and an empty list, which holds the SVG afterwards."""
+    with panels(1, width, height) as ((axes,), svg):
+        yield axes, svg
+
+
+@contextmanager
+def panels(count: int, width: float, height: float) -> Iterator[tuple[list[Axes], list[str]]]:
+    """Yield the axes of panels side by side and an empty list, which holds the SVG afterwards."""
     svg: list[str] = []
     with matplotlib.rc_context(_STYLE):
-        figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
+        figure, grid = plt.subplots(1, count, figsize=(width, height), layout="constrained", squeeze=False)
         try:
-            yield axes, svg
+            yield list(grid[0]), svg
             stream = io.StringIO()
             figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
             text = stream.getvalue()

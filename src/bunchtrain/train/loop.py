@@ -83,7 +83,7 @@ class Trainer:
         Requeue
             If a signal asked for a stop; a checkpoint was written.
         """
-        self._steps = steps_per_epoch(len(train.indices), self.settings.batch_size)
+        self._steps = steps_per_epoch(len(train.indices), self.settings.batch_size, self.settings.steps_per_epoch)
         self._restore()
         with self.stop.listening():
             while self.progress.epoch < self.settings.epochs and not self._out_of_patience():
@@ -116,6 +116,7 @@ class Trainer:
     def _epoch(self, train: Split, validation: Split) -> None:
         clock = self._run_steps(train)
         rates = clock.rates()
+        validating = time.perf_counter()
         sums = self._validate(validation)
         progress = self.progress
         row = {
@@ -125,6 +126,7 @@ class Trainer:
             "validation_auc": sums.auc,
             "learning_rate": self._rate,
             **rates,
+            "validation_seconds": time.perf_counter() - validating,
         }
         progress.history.append(row)
         self._judge(sums.loss)
@@ -185,6 +187,7 @@ class Trainer:
             rank=self.parallel.rank,
             size=self.parallel.size,
             start=self.progress.step,
+            stop=self._steps,
         )
 
     def _stop_for(self, step: Step, train: Split) -> NoReturn:

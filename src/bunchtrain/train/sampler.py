@@ -24,9 +24,10 @@ class Step(NamedTuple):
     jets: int
 
 
-def steps_per_epoch(n_jets: int, batch: int) -> int:
-    """Return the number of steps in which every jet is seen once."""
-    return -(-n_jets // batch)
+def steps_per_epoch(n_jets: int, batch: int, most: int | None = None) -> int:
+    """Return the number of steps in which every jet is seen once, or `most` where those are fewer."""
+    steps = -(-n_jets // batch)
+    return steps if most is None else min(steps, most)
 
 
 def epoch_order(indices: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
@@ -44,15 +45,16 @@ def rank_steps(
     rank: int = 0,
     size: int = 1,
     start: int = 0,
+    stop: int | None = None,
 ) -> Iterator[Step]:
-    """Yield the steps from `start` on, as a rank of `size` sees them.
+    """Yield the steps from `start` up to `stop`, else the last, as a rank of `size` sees them.
 
     A step is a stretch of `batch` jets of the epoch's order. Piece p of it has every `pieces`-th jet from p on; rank r
     computes every `size`-th piece from r on. Pieces do not depend on the ranks, so neither do results. The last step
     may be short, a piece of it even empty.
     """
     order = epoch_order(indices, seed, epoch)
-    for number in range(start, steps_per_epoch(len(order), batch)):
+    for number in range(start, steps_per_epoch(len(order), batch, stop)):
         jets = order[number * batch : (number + 1) * batch]
         mine = [Piece(piece, jets[piece::pieces]) for piece in range(rank, pieces, size)]
         yield Step(number, mine, len(jets))
