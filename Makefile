@@ -6,7 +6,8 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all lint lock schema clean bench-convert bench-training bench-fpga
+.PHONY: help env demo test test-all lint lock schema clean bench-convert bench-training bench-scaling \
+	bench-lost-ranks bench-fpga
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -38,6 +39,12 @@ bench-convert: env ## Measure conversion and reading
 
 bench-training: env ## Measure the training
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_training.py
+
+bench-scaling: env ## Measure how well the scaling is predicted
+	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_scaling.py
+
+bench-lost-ranks: env ## Measure how long a lost rank holds up a training
+	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_lost_ranks.py
 
 bench-fpga: env ## Measure the synthesis
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_fpga.py

@@ -140,6 +140,31 @@ def test_a_lost_rank_is_started_again_and_another_number_of_ranks_goes_on(toy, t
     assert all(whole[name].allclose(killed[name], rtol=1e-7, atol=1e-9) for name in whole)
 
 
+@pytest.mark.slow
+@pytest.mark.mpi
+def test_twenty_kills_of_two_ranks_change_nothing_but_rounding(toy, tmp_path):
+    spec = train_spec(epochs=40, patience=99, ranks=2, precision="float64", checkpoint_minutes=1e-4, restarts=5)
+    run.train(spec, *toy, tmp_path / "whole")
+    chance, kills, out = random.Random(4), 0, tmp_path / "killed"
+    process = started(spec, toy, out)
+    while kills < 20:
+        until(process, "goes on from epoch" if kills else "epoch 1/40")
+        time.sleep(chance.uniform(0, 1))
+        how = chance.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM])
+        if how == signal.SIGKILL:
+            os.kill(chance.choice(ranks_of(out)), how)
+        else:  # to all, by way of what started them
+            process.send_signal(how)
+            process.stdout.read()
+            assert process.wait() == 85
+            process = started(spec, toy, out)
+        kills += 1
+    said, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, said
+    whole, killed = (load_weights(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
+    assert all(whole[name].allclose(killed[name], rtol=1e-7, atol=1e-9) for name in whole)
+
+
 def fails(tmp_path, status, restarts=2):
     code = f"import sys, pathlib; p = pathlib.Path({str(tmp_path / 'count')!r}); "
     code += f"p.write_text(p.read_text() + 'x' if p.exists() else 'x'); sys.exit({status})"

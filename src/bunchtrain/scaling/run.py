@@ -68,7 +68,7 @@ def scaling(spec: TrainSpec, dataset: Path, scaler: Path, out: Path, request: Re
         spec, dataset, scaler, jets, validation, request.launcher, request.threads, request.steps, sha256(dataset)
     )
     with exclusive(out / ".lock"):
-        probes = _probe(runner, settings, out / "probes", request)
+        probes = run_probes(runner, settings, out / "probes", request)
         training = _training(spec, request, jets, validation, probes)
         result = _result(probes, training, request)
         write_json(out / RESULT, result)
@@ -97,8 +97,14 @@ def _checked(request: Request, jets: int) -> list[Setting]:
     return settings
 
 
-def _probe(runner: Runner, settings: Sequence[Setting], folder: Path, request: Request) -> list[Probed]:
-    """Run all probes, one repeat of all after the other: the machine's drift then hits all alike."""
+def run_probes(runner: Runner, settings: Sequence[Setting], folder: Path, request: Request) -> list[Probed]:
+    """Run all probes in `folder`, one repeat of all after the other: the machine's drift then hits all alike.
+
+    Raises
+    ------
+    TrainingError
+        If one fails.
+    """
     found: dict[Setting, list[dict[str, Any]]] = {setting: [] for setting in settings}
     total = len(settings) * request.repeats
     for repeat in range(request.repeats):
@@ -148,12 +154,13 @@ def _training(spec: TrainSpec, request: Request, jets: int, validation: int, pro
 
 def model_of(probes: Sequence[Probed], per_node: int) -> StepModel:
     """Return the model of a step that fits these probes."""
-    points = [_point(probe.setting, per_node) for probe in probes]
+    points = [point_of(probe.setting, per_node) for probe in probes]
     parts = {part: ([p.seconds[part] for p in probes], [p.errors[part] for p in probes]) for part in PARTS}
     return StepModel(points, parts)
 
 
-def _point(setting: Setting, per_node: int) -> Point:
+def point_of(setting: Setting, per_node: int) -> Point:
+    """Return where the model sees a probe; `per_node` ranks fill a node."""
     return Point(setting.ranks, min(setting.ranks, per_node), setting.jets)
 
 
@@ -194,7 +201,7 @@ def _result(probes: Sequence[Probed], training: Training, request: Request) -> d
 def _probe_row(probe: Probed, model: StepModel, per_node: int) -> dict[str, Any]:
     predicted = None
     if probe.setting.ranks == 1 or "communication" in model.parts:
-        predicted = model(_point(probe.setting, per_node))._asdict()
+        predicted = model(point_of(probe.setting, per_node))._asdict()
     return {
         **probe.setting._asdict(),
         "seconds": probe.seconds,
@@ -213,6 +220,6 @@ def _left_out(probes: Sequence[Probed], per_node: int) -> dict[str, float] | Non
         rest = [probe for probe in probes if probe is not left]
         if not rest or (left.setting.ranks > 1 and all(probe.setting.ranks == 1 for probe in rest)):
             continue
-        predicted = model_of(rest, per_node)(_point(left.setting, per_node)).value
+        predicted = model_of(rest, per_node)(point_of(left.setting, per_node)).value
         misses.append(abs(predicted / left.step - 1))
     return {"median": statistics.median(misses), "worst": max(misses)} if misses else None

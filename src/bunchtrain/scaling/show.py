@@ -30,7 +30,7 @@ def _probes(result: Mapping[str, Any]) -> Table:
 
 def _predictions(result: Mapping[str, Any]) -> Table:
     title = f"predicted: {result['batch']} jets a step, {result['epochs']} epochs at most"
-    table = Table("ranks", "jets/s", "68 % band", "efficiency", "hours", "core hours", "", title=title)
+    table = Table("ranks", "jets/s", "68 % band", "efficiency", "hours", "core hours", "beyond probes", title=title)
     for row in result["predictions"]:
         speed, beyond = row["jets_per_second"], row["beyond_probes"]
         table.add_row(
@@ -40,7 +40,7 @@ def _predictions(result: Mapping[str, Any]) -> Table:
             f"{row['efficiency']:.0%}",
             f"{row['hours']['value']:.3g}",
             f"{row['core_hours']:.3g}",
-            f"{beyond:g} times the probes' ranks" if beyond > 1 else "",
+            f"{beyond:.3g} x" if beyond > 1 else "",
         )
     return table
 

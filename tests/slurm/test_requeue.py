@@ -1,0 +1,78 @@
+"""Trainings under a real Slurm that are requeued go on where they were.
+
+Needs a cluster that answers `sinfo`, with PMIx, on which this machine's files are seen.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bunchtrain.config.specs import as_text
+from bunchtrain.models.base import load_weights
+from bunchtrain.train import run
+from toys import train_spec
+
+
+def answers():
+    """Whether there is a cluster."""
+    return bool(shutil.which("sinfo")) and subprocess.run(["sinfo", "-h"], capture_output=True, timeout=60).returncode == 0
+
+
+pytestmark = [pytest.mark.slurm, pytest.mark.mpi, pytest.mark.skipif(not answers(), reason="no Slurm answers here")]
+
+#: As docs/training.md has it.
+JOB = """#!/bin/bash
+{bunchtrain} train --launcher "srun --mpi=pmix" --ranks 2 --spec {folder}/spec.json \\
+    --dataset {dataset} --scaler {scaler} --out {folder}/train
+status=$?
+if [ $status = 85 ]; then scontrol requeue $SLURM_JOB_ID; fi
+exit $status
+"""
+
+
+def submitted(toy, folder):
+    """Submit a training of two ranks and return the number of its job."""
+    spec = train_spec(epochs=60, patience=99, ranks=2, precision="float64", checkpoint_minutes=1e-3)
+    (folder / "spec.json").write_text(as_text(spec))
+    names = {"bunchtrain": f"{sys.executable} -m bunchtrain", "dataset": toy[0], "scaler": toy[1], "folder": folder}
+    (folder / "job.sh").write_text(JOB.format(**names))
+    command = ["sbatch", "--parsable", "--requeue", "--open-mode=append", f"--output={folder}/log", "-n", "2"]
+    command += ["--mem-per-cpu=900", "--time=10", str(folder / "job.sh")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
+    return spec, done.stdout.strip()
+
+
+def said(folder, words, seconds=180):
+    """Wait until a job's log has some words."""
+    log, end = folder / "log", time.monotonic() + seconds
+    while not (log.exists() and re.search(words, log.read_text())):
+        assert time.monotonic() < end, log.read_text() if log.exists() else "the job has not started"
+        time.sleep(0.2)
+
+
+def state(job):
+    """Return a job's state, once it has ended."""
+    end = time.monotonic() + 300
+    while time.monotonic() < end:
+        shown = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True, check=True).stdout
+        found = re.search(r"JobState=(\w+)", shown)[1]
+        if found not in ("PENDING", "RUNNING", "COMPLETING", "REQUEUED"):
+            return found, int(re.search(r"Restarts=(\d+)", shown)[1])
+        time.sleep(0.5)
+    raise AssertionError(shown)
+
+
+@pytest.mark.parametrize("how", [["scontrol", "requeue"], ["scancel", "--signal=USR1"]], ids=["requeue", "signal"])
+def test_a_requeued_training_goes_on_and_ends_as_if_nothing_had_been(toy, tmp_path, how):
+    spec, job = submitted(toy, tmp_path)
+    said(tmp_path, "epoch 2/60")
+    subprocess.run([*how, job], check=True)
+    said(tmp_path, "goes on from epoch")
+    assert state(job) == ("COMPLETED", 1), (tmp_path / "log").read_text()
+    run.train(spec, *toy, tmp_path / "whole")
+    whole, again = (load_weights(tmp_path / name / "model.safetensors") for name in ("whole", "train"))
+    assert all(whole[name].allclose(again[name], rtol=1e-7, atol=1e-9) for name in whole)
