@@ -19,7 +19,9 @@ from toys import train_spec
 
 def answers():
     """Whether there is a cluster."""
-    return bool(shutil.which("sinfo")) and subprocess.run(["sinfo", "-h"], capture_output=True, timeout=60).returncode == 0
+    return (
+        bool(shutil.which("sinfo")) and subprocess.run(["sinfo", "-h"], capture_output=True, timeout=60).returncode == 0
+    )
 
 
 pytestmark = [pytest.mark.slurm, pytest.mark.mpi, pytest.mark.skipif(not answers(), reason="no Slurm answers here")]

@@ -36,8 +36,13 @@ def _speed(axes: Axes, result: Mapping[str, Any]) -> None:
             axes.plot(row["ranks"], row["jets_per_second"], "o", color=ORANGE, markerfacecolor=fill, zorder=3)
     axes.plot([], [], "o", color=ORANGE, label="measured")
     axes.axvline(result["largest_measured"], color=GREY, linewidth=0.8)
-    place = {"xy": (result["largest_measured"], 0.03), "xycoords": ("data", "axes fraction")}
-    axes.annotate(" most ranks measured", **place, color=GREY, fontsize=9)
+    axes.annotate(
+        " most ranks measured",
+        (result["largest_measured"], 0.03),
+        xycoords=("data", "axes fraction"),
+        color=GREY,
+        fontsize=9,
+    )
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set(xlabel="ranks", ylabel="jets per second", title=f"{result['batch']} jets a step")

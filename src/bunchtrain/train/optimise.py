@@ -75,12 +75,18 @@ class Optimisation:
         self.optimizer.zero_grad()
         figures = torch.zeros(4, dtype=torch.float64, device=self.device)
         for piece, batch in zip(step.mine, batches, strict=True):
-            torch.manual_seed(stream_seed(seed, place, piece.number))
+            self._seed(stream_seed(seed, place, piece.number))
             figures[:2] += self._piece(batch, self.parallel.size / step.jets)
         figures[2] = ~torch.isfinite(figures[0])
         figures[3] = float(stop)
         total = Figures(*self._exchange(figures).tolist())
         return total if total.not_finite else total._replace(gradient_norm=self._update())
+
+    def _seed(self, number: int) -> None:
+        """Seed the generators in use: torch.manual_seed is slow, it keeps a stack trace for each absent device."""
+        torch.default_generator.manual_seed(number)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(number)
 
     def _piece(self, batch: Batch, factor: float) -> Tensor:
         """Add a piece's gradients to the others; return its loss and weight.
