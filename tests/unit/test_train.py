@@ -332,3 +332,22 @@ def test_histogram_auc_is_the_rank_statistic():
     sums.add(task, logits[500:], labels[500:], torch.ones(1500))
     assert sums.auc == pytest.approx(sklearn.roc_auc_score(labels, torch.softmax(logits, 1)[:, 1]), abs=1e-4)
     assert sums.loss == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-5)
+
+
+def test_a_training_and_its_resumption_do_without_the_import_of_the_compiler(toy, tmp_path):
+    code = (
+        "import sys, pathlib, torch\n"
+        "from bunchtrain.config.specs import TrainSpec\n"
+        "from bunchtrain.train import run\n"
+        "spec, *paths = sys.argv[1:]\n"
+        "run.train(TrainSpec.model_validate_json(spec), *map(pathlib.Path, paths))\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+    )
+    for epochs in (1, 2):
+        spec = train_spec(epochs=2, steps_per_epoch=2, checkpoint_minutes=1e-4)
+        command = [sys.executable, "-c", code, as_text(spec), *map(str, toy), str(tmp_path)]
+        if epochs == 1:  # leave a checkpoint behind
+            command[2] = command[2].replace("run.train(", "run._keep = lambda *a: sys.exit(0)\nrun.train(")
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        assert ("goes on from" in done.stdout) == (epochs == 2)

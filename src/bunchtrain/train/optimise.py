@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from bunchtrain.config.train import Train
 from bunchtrain.parallel.base import ParallelProtocol
 from bunchtrain.tasks.base import TaskProtocol
+from bunchtrain.train.adamw import AdamW
 from bunchtrain.train.batches import Batch
 from bunchtrain.train.device import Precision
 from bunchtrain.train.sampler import Step, stream_seed
@@ -40,9 +41,7 @@ class Optimisation:
         self.precision = Precision(settings.precision, device)
         self.model = model.to(device, self.precision.dtype)
         self.task, self.parallel, self.settings, self.device = task, parallel, settings, device
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        self.optimizer = AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
         self.averaged = None
         if settings.ema is not None:
             self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))  # type: ignore[no-untyped-call]
