@@ -95,12 +95,15 @@ def train(
 ) -> None:
     """Train one network, on the ranks that mpirun, srun, horovodrun or torchrun started, or on one."""
     from bunchtrain.config.specs import TrainSpec, parse_spec
-    from bunchtrain.train import launch, run
 
     parsed = parse_spec(TrainSpec, spec)
     if launcher is None:
+        from bunchtrain.train import run
+
         run.train(parsed, dataset, scaler, out, best=best, threads=threads)
         return
+    from bunchtrain.train import launch  # which does without torch
+
     command = [sys.executable, "-m", "bunchtrain", "train", "--spec", spec, "--dataset", str(dataset)]
     command += ["--scaler", str(scaler), "--out", str(out), "--threads", str(threads)]
     command += ["--best", str(best)] if best else []

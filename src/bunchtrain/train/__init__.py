@@ -2,3 +2,6 @@
 
 #: Raise it when results of this stage change: the stage and all below it run again.
 VERSION = 2
+
+#: Folder of the checkpoints, in that of the training.
+CHECKPOINTS = "checkpoints"

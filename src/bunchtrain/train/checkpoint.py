@@ -24,12 +24,11 @@ from torch import Tensor
 from bunchtrain.errors import InputError, TrainingError
 from bunchtrain.files import atomic, fingerprint
 from bunchtrain.models.base import load_state, written_to
+from bunchtrain.train import CHECKPOINTS
 from bunchtrain.train.optimise import Optimisation
 
 #: Of the layout below.
 FORMAT = 2
-
-FOLDER = "checkpoints"
 
 
 @dataclass
@@ -64,7 +63,7 @@ class Checkpoints:
     def __init__(self, out: Path, identity: Mapping[str, Any], keep: int = 2) -> None:
         self.out, self.identity, self._keep = out, dict(identity), keep
         self.fingerprint = fingerprint(self.identity)
-        self._all = out / FOLDER
+        self._all = out / CHECKPOINTS
         self.folder = self._all / self.fingerprint
 
     def files(self) -> list[Path]:

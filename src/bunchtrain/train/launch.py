@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from bunchtrain.errors import BunchtrainError, MissingDependency, Requeue, TrainingError
-from bunchtrain.train.checkpoint import FOLDER
+from bunchtrain.train import CHECKPOINTS
 from bunchtrain.train.stopping import NonFiniteLoss
 
 #: Launchers that hand SIGUSR1 on to their ranks and wait for them; others hand on SIGTERM.
@@ -85,7 +85,7 @@ def _words(launcher: str) -> list[str]:
 
 def _newest(out: Path) -> str:
     """Return the name of the newest checkpoint of any training here."""
-    return max((str(path) for path in (out / FOLDER).glob("*/[0-9]*.safetensors")), default="")
+    return max((str(path) for path in (out / CHECKPOINTS).glob("*/[0-9]*.safetensors")), default="")
 
 
 def _run(command: Sequence[str], launcher: str) -> tuple[int, bool]:
