@@ -30,6 +30,7 @@ from bunchtrain.train.batches import BatchSource
 from bunchtrain.train.checkpoint import Checkpoints
 from bunchtrain.train.device import be_deterministic, choose
 from bunchtrain.train.loop import Split, Trainer
+from bunchtrain.train.memory import keep_freed
 from bunchtrain.train.optimise import Optimisation
 from bunchtrain.train.tracking import STEPS, Tracker
 
@@ -56,6 +57,7 @@ def train(
     """
     pin(threads)
     torch.set_num_threads(threads)
+    keep_freed()
     spec = with_best(spec, best)
     settings = spec.settings
     device = choose(settings)
