@@ -1,5 +1,7 @@
 """What every network must do, whatever its kind."""
 
+import math
+
 import pytest
 import torch
 
@@ -16,8 +18,9 @@ def jets(batch=6, particles=12, seed=0):
     generator = torch.Generator().manual_seed(seed)
     mask = torch.arange(particles) < torch.randint(1, particles + 1, (batch, 1), generator=generator)
     nodes = torch.randn(batch, particles, 7, generator=generator, dtype=torch.float64) * mask[..., None]
-    points = torch.randn(batch, particles, 2, generator=generator, dtype=torch.float64) * mask[..., None]
-    return nodes, points, torch.randn(batch, 3, generator=generator, dtype=torch.float64), mask
+    p3 = 10 * torch.randn(batch, particles, 3, generator=generator, dtype=torch.float64)
+    momenta = torch.cat([p3, p3.norm(dim=-1, keepdim=True)], -1) * mask[..., None]
+    return nodes, momenta, torch.randn(batch, 3, generator=generator, dtype=torch.float64), mask
 
 
 @pytest.fixture(params=KINDS)
@@ -31,33 +34,27 @@ def test_logits_have_a_column_per_class(model):
 
 
 def test_permuting_constituents_changes_nothing(model):
-    nodes, points, globals_, mask = jets()
+    nodes, momenta, globals_, mask = jets()
     order = torch.randperm(12, generator=torch.Generator().manual_seed(1))
-    permuted = model(nodes[:, order], points[:, order], globals_, mask[:, order])
-    torch.testing.assert_close(permuted, model(nodes, points, globals_, mask), rtol=1e-10, atol=1e-10)
+    permuted = model(nodes[:, order], momenta[:, order], globals_, mask[:, order])
+    torch.testing.assert_close(permuted, model(nodes, momenta, globals_, mask), rtol=1e-10, atol=1e-10)
 
 
 def test_more_padding_changes_nothing(model):
-    nodes, points, globals_, mask = jets()
+    nodes, momenta, globals_, mask = jets()
 
     def pad(x):
         return torch.cat([x, torch.zeros(6, 9, *x.shape[2:], dtype=x.dtype)], 1)
 
-    padded = model(pad(nodes), pad(points), globals_, pad(mask))
-    torch.testing.assert_close(padded, model(nodes, points, globals_, mask), rtol=1e-10, atol=1e-10)
+    padded = model(pad(nodes), pad(momenta), globals_, pad(mask))
+    torch.testing.assert_close(padded, model(nodes, momenta, globals_, mask), rtol=1e-10, atol=1e-10)
 
 
 def test_one_constituent_and_none_are_finite(model):
-    nodes, points, globals_, mask = jets()
+    nodes, momenta, globals_, mask = jets()
     mask[0], mask[1] = False, torch.arange(12) < 1
-    nodes, points = nodes * mask[..., None], points * mask[..., None]
-    assert torch.isfinite(model(nodes, points, globals_, mask)).all()
-
-
-def test_an_empty_batch_has_zero_gradients(model):
-    inputs = tuple(x[:0] for x in jets())
-    model(*inputs).sum().backward()
-    assert all(p.grad is not None and torch.equal(p.grad, torch.zeros_like(p)) for p in model.parameters())
+    nodes, momenta = nodes * mask[..., None], momenta * mask[..., None]
+    assert torch.isfinite(model(nodes, momenta, globals_, mask)).all()
 
 
 def test_every_weight_learns(model):
@@ -100,4 +97,48 @@ def test_weights_scale_the_loss():
     logits, labels = torch.randn(8, 2), torch.arange(8) % 2
     assert task.loss(logits, labels, torch.full((8,), 2.0)) == pytest.approx(
         2 * task.loss(logits, labels, torch.ones(8)).item(), rel=1e-6
+    )
+
+
+def boost(velocity, axis):
+    """The matrix of a boost along an axis, on (px, py, pz, energy)."""
+    gamma = (1 - velocity**2) ** -0.5
+    matrix = torch.eye(4, dtype=torch.float64)
+    matrix[axis, axis] = matrix[3, 3] = gamma
+    matrix[axis, 3] = matrix[3, axis] = -gamma * velocity
+    return matrix
+
+
+def turn(angle, one, other):
+    """The matrix of a rotation in the plane of two axes."""
+    matrix = torch.eye(4, dtype=torch.float64)
+    cosine, sine = math.cos(angle), math.sin(angle)
+    matrix[one, one] = matrix[other, other] = cosine
+    matrix[one, other], matrix[other, one] = -sine, sine
+    return matrix
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [boost(0.9, 2), boost(-0.5, 0), turn(1.0, 0, 1), turn(2.0, 1, 2), boost(0.7, 1) @ turn(0.4, 0, 2)],
+    ids=["along the beam", "across it", "about the beam", "about another axis", "both"],
+)
+def test_the_equivariant_network_answers_the_same_in_every_frame(frame):
+    torch.manual_seed(0)
+    model = build({"kind": "lorentz", "layers": 3}, SHAPE).double().eval()
+    nodes, momenta, globals_, mask = jets()
+    torch.testing.assert_close(
+        model(nodes, momenta @ frame.T, globals_, mask), model(nodes, momenta, globals_, mask), rtol=1e-6, atol=1e-8
+    )
+    assert (momenta @ frame.T - momenta).abs().max() > 1
+
+
+@pytest.mark.parametrize("kind", ["gnn", "edgeconv", "transformer", "interaction"])
+def test_rotating_about_the_beam_and_boosting_along_it_changes_no_network_of_angles(kind):
+    torch.manual_seed(0)
+    model = build({"kind": kind}, SHAPE).double().eval()
+    nodes, momenta, globals_, mask = jets()
+    frame = boost(0.6, 2) @ turn(2.5, 0, 1)
+    torch.testing.assert_close(
+        model(nodes, momenta @ frame.T, globals_, mask), model(nodes, momenta, globals_, mask), rtol=1e-6, atol=1e-8
     )

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bunchtrain.errors import InputError
-from bunchtrain.events.features import GLOBALS, NODES, compute, wrap
+from bunchtrain.events.features import GLOBALS, NODES, compute, in_jets_frame, wrap
 from bunchtrain.events.scaling import Moments, Scaler
 from bunchtrain.events.splits import SPLITS, assign, event_hash
 from bunchtrain.files import read_json, write_json
@@ -86,10 +86,31 @@ def test_features_are_what_their_names_say():
 
 def test_padding_is_zero_and_a_single_massless_constituent_is_finite():
     found = compute(*jets())
-    assert not found.nodes_BPF[1, 1].any() and not found.points_BP2[1, 1].any()
+    assert not found.nodes_BPF[1, 1].any() and not found.momenta_BP4[1, 1].any()
     assert all(np.isfinite(part).all() for part in found)
     nothing = compute(np.zeros((1, 2, 4), "f4"), np.zeros((1, 2), bool), np.zeros((1, 4), "f4"))
     assert all(np.isfinite(part).all() for part in nothing)
+
+
+def test_the_momenta_of_the_jets_frame_have_its_angles_and_the_same_products():
+    p4, mask, kinematics = jets()
+    found = compute(p4, mask, kinematics)
+    px, py, pz, _ = np.moveaxis(found.momenta_BP4[mask].astype("f8"), -1, 0)
+    eta, phi = np.arcsinh(pz / np.hypot(px, py)), np.arctan2(py, px)
+    np.testing.assert_allclose(eta, found.nodes_BPF[mask][:, NODES.index("delta_eta")], atol=1e-5)
+    np.testing.assert_allclose(phi, found.nodes_BPF[mask][:, NODES.index("delta_phi")], atol=1e-5)
+    metric = np.diag([-1, -1, -1, 1])
+    before, after = (np.einsum("bpi,ij,bqj->bpq", x.astype("f8"), metric, x.astype("f8")) for x in (p4, found[1]))
+    np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-2)
+
+
+@given(
+    hnp.arrays(np.float32, (3, 4), elements=st.floats(-(2.0**100), 2.0**100, width=32)),
+    hnp.arrays(np.float32, (1, 4), elements=st.floats(-(2.0**100), 2.0**100, width=32)),
+)
+def test_no_momentum_is_too_large_for_squares(p4, jet):
+    found = in_jets_frame(p4[None], jet[:, 1], jet[:, 2])
+    assert np.isfinite(found.astype("f4") ** 2).all()
 
 
 @pytest.mark.parametrize("turned", [{"phi": 2.9}, {"phi": -1.3}, {"flip": -1.0}])
@@ -135,7 +156,7 @@ def test_scaled_features_are_centred_and_padding_stays_zero():
     np.testing.assert_allclose(rows.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(rows.std(0), 1, atol=1e-4)
     assert not scaled.nodes_BPF[~scaled.mask_BP].any()
-    np.testing.assert_array_equal(scaled.points_BP2, features.points_BP2)
+    np.testing.assert_array_equal(scaled.momenta_BP4, features.momenta_BP4)
     assert scaled.nodes_BPF.dtype == scaled.globals_BG.dtype == np.float32
 
 

@@ -22,6 +22,7 @@ class Train(Section):
     batch_size: Positive = Field(256, description="jets of one step, over all ranks")
     steps_per_epoch: Positive | None = Field(None, description="steps after which an epoch ends; null: after all jets")
     accumulation: Positive = Field(1, description="pieces of a step that a rank takes one after the other: less memory")
+    padding: float = Field(0.2, ge=0.05, le=1, description="largest share of padding in what is computed; 1: any")
     learning_rate: float = Field(1e-3, gt=0, description="highest; for reference_batch jets a step where that is given")
     reference_batch: Positive | None = Field(None, description="jets a step for which learning_rate is meant")
     scaling: Literal["linear", "sqrt"] = Field("linear", description="growth of the rate with the batch over it")

@@ -98,7 +98,7 @@ def _predict(
     starts = range(0, len(indices), BATCH)
     for start in track(starts, len(starts), f"evaluate {folder.name}"):
         features = scaler(data.features(indices[start : start + BATCH], card["particles"]))
-        inputs = (features.nodes_BPF, features.points_BP2, features.globals_BG, features.mask_BP)
+        inputs = (features.nodes_BPF, features.momenta_BP4, features.globals_BG, features.mask_BP)
         tensors = tuple(torch.from_numpy(values) for values in inputs)
         model.eval()
         with torch.no_grad():

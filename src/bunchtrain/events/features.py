@@ -1,5 +1,9 @@
 """What a network sees of a jet, from its constituents' four-momenta.
 
+The momenta are those in the jet's frame along the beam: turned so that the jet has φ = 0, boosted so that it has η = 0,
+and mirrored where it had a negative η. Angles to the jet are then the angles themselves, but for what a constituent's
+mass does to η; products of momenta are the same as before.
+
 B: batch, P: constituent, F: node feature, G: global feature.
 """
 
@@ -25,12 +29,15 @@ UNITS = {
 
 _TINY = 1e-6
 
+#: No momentum in the jet's frame is larger (GeV), and no boost (rapidity): squares stay finite in float32.
+_LARGEST, _FASTEST = 1e15, 20.0
+
 
 class Features(NamedTuple):
     """Input of the networks; rows beyond a jet's constituents are zero and masked."""
 
     nodes_BPF: Floats
-    points_BP2: Floats
+    momenta_BP4: Floats
     globals_BG: Floats
     mask_BP: NDArray[np.bool_]
 
@@ -38,6 +45,25 @@ class Features(NamedTuple):
 def wrap(phi: Floats) -> Floats:
     """Return angles (rad) folded into [-pi, pi)."""
     return (phi + np.float32(np.pi)) % np.float32(2 * np.pi) - np.float32(np.pi)
+
+
+def in_jets_frame(p4_BP4: Floats, eta_B: Floats, phi_B: Floats) -> Floats:
+    """Return momenta (px, py, pz, energy; GeV), turned by -φ about the beam, boosted by -η along it, and mirrored.
+
+    In terms of E ± pz a boost is a factor; the smaller of the two is (pT² + m²) over the larger, which does not cancel.
+    """
+    px, py, pz, energy = np.moveaxis(p4_BP4.astype(np.float64), -1, 0)
+    cosine, sine = (turn(phi_B.astype(np.float64))[:, None] for turn in (np.cos, np.sin))
+    boost = np.exp(np.clip(eta_B.astype(np.float64), -_FASTEST, _FASTEST))[:, None]
+    momentum = np.sqrt(px**2 + py**2 + pz**2)
+    transverse = px**2 + py**2 + np.maximum((energy - momentum) * (energy + momentum), 0)
+    larger = np.maximum(np.maximum(energy, momentum) + np.abs(pz), _TINY)
+    smaller = transverse / larger
+    plus, minus = np.where(pz < 0, smaller, larger) / boost, np.where(pz < 0, larger, smaller) * boost
+    along = (plus - minus) / 2 * np.where(eta_B < 0, -1, 1)[:, None]
+    turned = [px * cosine + py * sine, py * cosine - px * sine, along, (plus + minus) / 2]
+    momenta_BP4: Floats = np.clip(np.stack(turned, -1), -_LARGEST, _LARGEST).astype(np.float32)
+    return momenta_BP4
 
 
 def compute(
@@ -75,9 +101,9 @@ def compute(
         np.hypot(delta_eta, delta_phi),
     )
     nodes = np.where(mask_BP[..., None], np.stack(columns, -1), 0).astype(np.float32)
-    points = np.where(mask_BP[..., None], np.stack([delta_eta, delta_phi], -1), 0).astype(np.float32)
+    momenta = np.where(mask_BP[..., None], in_jets_frame(p4_BP4, jet_eta, jet_phi), np.float32(0))
     multiplicity = np.maximum(mask_BP.sum(1) if multiplicity_B is None else multiplicity_B, 1)
     jet_features = np.stack(
         [np.log(np.maximum(jet_mass, 1.0)), np.log(np.maximum(jet_pt, _TINY)), np.log(multiplicity)], -1
     )
-    return Features(nodes, points, jet_features.astype(np.float32), mask_BP)
+    return Features(nodes, momenta, jet_features.astype(np.float32), mask_BP)

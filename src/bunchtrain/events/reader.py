@@ -286,6 +286,10 @@ class Dataset:
         """
         return self.padded(P4, indices, particles or self.particles)
 
+    def counts(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many constituents the given jets have among the `particles` that are kept, int64 [B]."""
+        return np.minimum(self._multiplicity[indices], self.particles)
+
     def features(self, indices: NDArray[np.int64], particles: int | None = None) -> Features:
         """Return the unscaled features of the given jets."""
         p4_BP4, mask_BP = self.four_momenta(indices, particles)

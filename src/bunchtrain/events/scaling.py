@@ -151,7 +151,7 @@ class Scaler:
         return cls(*(values.tolist() for values in parts))
 
     def __call__(self, features: Features) -> Features:
-        """Return scaled features; the points stay in their natural units and padding stays zero."""
+        """Return scaled features; the momenta stay in GeV and padding stays zero."""
         nodes = (features.nodes_BPF - _float32(self.nodes_mean)) / _float32(self.nodes_std)
         jets = (features.globals_BG - _float32(self.globals_mean)) / _float32(self.globals_std)
         return features._replace(nodes_BPF=nodes * features.mask_BP[..., None], globals_BG=jets)

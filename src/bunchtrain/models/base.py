@@ -1,8 +1,8 @@
 """What all networks share: their call, how one is built from a campaign, and how one is kept on disk.
 
-A network is called as `model(nodes_BPF, points_BP2, globals_BG, mask_BP)` with scaled features (see
-`events.features`) and returns logits, shape [B, classes]. On disk it is two files side by side: `model.safetensors`,
-the weights alone, and `model.json`, its card.
+A network is called as `model(nodes_BPF, momenta_BP4, globals_BG, mask_BP)` with scaled features and with momenta in GeV
+(see `events.features`) and returns logits, shape [B, classes]. On disk it is two files side by side:
+`model.safetensors`, the weights alone, and `model.json`, its card.
 """
 
 from __future__ import annotations

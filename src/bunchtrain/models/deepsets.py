@@ -7,6 +7,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from bunchtrain.models._layers import Tagger, mean
 from bunchtrain.models.base import Shape
 
 
@@ -20,7 +21,7 @@ class Config(BaseModel):
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the classifier; MC dropout needs it above 0")
 
 
-class Model(nn.Module):
+class Model(Tagger):
     """Embedding, mean over the set, classifier."""
 
     def __init__(self, config: Config, shape: Shape) -> None:
@@ -35,17 +36,6 @@ class Model(nn.Module):
             nn.Linear(config.head, shape.outputs),
         )
 
-    def encode(self, nodes_BPF: Tensor, points_BP2: Tensor, globals_BG: Tensor, mask_BP: Tensor) -> Tensor:
+    def encode(self, nodes_BPF: Tensor, momenta_BP4: Tensor, globals_BG: Tensor, mask_BP: Tensor) -> Tensor:
         """Return what the classifier sees; no dropout acts before it."""
-        x_BPH = self.embed(nodes_BPF) * mask_BP[..., None]
-        count_B1 = mask_BP.sum(1, keepdim=True).clamp(min=1).to(x_BPH.dtype)
-        return torch.cat([x_BPH.sum(1) / count_B1, globals_BG], -1)
-
-    def decide(self, encoded_BH: Tensor) -> Tensor:
-        """Return logits, shape [B, C], from what `encode` gave; dropout acts here."""
-        logits: Tensor = self.head(encoded_BH)
-        return logits
-
-    def forward(self, nodes_BPF: Tensor, points_BP2: Tensor, globals_BG: Tensor, mask_BP: Tensor) -> Tensor:
-        """Return logits, shape [B, C]."""
-        return self.decide(self.encode(nodes_BPF, points_BP2, globals_BG, mask_BP))
+        return torch.cat([mean(self.embed(nodes_BPF), mask_BP), globals_BG], -1)

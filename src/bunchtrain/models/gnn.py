@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bunchtrain.models._geometry import angles, differences, gathered, nearest
+from bunchtrain.models._layers import Tagger, classifier, largest, mean
 from bunchtrain.models.base import Shape
 
 
@@ -21,22 +23,6 @@ class Config(BaseModel):
     neighbours: int = Field(8, ge=1, le=128, description="edges per node, to the nearest in ΔR")
     head: int = Field(64, ge=1, le=4096, description="width of the classifier's hidden layer")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the classifier; MC dropout needs it above 0")
-
-
-def nearest_neighbours(points_BP2: Tensor, mask_BP: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Find each node's nearest nodes in ΔR = sqrt(Δη² + Δφ²), itself included.
-
-    Returns
-    -------
-    index_BPK : int64 [B, P, K]
-        Neighbours, nearest first; K is k or the number of nodes, whichever is smaller.
-    distance_BPK : [B, P, K]
-        Their ΔR; infinite where there is no such neighbour.
-    """
-    difference_BPP2 = points_BP2[:, :, None] - points_BP2[:, None]
-    squared_BPP = difference_BPP2.square().sum(-1).masked_fill(~mask_BP[:, None, :], float("inf"))
-    nearest = squared_BPP.topk(min(k, points_BP2.shape[1]), dim=-1, largest=False)
-    return nearest.indices, nearest.values.sqrt()
 
 
 class MessagePassing(nn.Module):
@@ -56,9 +42,7 @@ class MessagePassing(nn.Module):
 
     def forward(self, x_BPH: Tensor, index_BPK: Tensor, edges_BPK2: Tensor, real_BPK: Tensor) -> Tensor:
         """Return the new node states."""
-        batch, nodes, width = x_BPH.shape
-        rows = (index_BPK + nodes * torch.arange(batch, device=x_BPH.device)[:, None, None]).reshape(-1)
-        other_BPKH = self.other(x_BPH).reshape(-1, width).index_select(0, rows).view(*index_BPK.shape, width)
+        other_BPKH = gathered(self.other(x_BPH), index_BPK)
         message_BPKH = functional.relu(self.own(x_BPH)[:, :, None] + other_BPKH + self.edge(edges_BPK2))
         message_BPKH = message_BPKH * real_BPK[..., None]
         mean_BPH = message_BPKH.sum(2) / real_BPK.sum(2).clamp(min=1)[..., None]
@@ -66,7 +50,7 @@ class MessagePassing(nn.Module):
         return x_BPH + functional.relu(self.norm(update))
 
 
-class Model(nn.Module):
+class Model(Tagger):
     """Message passing on the neighbour graph, pooled and joined with the jet's own features."""
 
     def __init__(self, config: Config, shape: Shape) -> None:
@@ -74,35 +58,17 @@ class Model(nn.Module):
         self.neighbours = config.neighbours
         self.embed = nn.Linear(shape.nodes, config.hidden)
         self.rounds = nn.ModuleList(MessagePassing(config.hidden) for _ in range(config.layers))
-        self.head = nn.Sequential(
-            nn.Linear(2 * config.hidden + shape.globals, config.head),
-            nn.ReLU(),
-            nn.Dropout(config.dropout),
-            nn.Linear(config.head, config.head),
-            nn.ReLU(),
-            nn.Dropout(config.dropout),
-            nn.Linear(config.head, shape.outputs),
-        )
+        self.head = classifier(2 * config.hidden + shape.globals, config.head, shape.outputs, config.dropout)
 
-    def encode(self, nodes_BPF: Tensor, points_BP2: Tensor, globals_BG: Tensor, mask_BP: Tensor) -> Tensor:
+    def encode(self, nodes_BPF: Tensor, momenta_BP4: Tensor, globals_BG: Tensor, mask_BP: Tensor) -> Tensor:
         """Return what the classifier sees; no dropout acts before it."""
-        index_BPK, distance_BPK = nearest_neighbours(points_BP2, mask_BP, self.neighbours)
-        real_BPK = torch.isfinite(distance_BPK)
-        distance_BPK = distance_BPK.masked_fill(~real_BPK, 0.0)
+        squared_BPP = differences(angles(momenta_BP4)).square().sum(-1)
+        index_BPK, squared_BPK = nearest(squared_BPP, mask_BP, self.neighbours)
+        real_BPK = torch.isfinite(squared_BPK)
+        distance_BPK = squared_BPK.masked_fill(~real_BPK, 0.0).sqrt()
         edges_BPK2 = torch.stack([distance_BPK, torch.log(distance_BPK + 1e-3)], -1)
         real_BPK = real_BPK.to(nodes_BPF.dtype)
         x_BPH = functional.relu(self.embed(nodes_BPF))
         for passing in self.rounds:
             x_BPH = passing(x_BPH, index_BPK, edges_BPK2, real_BPK)
-        x_BPH = x_BPH * mask_BP[..., None]
-        count_B1 = mask_BP.sum(1, keepdim=True).clamp(min=1).to(x_BPH.dtype)
-        return torch.cat([x_BPH.sum(1) / count_B1, x_BPH.amax(1), globals_BG], -1)
-
-    def decide(self, encoded_BH: Tensor) -> Tensor:
-        """Return logits, shape [B, C], from what `encode` gave; dropout acts here."""
-        logits: Tensor = self.head(encoded_BH)
-        return logits
-
-    def forward(self, nodes_BPF: Tensor, points_BP2: Tensor, globals_BG: Tensor, mask_BP: Tensor) -> Tensor:
-        """Return logits, shape [B, C]."""
-        return self.decide(self.encode(nodes_BPF, points_BP2, globals_BG, mask_BP))
+        return torch.cat([mean(x_BPH, mask_BP), largest(x_BPH, mask_BP), globals_BG], -1)

@@ -19,6 +19,7 @@ from bunchtrain.events.features import GLOBALS, NODES, Features
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Scaler
 from bunchtrain.files import write_json
+from bunchtrain.train.packing import packs
 from bunchtrain.train.sampler import Step
 
 #: Bytes of features that a rank keeps; above it reads the shards' memory maps, which the ranks of a node share.
@@ -31,11 +32,17 @@ _CPU = torch.device("cpu")
 
 
 class Batch(NamedTuple):
-    """The jets of one piece of a step."""
+    """Jets that are computed together; `constituents` is how many they have in all."""
 
     inputs: tuple[Tensor, Tensor, Tensor, Tensor]
     labels_B: Tensor
     weights_B: Tensor
+    constituents: int
+
+    @property
+    def slots(self) -> int:
+        """Places for constituents, padding included."""
+        return self.inputs[3].numel()
 
 
 class BatchSource:
@@ -51,6 +58,8 @@ class BatchSource:
         Of features and weights.
     device : torch.device
         Where batches are wanted.
+    padding : float
+        Largest share of padding in the batches of a call.
     """
 
     def __init__(
@@ -60,11 +69,13 @@ class BatchSource:
         indices: NDArray[np.int64],
         dtype: torch.dtype = torch.float32,
         device: torch.device = _CPU,
+        padding: float = 1.0,
     ) -> None:
         self._data, self._scaler, self._dtype, self._device = data, scaler, dtype, device
+        self._padding = padding
         self._labels, self._weights = data.column("label"), data.training_weights()
         self._indices = np.sort(indices)
-        row = data.particles * (4 * (len(NODES) + 2) + 1) + 4 * len(GLOBALS)
+        row = data.particles * (4 * (len(NODES) + 4) + 1) + 4 * len(GLOBALS)
         self._kept = self._all() if len(indices) * row <= IN_MEMORY else None
 
     @property
@@ -77,7 +88,7 @@ class BatchSource:
         count, particles = len(self._indices), self._data.particles
         whole = Features(
             np.empty((count, particles, len(NODES)), np.float32),
-            np.empty((count, particles, 2), np.float32),
+            np.empty((count, particles, 4), np.float32),
             np.empty((count, len(GLOBALS)), np.float32),
             np.empty((count, particles), bool),
         )
@@ -87,14 +98,14 @@ class BatchSource:
                 values[rows] = part
         return self._batch(whole, self._indices)
 
-    def _compute(self, indices: NDArray[np.int64]) -> Features:
-        return self._scaler(self._data.features(indices))
+    def _compute(self, indices: NDArray[np.int64], width: int | None = None) -> Features:
+        return self._scaler(self._data.features(indices, width))
 
     def _batch(self, features: Features, indices: NDArray[np.int64]) -> Batch:
-        nodes, points, jets, mask = (self._sent(torch.from_numpy(values)) for values in features)
+        nodes, momenta, jets, mask = (self._sent(torch.from_numpy(values)) for values in features)
         labels = self._sent(torch.from_numpy(self._labels[indices].astype(np.int64)))
         weights = self._sent(torch.from_numpy(self._weights[indices].astype(np.float64)).to(self._dtype))
-        return Batch((nodes, points, jets, mask), labels, weights)
+        return Batch((nodes, momenta, jets, mask), labels, weights, int(features.mask_BP.sum()))
 
     def _sent(self, values: Tensor) -> Tensor:
         values = values.to(self._dtype) if values.dtype == torch.float32 else values
@@ -108,20 +119,25 @@ class BatchSource:
         columns = {name: self._data.column(name, jets).tolist() for name in names}
         write_json(path, {"where": where, "index": jets.tolist(), **columns})
 
-    def __call__(self, indices: NDArray[np.int64]) -> Batch:
-        """Return the batch of the given jets."""
+    def __call__(self, indices: NDArray[np.int64]) -> list[Batch]:
+        """Return the given jets in packs of similar size, each as wide as its largest jet."""
+        return [self._pack(indices[pack.rows], pack.width) for pack in packs(self._data.counts(indices), self._padding)]
+
+    def _pack(self, indices: NDArray[np.int64], width: int) -> Batch:
         if self._kept is None:
-            return self._batch(self._compute(indices), indices)
+            return self._batch(self._compute(indices, width), indices)
         rows = self._sent(torch.from_numpy(np.searchsorted(self._indices, indices)))
-        inputs, labels_B, weights_B = self._kept
-        nodes, points, jets, mask = (values.index_select(0, rows) for values in inputs)
-        return Batch((nodes, points, jets, mask), labels_B[rows], weights_B[rows])
+        inputs, labels_B, weights_B, _ = self._kept
+        nodes, momenta, jets, mask = inputs
+        nodes, momenta, mask = (values[:, :width].index_select(0, rows) for values in (nodes, momenta, mask))
+        inputs = (nodes, momenta, jets.index_select(0, rows), mask)
+        return Batch(inputs, labels_B[rows], weights_B[rows], int(self._data.counts(indices).sum()))
 
 
-def loaded(steps: Iterable[Step], source: BatchSource) -> Iterator[tuple[Step, list[Batch]]]:
-    """Yield each step with the batches of its pieces; where they are computed, the next step's are made meanwhile."""
+def loaded(steps: Iterable[Step], source: BatchSource) -> Iterator[tuple[Step, list[list[Batch]]]]:
+    """Yield each step with the packs of its pieces; where they are computed, the next step's are made meanwhile."""
 
-    def load(step: Step) -> tuple[Step, list[Batch]]:
+    def load(step: Step) -> tuple[Step, list[list[Batch]]]:
         return step, [source(piece.jets) for piece in step.mine]
 
     if source.kept:

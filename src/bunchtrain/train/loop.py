@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import NoReturn
 
 import numpy as np
@@ -136,7 +137,8 @@ class Trainer:
         self.say(
             f"epoch {progress.epoch}/{self.settings.epochs}  loss {row['train_loss']:.4f}  "
             f"validation {sums.loss:.4f}  AUC {sums.auc:.4f}  {rates['jets_per_second']:.0f} jets/s  "
-            f"waiting for data {rates['waiting_for_data']:.0%}, for ranks {rates['communication']:.0%}"
+            f"waiting for data {rates['waiting_for_data']:.0%}, for ranks {rates['communication']:.0%}  "
+            f"padding {rates['padding']:.0%}"
         )
 
     def _judge(self, loss: float) -> None:
@@ -166,6 +168,8 @@ class Trainer:
             figures = state.step(step, mine, self._rate, self.seed, number, self.stop.told)
             for clock in (whole, since):
                 clock.add(step.jets, waited, state.communicating - before)
+                for batch in chain.from_iterable(mine):
+                    clock.pack(batch.slots, batch.constituents)
             if figures.not_finite:
                 self._stop_for(step, train)
             progress.loss_sum += figures.loss
@@ -209,8 +213,8 @@ class Trainer:
         mine = validation.indices[self.parallel.rank :: self.parallel.size]
         network = self.state.judged.eval()
         with torch.no_grad(), self.state.precision.autocast():
-            for start in range(0, len(mine), 1024):
-                batch = validation.source(mine[start : start + 1024])
+            starts = range(0, len(mine), 1024)
+            for batch in chain.from_iterable(validation.source(mine[start : start + 1024]) for start in starts):
                 logits = network(*batch.inputs).to(self.state.precision.dtype)
                 sums.add(self.state.task, logits, batch.labels_B, batch.weights_B)
         sums.merge(self.parallel)

@@ -55,13 +55,15 @@ class Optimisation:
         """The network that is validated and kept: the averaged one where there is one."""
         return self.model if self.averaged is None else self.averaged.module
 
-    def step(self, step: Step, batches: Sequence[Batch], rate: float, seed: int, place: int, stop: bool) -> Figures:
+    def step(
+        self, step: Step, packs: Sequence[Sequence[Batch]], rate: float, seed: int, place: int, stop: bool
+    ) -> Figures:
         """Run one step; where the loss is not finite, the network stays as it is.
 
         Parameters
         ----------
-        step, batches : Step, sequence of Batch
-            The step, and the jets of this rank's pieces of it.
+        step, packs : Step, sequence of sequences of Batch
+            The step, and the jets of each of this rank's pieces of it.
         rate : float
             Its learning rate.
         seed, place : int
@@ -73,9 +75,10 @@ class Optimisation:
             group["lr"] = rate
         self.optimizer.zero_grad()
         figures = torch.zeros(4, dtype=torch.float64, device=self.device)
-        for piece, batch in zip(step.mine, batches, strict=True):
+        for piece, batches in zip(step.mine, packs, strict=True):
             self._seed(stream_seed(seed, place, piece.number))
-            figures[:2] += self._piece(batch, self.parallel.size / step.jets)
+            for batch in batches:
+                figures[:2] += self._backward(batch, self.parallel.size / step.jets)
         figures[2] = ~torch.isfinite(figures[0])
         figures[3] = float(stop)
         total = Figures(*self._exchange(figures).tolist())
@@ -87,8 +90,8 @@ class Optimisation:
         if self.device.type == "cuda":
             torch.cuda.manual_seed(number)
 
-    def _piece(self, batch: Batch, factor: float) -> Tensor:
-        """Add a piece's gradients to the others; return its loss and weight.
+    def _backward(self, batch: Batch, factor: float) -> Tensor:
+        """Add a batch's gradients to the others; return its loss and weight.
 
         The mean over ranks of size/count times each rank's sum is the mean over the step's jets, however it was dealt.
         """

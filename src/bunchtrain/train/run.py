@@ -194,7 +194,9 @@ def _split(data: Dataset, scaler: Scaler, name: str, most: int | None, seed: int
         )
     if most is not None and most < len(indices):
         indices = np.sort(np.random.default_rng([seed, len(indices)]).choice(indices, most, replace=False))
-    return Split(indices, BatchSource(data, scaler, indices, state.precision.dtype, state.device))
+    return Split(
+        indices, BatchSource(data, scaler, indices, state.precision.dtype, state.device, state.settings.padding)
+    )
 
 
 def _speaker(parallel: ParallelProtocol) -> Any:

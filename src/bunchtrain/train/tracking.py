@@ -27,6 +27,7 @@ COLUMNS = (
     "jets_per_second",
     "waiting_for_data",
     "communication",
+    "padding",
 )
 
 
@@ -37,6 +38,7 @@ class Clock:
         self.jets = 0
         self.waiting = 0.0
         self.communicating = 0.0
+        self.slots = self.constituents = 0
         self._started = time.perf_counter()
 
     def add(self, jets: int, waiting: float, communicating: float) -> None:
@@ -45,18 +47,24 @@ class Clock:
         self.waiting += waiting
         self.communicating += communicating
 
+    def pack(self, slots: int, constituents: int) -> None:
+        """Add places for constituents that were computed, and how many of them were not padding."""
+        self.slots += slots
+        self.constituents += constituents
+
     @property
     def seconds(self) -> float:
         """Seconds since the start."""
         return max(time.perf_counter() - self._started, 1e-9)
 
     def rates(self) -> dict[str, float]:
-        """Return jets per second of all ranks, and the shares of time in waiting for data and for other ranks."""
+        """Return jets per second of all ranks, the shares of time in waiting, and that of padding."""
         seconds = self.seconds
         return {
             "jets_per_second": self.jets / seconds,
             "waiting_for_data": self.waiting / seconds,
             "communication": self.communicating / seconds,
+            "padding": 1 - self.constituents / max(self.slots, 1),
         }
 
 
