@@ -155,8 +155,8 @@ def test_twenty_kills_of_two_ranks_change_nothing_but_rounding(toy, tmp_path):
             os.kill(chance.choice(ranks_of(out)), how)
         else:  # to all, by way of what started them
             process.send_signal(how)
-            process.stdout.read()
-            assert process.wait() == 85
+            said, _ = process.communicate(timeout=120)
+            assert process.returncode == 85, said
             process = started(spec, toy, out)
         kills += 1
     said, _ = process.communicate(timeout=600)
