@@ -72,7 +72,13 @@ def test_the_processes_have_the_masses_of_what_decays(made):
     masses = {process: float(np.median(jets.jet_mass)) for process, (_, jets, _) in made.items()}
     assert 140 < masses["top"] < 190
     assert 75 < masses["wz"] < 100
+    assert 65 < masses["w"] < masses["z"] < 105 and 110 < masses["higgs"] < 135
     assert masses["qcd"] < 110
+
+
+def test_gluons_make_more_constituents_than_quarks(made):
+    many = {process: float(np.mean(ak.num(jets.part_px))) for process, (_, jets, _) in made.items()}
+    assert many["gluon"] > 1.2 * many["quark"]
 
 
 def test_the_file_says_how_it_was_made(made):

@@ -7,13 +7,15 @@ from pydantic import Field, model_validator
 from bunchtrain.config.base import Name, Positive, Section
 from bunchtrain.config.expression import Formula
 
-Process = Literal["qcd", "top", "wz"]
+Process = Literal["qcd", "quark", "gluon", "top", "w", "z", "wz", "higgs"]
 
 
 class Generate(Section):
     """A sample made by the embedded generator."""
 
-    process: Process = Field(description="hard process: QCD dijets, boosted top pairs, or W/Z plus jet")
+    process: Process = Field(
+        description="hard process: QCD dijets, quarks or gluons alone, or what decays to quarks in a jet"
+    )
     shards: Positive = Field(2, description="number of ROOT files")
     jets_per_shard: Positive = Field(2000, description="accepted jets in each file")
 

@@ -32,21 +32,25 @@ class Process:
     origins: tuple[int, ...] = ()
 
 
+_W = ("WeakBosonAndParton:qqbar2Wg = on", "WeakBosonAndParton:qg2Wq = on", *_HADRONIC_W)
+_Z = (
+    "WeakBosonAndParton:qqbar2gmZg = on",
+    "WeakBosonAndParton:qg2gmZq = on",
+    "WeakZ0:gmZmode = 2",
+    *_HADRONIC_Z,
+)
+_HIGGS = ("HiggsSM:ffbar2HZ = on", "HiggsSM:ffbar2HW = on", "25:onMode = off", "25:onIfAny = 5")
+_QUARKS = ("HardQCD:qq2qq = on", "HardQCD:gg2qqbar = on", "HardQCD:qqbar2qqbarNew = on")
+
 PROCESSES = {
     "qcd": Process(("HardQCD:all = on",)),
+    "quark": Process((*_QUARKS, "HardQCD:gg2ccbar = on", "HardQCD:qqbar2ccbar = on")),
+    "gluon": Process(("HardQCD:gg2gg = on", "HardQCD:qqbar2gg = on")),
     "top": Process(("Top:gg2ttbar = on", "Top:qqbar2ttbar = on", *_HADRONIC_W), (6,)),
-    "wz": Process(
-        (
-            "WeakBosonAndParton:qqbar2gmZg = on",
-            "WeakBosonAndParton:qg2gmZq = on",
-            "WeakBosonAndParton:qqbar2Wg = on",
-            "WeakBosonAndParton:qg2Wq = on",
-            "WeakZ0:gmZmode = 2",
-            *_HADRONIC_W,
-            *_HADRONIC_Z,
-        ),
-        (23, 24),
-    ),
+    "w": Process(_W, (24,)),
+    "z": Process(_Z, (23,)),
+    "wz": Process((*_Z, *_W), (23, 24)),
+    "higgs": Process(_HIGGS, (25,)),
 }
 
 

@@ -1,0 +1,55 @@
+"""Every campaign of config/campaigns in miniature, through Snakemake, every part real."""
+
+import pytest
+import yaml
+
+from bunchtrain.files import read_json
+from conftest import ROOT, Campaign
+
+CAMPAIGNS = sorted((ROOT / "config/campaigns").glob("*.yaml"))
+
+pytestmark = pytest.mark.mpi
+
+
+def miniature(path, folder, network):
+    """Lay a campaign out with few jets, epochs and trials."""
+    values = yaml.safe_load(path.read_text())
+    for sample in values["samples"].values():
+        sample["generate"] |= {"shards": 1, "jets_per_shard": 150}
+    values["output"] = "results"
+    values["model"] |= network
+    values["train"] |= {"epochs": 2, "batch_size": 64}
+    values["scan"] |= {"trials": 2, "epochs": 1, "max_jets": 100}
+    values["evaluate"] |= {"passes": 4, "bootstrap": 10}
+    values["synthesize"] = {
+        "student": {"constituents": 4, "hidden": [8], "epochs": 5, "batch_size": 64, "sparsity": 0.25},
+        "vectors": 200,
+        "auc_loss": 0.5,
+    }
+    campaign = Campaign(folder)
+    campaign.write(values)
+    return campaign
+
+
+@pytest.mark.parametrize("path", CAMPAIGNS, ids=lambda path: path.stem)
+def test_a_campaign_reaches_its_evaluation(path, tmp_path):
+    campaign = miniature(path, tmp_path, {"hidden": 8})
+    done = campaign.run("--", "results/evaluate/metrics.json")
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    metrics = read_json(tmp_path / "results/evaluate/metrics.json")
+    assert len(metrics["classes"]) == len({sample["label"] for sample in campaign.values["samples"].values()})
+    assert metrics["auc"]["value"] > 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.fpga
+@pytest.mark.parametrize("path", CAMPAIGNS, ids=lambda path: path.stem)
+def test_a_campaign_ends_in_its_report(path, tmp_path):
+    campaign = miniature(path, tmp_path, {"hidden": 8})
+    done = campaign.run()
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    assert path.stem.split("-")[0] in (tmp_path / "results/report.html").read_text().lower()
+
+
+def test_there_are_campaigns():
+    assert [path.stem for path in CAMPAIGNS] == ["jet-tagging"]
