@@ -215,9 +215,12 @@ def _short(text: str) -> str:
 
 def _training_text(history: dict[str, Any]) -> str:
     rows = history["rows"]
-    speed = sum(row["jets_per_second"] for row in rows) / len(rows)
+    names = ("jets_per_second", "waiting_for_data", "communication", "padding")
+    speed, waiting, ranks, padding = (sum(row[name] for row in rows) / len(rows) for name in names)
     return (
         f"{len(rows)} epochs on {history['ranks']} rank(s), {speed:,.0f} jets per second in the mean; "
+        f"{waiting:.1%} of the time in waiting for data, {ranks:.1%} for other ranks; {padding:.0%} of what was computed "
+        "was padding; "
         f"the weights of epoch {history['best_epoch']} were kept."
     )
 
