@@ -219,9 +219,8 @@ def _training_text(history: dict[str, Any]) -> str:
     speed, waiting, ranks, padding = (sum(row[name] for row in rows) / len(rows) for name in names)
     return (
         f"{len(rows)} epochs on {history['ranks']} rank(s), {speed:,.0f} jets per second in the mean; "
-        f"{waiting:.1%} of the time in waiting for data, {ranks:.1%} for other ranks; {padding:.0%} of what was computed "
-        "was padding; "
-        f"the weights of epoch {history['best_epoch']} were kept."
+        f"{waiting:.1%} of the time in waiting for data, {ranks:.1%} for other ranks; {padding:.0%} of what was "
+        f"computed was padding; the weights of epoch {history['best_epoch']} were kept."
     )
 
 
