@@ -6,7 +6,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all lint lock schema clean bench-convert bench-training bench-scaling \
+.PHONY: help env demo test test-all lint lock schema clean bench-convert bench-training bench-models bench-scaling \
 	bench-lost-ranks bench-fpga
 
 help: ## Show what can be made
@@ -39,6 +39,9 @@ bench-convert: env ## Measure conversion and reading
 
 bench-training: env ## Measure the training
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_training.py
+
+bench-models: env ## Measure our networks beside weaver-core's
+	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_models.py
 
 bench-scaling: env ## Measure how well the scaling is predicted
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_scaling.py

@@ -34,9 +34,9 @@ from toys import train_spec
 ROOT = Path(__file__).parents[1]
 CACHE = Path(os.environ.get("BUNCHTRAIN_CACHE") or Path.home() / ".cache/bunchtrain")
 SEEDS = range(int(os.environ.get("BUNCHTRAIN_BENCH_SEEDS", "5")))
-EPOCHS, BATCH, RATE = 4, 128, 1e-3
+EPOCHS, BATCH, RATE = 3, 128, 1e-3
 #: Training jets of both classes together.
-JETS = 6000
+JETS = 5000
 OURS = {"edgeconv": {"kind": "edgeconv"}, "transformer": {"kind": "transformer"}}
 PEERS = {"edgeconv": "ParticleNet", "transformer": "ParT"}
 
