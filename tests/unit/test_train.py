@@ -351,3 +351,16 @@ def test_a_training_and_its_resumption_do_without_the_import_of_the_compiler(toy
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
         assert ("goes on from" in done.stdout) == (epochs == 2)
+
+
+def test_packs_change_nothing_but_rounding(toy, tmp_path):
+    model = {"kind": "gnn", "hidden": 8, "layers": 1, "neighbours": 4, "head": 16, "dropout": 0.0}
+    found = []
+    for padding in (0.05, 1.0):
+        out = tmp_path / str(padding)
+        run.train(train_spec(model, epochs=2, precision="float64", padding=padding), *toy, out)
+        (row, _) = json.loads((out / "history.json").read_text())["rows"]
+        found.append((load_weights(out / "model.safetensors"), row["padding"]))
+    (packed, little), (whole, much) = found
+    assert all(packed[name].allclose(whole[name], rtol=1e-9, atol=1e-11) for name in packed)
+    assert little <= 0.05 < much
