@@ -3,10 +3,8 @@
 B: batch, P: constituent, F: node feature, H: hidden width, N: attention head, G: global feature, C: class.
 """
 
-from typing import Self
-
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,17 +21,11 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden: int = Field(64, ge=1, le=1024, description="width of the node states, a multiple of `heads`")
+    hidden: int = Field(64, ge=1, le=1024, description="width of the node states")
     layers: int = Field(2, ge=1, le=24, description="blocks of attention among the constituents")
     heads: int = Field(4, ge=1, le=64, description="attention heads of a block")
     head: int = Field(64, ge=1, le=4096, description="width of the classifier's hidden layers")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the classifier; MC dropout needs it above 0")
-
-    @model_validator(mode="after")
-    def _heads_share_the_width(self) -> Self:
-        if self.hidden % self.heads:
-            raise ValueError(f"hidden must be a multiple of heads: {self.hidden} is none of {self.heads}")
-        return self
 
 
 class Block(nn.Module):
@@ -42,10 +34,11 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
+        inner = heads * -(-width // heads)  # so that any width goes with any number of heads
         self.before = nn.LayerNorm(width)
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, width)
+        self.query = nn.Linear(width, inner)
+        self.key_value = nn.Linear(width, 2 * inner)
+        self.out = nn.Linear(inner, width)
         self.between = nn.LayerNorm(width)
         self.feed = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
