@@ -60,7 +60,7 @@ def without_trainings(campaign):
     (campaign.folder / "results/report.html").unlink()
 
 
-@pytest.mark.parametrize("victim", ["driver", "ranks", "everything"])
+@pytest.mark.parametrize("victim", ["driver", "ranks", pytest.param("everything", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("moment", ["[scan] evaluation 1/2", "[train] epoch 2/4"])
 def test_a_kill_and_a_second_run_end_in_the_same_results(finished, copy, moment, victim):
     without_trainings(copy)
@@ -93,7 +93,14 @@ def test_a_kill_and_a_second_run_end_in_the_same_results(finished, copy, moment,
         assert copy.read(name) == finished.read(name), name
 
 
-@pytest.mark.parametrize("moment", ["[synthesize] training of the student", "[evaluate]", "[prepare]"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "[synthesize] training of the student",
+        pytest.param("[evaluate]", marks=pytest.mark.slow),
+        pytest.param("[prepare]", marks=pytest.mark.slow),
+    ],
+)
 def test_a_driver_killed_in_other_stages_and_a_second_run_end_in_the_same_core(finished, copy, moment):
     """Its orphan may still be at work when the second run starts."""
     without_trainings(copy)
