@@ -31,7 +31,7 @@ torch.set_num_threads(1)
 model = build({MODEL!r}, Shape(7, 3, 2))
 optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
 optimizer = hvd.DistributedOptimizer(optimizer, named_parameters=model.named_parameters())
-inputs = torch.randn(64, 16, 7), torch.randn(64, 16, 2), torch.randn(64, 3), torch.ones(64, 16, dtype=torch.bool)
+inputs = torch.randn(64, 16, 7), torch.randn(64, 16, 4), torch.randn(64, 3), torch.ones(64, 16, dtype=torch.bool)
 labels = torch.randint(0, 2, (64,))
 log = open(sys.argv[1], "a", buffering=1)
 

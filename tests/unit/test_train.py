@@ -168,8 +168,8 @@ def test_a_stop_in_the_middle_of_an_epoch_changes_nothing(toy, tmp_path, stop_at
     stopped = trainer(toy, tmp_path / "b", settings=settings)
     one_step, count = stopped.state.step, itertools.count()
 
-    def step(*arguments):
-        return one_step(*arguments[:-1], next(count) == stop_at)
+    def step(*arguments, **options):
+        return one_step(*arguments[:-1], next(count) == stop_at, **options)
 
     stopped.state.step = step
     with pytest.raises(loop.Requeue) as caught:

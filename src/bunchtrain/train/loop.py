@@ -165,7 +165,8 @@ class Trainer:
             waited, before = time.perf_counter() - asked, state.communicating
             number = first + step.number
             self._rate = learning_rate(self.settings, number, self._steps, progress.factor)
-            figures = state.step(step, mine, self._rate, self.seed, number, self.stop.told)
+            watched = self.tracker.due(number + 1)
+            figures = state.step(step, mine, self._rate, self.seed, number, self.stop.told, watched=watched)
             for clock in (whole, since):
                 clock.add(step.jets, waited, state.communicating - before)
                 for batch in chain.from_iterable(mine):

@@ -103,10 +103,14 @@ class Tracker:
         lines = [",".join(COLUMNS), *(",".join(row[name] for name in COLUMNS) for row in kept)]
         write_text(self._path, "\n".join(lines) + "\n")
 
+    def due(self, number: int) -> bool:
+        """Return whether a step, counted from 1, gets a row."""
+        return number % self._every == 0
+
     def step(self, number: int, epoch: int, figures: Figures, rate: float, clock: Clock) -> bool:
         """Note a step, counted from 1; return whether a row was written, after which the clock starts anew."""
         self._sums = [self._sums[0] + figures.loss, self._sums[1] + figures.weight]
-        if number % self._every:
+        if not self.due(number):
             return False
         loss = self._sums[0] / self._sums[1] if self._sums[1] else float("nan")
         row = {"loss": loss, "learning_rate": rate, "gradient_norm": figures.gradient_norm, **clock.rates()}
