@@ -98,7 +98,7 @@ def recommend(predictions: Sequence[Prediction], deadline: float | None, budget:
         least = min(predictions, key=lambda p: p.core_hours)
         return Advice(None, f"the cheapest, {least.ranks} rank(s), takes {least.core_hours:.3g} core hours")
     fastest = min(choices, key=lambda p: p.hours.value)
-    within = "" if budget is None else f" within {budget:g} core hours"
+    within = "" if budget is None else f" within {budget:g} core h"
     if deadline is not None:
         early = [p for p in choices if p.hours.high <= deadline]
         if not early:
@@ -108,7 +108,7 @@ def recommend(predictions: Sequence[Prediction], deadline: float | None, budget:
                 f"({fastest.hours.low:.3g} to {fastest.hours.high:.3g})",
             )
         least = min(early, key=lambda p: p.core_hours)
-        return Advice(least.ranks, f"the cheapest that ends within {deadline:g} hours{within}")
+        return Advice(least.ranks, f"the cheapest that ends within {deadline:g} h{within}")
     if budget is not None:
         return Advice(fastest.ranks, f"the fastest{within}")
     worth = [p for p in choices if p.efficiency >= WORTH]
