@@ -119,13 +119,13 @@ def choices():
     ("deadline", "budget", "ranks", "why"),
     [
         (None, None, 4, "efficiency of 0.8"),
-        (6.1, None, 2, "within 6.1 hours"),
-        (5.6, None, 4, "within 5.6 hours"),  # 2 ranks may take 6.05
+        (6.1, None, 2, "within 6.1 h"),
+        (5.6, None, 4, "within 5.6 h"),  # 2 ranks may take 6.05
         (2.0, None, None, "8 rank(s), takes 2.6 hours"),
-        (None, 12.0, 2, "within 12 core hours"),
+        (None, 12.0, 2, "within 12 core h"),
         (None, 9.0, None, "the cheapest, 1 rank(s), takes 10 core hours"),
-        (4.0, 13.0, 4, "within 4 hours within 13 core hours"),
-        (4.0, 12.0, None, "within 12 core hours, 2 rank(s)"),
+        (4.0, 13.0, 4, "within 4 h within 13 core h"),
+        (4.0, 12.0, None, "within 12 core h, 2 rank(s)"),
     ],
 )
 def test_advice_keeps_deadline_and_budget(deadline, budget, ranks, why):
