@@ -18,13 +18,15 @@ def show(result: Mapping[str, Any], console: Console) -> None:
 
 
 def _probes(result: Mapping[str, Any]) -> Table:
-    table = Table("ranks", "jets a step", "compute ms", "input ms", "communication ms", "jets/s", "model", "")
+    table = Table("ranks", "jets a step", "compute ms", "input ms", "communication ms", "jets/s", "model off by")
+    if not all(row["used"] for row in result["probes"]):
+        table.add_column("")
     for row in result["probes"]:
         predicted = row["predicted_step"]
         off = f"{predicted['value'] / row['step'] - 1:+.1%}" if predicted else "-"
         parts = [f"{1e3 * row['seconds'][part]:.2f}" for part in ("compute", "input", "communication")]
-        note = "" if row["used"] else "too few cores: left out"
-        table.add_row(str(row["ranks"]), str(row["batch"]), *parts, f"{row['jets_per_second']:.0f}", off, note)
+        notes = [] if row["used"] else ["too few cores: left out"]
+        table.add_row(str(row["ranks"]), str(row["batch"]), *parts, f"{row['jets_per_second']:.0f}", off, *notes)
     return table
 
 
