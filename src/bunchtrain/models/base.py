@@ -105,17 +105,27 @@ def load_model(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def load_state(model: nn.Module, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
-    """Put tensors into a network, or say which of them do not fit.
+    """Put tensors into a network, or say which of them do not fit; see `require_fit`."""
+    require_fit(model, tensors, file)
+    model.load_state_dict(dict(tensors))
+
+
+def require_fit(model: nn.Module, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
+    """Refuse tensors that are not a network's.
 
     Raises
     ------
     TrainingError
-        Naming the first tensor that is missing, unknown, or of another shape.
+        Naming the first tensor that is missing, unknown, of another shape, or whole numbers in place of real ones.
     """
+
+    def told(state: Mapping[str, torch.Tensor], name: str) -> str:
+        if name not in state:
+            return "nothing"
+        return f"{'real' if state[name].is_floating_point() else 'whole'} numbers, shape {tuple(state[name].shape)}"
+
     wanted = model.state_dict()
     for name in sorted({*wanted, *tensors}):
-        found = tuple(tensors[name].shape) if name in tensors else "nothing"
-        expected = tuple(wanted[name].shape) if name in wanted else "nothing"
+        found, expected = told(tensors, name), told(wanted, name)
         if found != expected:
             raise TrainingError("weights of another network", file=file, key=name, found=found, expected=expected)
-    model.load_state_dict(dict(tensors))

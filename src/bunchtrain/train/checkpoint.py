@@ -13,30 +13,39 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import safetensors
 import safetensors.torch
 import torch
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
 from bunchtrain.errors import InputError, TrainingError
 from bunchtrain.files import atomic, fingerprint
-from bunchtrain.models.base import load_state, written_to
+from bunchtrain.models.base import load_state, require_fit, written_to
 from bunchtrain.train import CHECKPOINTS
 from bunchtrain.train.optimise import Optimisation
 
 #: Of the layout below.
-FORMAT = 2
+FORMAT = 3
+
+#: What AdamW knows of a parameter.
+_OF_ADAM = ("step", "exp_avg", "exp_avg_sq")
+
+#: Of a step's number in the name of its file.
+_DIGITS = 9
 
 
 @dataclass
 class Progress:
     """How far a training has come; `step` counts within the epoch, and is the position in its order of jets."""
 
-    epoch: int = 0
-    step: int = 0
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    epoch: Annotated[int, Field(ge=0)] = 0
+    step: Annotated[int, Field(ge=0)] = 0
     loss_sum: float = 0.0
     weight_sum: float = 0.0
     best_loss: float | None = None
@@ -68,11 +77,11 @@ class Checkpoints:
 
     def files(self) -> list[Path]:
         """Return this training's checkpoints, newest first."""
-        return sorted(self.folder.glob("[0-9]*.safetensors"), reverse=True)
+        return sorted(self.folder.glob(f"{'[0-9]' * _DIGITS}.safetensors"), reverse=True)
 
     def path(self, number: int) -> Path:
         """Return the place of the checkpoint of step `number` of the whole training."""
-        return self.folder / f"{number:09d}.safetensors"
+        return self.folder / f"{number:0{_DIGITS}d}.safetensors"
 
     def newest(self) -> Path | None:
         """Return the newest checkpoint that is whole.
@@ -117,11 +126,12 @@ class Checkpoints:
             "identity": self.identity,
             "progress": asdict(progress),
             "scaler": state.precision.scaler.state_dict(),
-            "digest": _digest(copies),
         }
+        metadata = {"header": json.dumps(header)}
+        metadata["digest"] = _digest(metadata["header"], copies)
         path = self.path(number)
         with atomic(path) as temporary, written_to(path):
-            safetensors.torch.save_file(copies, temporary, metadata={"header": json.dumps(header)})
+            safetensors.torch.save_file(copies, temporary, metadata=metadata)
         for old in self.files()[self._keep :]:
             old.unlink(missing_ok=True)
         return path
@@ -144,12 +154,14 @@ class Checkpoints:
                 found="; ".join(different),
                 mend="train with the checkpoint's settings, or in another folder",
             )
+        progress, best = _progress(header["progress"], path), _part(tensors, "best")
+        require_fit(state.judged, best, path)
         load_state(state.model, _part(tensors, "model"), path)
         if state.averaged is not None:
             load_state(state.averaged, _part(tensors, "average"), path)
-        _load_optimizer(state.optimizer, _part(tensors, "optimizer"))
+        _load_optimizer(state.optimizer, _part(tensors, "optimizer"), path)
         state.precision.scaler.load_state_dict(header["scaler"])
-        return Progress(**header["progress"]), _part(tensors, "best")
+        return progress, best
 
     def clear(self) -> None:
         """Remove the checkpoints of all trainings here: one of them has its result."""
@@ -170,15 +182,15 @@ def _open(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """
     try:
         with safetensors.safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {})["header"])
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        version, digest = header["format"], header["digest"]
-        identity, progress = header["identity"], header["progress"]
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        header = json.loads(metadata["header"])
+        version, parts = header["format"], [header[name] for name in ("identity", "progress", "scaler")]
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise _bad("a checkpoint cannot be read", path, repr(error)) from None
     if version != FORMAT:
         raise _bad("a checkpoint has another format", path, version, FORMAT)
-    if digest != _digest(tensors) or not isinstance(identity, dict) or not isinstance(progress, dict):
+    if metadata.get("digest") != _digest(metadata["header"], tensors) or not all(isinstance(x, dict) for x in parts):
         raise _bad("a checkpoint is damaged", path, "other content than its digest says")
     return header, tensors
 
@@ -188,9 +200,9 @@ def _bad(problem: str, path: Path, found: object, expected: object = None) -> In
     return InputError(problem, file=path, found=found, expected=expected, mend=mend)
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """Return the digest of tensors' bytes: safetensors has none, and a flipped bit is a valid number."""
-    digest = hashlib.sha256()
+def _digest(header: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return the digest of all that a checkpoint holds: safetensors has none, and a flipped bit is a valid number."""
+    digest = hashlib.sha256(header.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
@@ -211,9 +223,24 @@ def _part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     return {key[len(prefix) :]: tensor for key, tensor in tensors.items() if key.startswith(prefix)}
 
 
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def _progress(values: dict[str, Any], path: Path) -> Progress:
+    try:
+        return TypeAdapter(Progress).validate_json(json.dumps(values))  # strict, yet objects are dataclasses
+    except ValidationError as error:
+        one = error.errors()[0]
+        found = f"{'.'.join(map(str, one['loc']))}: {one['msg']}"
+        raise _bad("a checkpoint's progress cannot be read", path, found) from None
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], path: Path) -> None:
+    """Give the optimizer what it knew of each parameter, or of none before the first step."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Any]] = {}
-    for key, tensor in tensors.items():
-        number, _, name = key.partition(".")
-        state.setdefault(int(number), {})[name] = tensor
+    for number, parameter in enumerate(parameters if tensors else ()):
+        state[number] = {name: tensors.get(f"{number}.{name}") for name in _OF_ADAM}
+        for name, tensor in state[number].items():
+            wanted = () if name == "step" else tuple(parameter.shape)
+            if tensor is None or tuple(tensor.shape) != wanted or not tensor.is_floating_point():
+                found = "nothing" if tensor is None else f"{tensor.dtype} {tuple(tensor.shape)}"
+                raise _bad(f"a checkpoint's optimizer does not fit: {number}.{name}", path, found, wanted)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
