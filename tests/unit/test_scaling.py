@@ -221,3 +221,15 @@ def test_a_campaign_without_its_dataset_is_told_what_to_run(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2 and "bunchtrain campaign run c.yaml --until prepare" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["c.yaml"]
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+@pytest.mark.parametrize("key", ["deadline", "budget"])
+def test_hours_without_end_are_refused_before_anything_is_probed(key, value):
+    with pytest.raises(CampaignError, match="finite"):
+        Request(ranks=[1], batches=[64], launcher="mpirun", **{key: value})
+
+
+def test_numbers_of_thousands_of_digits_are_refused():
+    with pytest.raises(CampaignError, match="cannot be read"):
+        numbers("9" * 5000, "--ranks")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import statistics
 import subprocess
 import sys
@@ -102,11 +103,12 @@ class Runner(NamedTuple):
         about = {"version": VERSION, "spec": spec.model_dump(mode="json"), "dataset": self.digest}
         identity = fingerprint({**about, "launcher": self.launcher, "threads": self.threads})
         kept = folder / "probe.json"
-        if kept.exists() and (found := read_json(kept)).get("fingerprint") == identity:
-            return dict(found)
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("history.json", "steps.csv", "model.json"):
-            (folder / name).unlink(missing_ok=True)
+        found = read_json(kept) if kept.exists() else None
+        if isinstance(found, dict) and found.get("fingerprint") == identity:
+            return found
+        if folder.exists():  # a probe that was killed would go on from its checkpoint, and measure the rest alone
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
         write_text(folder / "spec.json", as_text(spec))
         started = time.perf_counter()
         self._train(setting, folder)

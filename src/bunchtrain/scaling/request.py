@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,6 +42,11 @@ class Request:
     deadline: float | None = None
     budget: float | None = None
 
+    def __post_init__(self) -> None:
+        for key, value in (("--deadline", self.deadline), ("--budget", self.budget)):
+            if value is not None and not math.isfinite(value):
+                raise CampaignError("hours are a finite number", key=key, found=value, mend="leave it out for no limit")
+
 
 def available_cores() -> int:
     """Return the CPU cores of this job: of all its nodes under Slurm, else of this process."""
@@ -56,6 +62,6 @@ def numbers(text: str, key: str) -> list[int]:
         If it is none.
     """
     words = [word.strip() for word in text.split(",")]
-    if not all(word.isdecimal() and int(word) > 0 for word in words):
+    if not all(word.isdecimal() and len(word) < 10 and int(word) > 0 for word in words):
         raise CampaignError("a list of numbers cannot be read", key=key, found=text, expected="e.g. 1,2,4")
     return [int(word) for word in words]

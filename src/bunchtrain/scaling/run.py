@@ -12,7 +12,7 @@ import numpy as np
 
 from bunchtrain import provenance
 from bunchtrain.config.specs import TrainSpec
-from bunchtrain.errors import CampaignError
+from bunchtrain.errors import CampaignError, InputError
 from bunchtrain.events.reader import Dataset
 from bunchtrain.files import exclusive, sha256, write_json
 from bunchtrain.scaling.advice import Training, predict, recommend
@@ -63,6 +63,8 @@ def scaling(spec: TrainSpec, dataset: Path, scaler: Path, out: Path, request: Re
     """
     data = Dataset(dataset)
     jets, validation = (len(data.indices(name)) for name in ("train", "validation"))
+    if validation == 0:
+        raise InputError("a split has no jets", file=dataset, key="validation", mend="change prepare.split")
     settings = _checked(request, jets)
     runner = Runner(
         spec, dataset, scaler, jets, validation, request.launcher, request.threads, request.steps, sha256(dataset)
