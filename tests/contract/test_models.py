@@ -133,6 +133,15 @@ def test_the_equivariant_network_answers_the_same_in_every_frame(frame):
     assert (momenta @ frame.T - momenta).abs().max() > 1
 
 
+def test_single_precision_keeps_the_equivariant_network_through_a_moderate_boost():
+    torch.manual_seed(0)
+    model = build({"kind": "lorentz"}, SHAPE).eval()
+    nodes, momenta, globals_, mask = jets()
+    boosted = momenta @ boost(math.tanh(1.0), 2).T
+    before, after = (model(nodes.float(), p4.float(), globals_.float(), mask) for p4 in (momenta, boosted))
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["gnn", "edgeconv", "transformer", "interaction"])
 def test_rotating_about_the_beam_and_boosting_along_it_changes_no_network_of_angles(kind):
     torch.manual_seed(0)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bunchtrain.errors import InputError
-from bunchtrain.events.features import GLOBALS, NODES, compute, in_jets_frame, wrap
+from bunchtrain.events.features import GLOBALS, NODES, along_jet, compute, wrap
 from bunchtrain.events.scaling import Moments, Scaler
 from bunchtrain.events.splits import SPLITS, assign, event_hash
 from bunchtrain.files import read_json, write_json
@@ -92,7 +92,7 @@ def test_padding_is_zero_and_a_single_massless_constituent_is_finite():
     assert all(np.isfinite(part).all() for part in nothing)
 
 
-def test_the_momenta_of_the_jets_frame_have_its_angles_and_the_same_products():
+def test_the_momenta_have_the_angles_to_the_jet_and_the_same_products():
     p4, mask, kinematics = jets()
     found = compute(p4, mask, kinematics)
     px, py, pz, _ = np.moveaxis(found.momenta_BP4[mask].astype("f8"), -1, 0)
@@ -109,7 +109,7 @@ def test_the_momenta_of_the_jets_frame_have_its_angles_and_the_same_products():
     hnp.arrays(np.float32, (1, 4), elements=st.floats(-(2.0**100), 2.0**100, width=32)),
 )
 def test_no_momentum_is_too_large_for_squares(p4, jet):
-    found = in_jets_frame(p4[None], jet[:, 1], jet[:, 2])
+    found = along_jet(p4[None], jet[:, 1], jet[:, 2])
     assert np.isfinite(found.astype("f4") ** 2).all()
 
 

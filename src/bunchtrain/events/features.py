@@ -1,8 +1,8 @@
 """What a network sees of a jet, from its constituents' four-momenta.
 
-The momenta are those in the jet's frame along the beam: turned so that the jet has φ = 0, boosted so that it has η = 0,
-and mirrored where it had a negative η. Angles to the jet are then the angles themselves, but for what a constituent's
-mass does to η; products of momenta are the same as before.
+The momenta are turned by the jet's φ about the beam, boosted by its η along it, and mirrored where it had a negative η.
+A constituent without mass then has Δη and Δφ to the jet as its angles, and so, nearly, have all; their products are
+the same as before. It is not quite the frame in which the jet has η = 0: a boost adds to rapidity, and jets have mass.
 
 B: batch, P: constituent, F: node feature, G: global feature.
 """
@@ -29,7 +29,7 @@ UNITS = {
 
 _TINY = 1e-6
 
-#: No momentum in the jet's frame is larger (GeV), and no boost (rapidity): squares stay finite in float32.
+#: No momentum that a network sees is larger (GeV), and no boost (rapidity): squares stay finite in float32.
 _LARGEST, _FASTEST = 1e15, 20.0
 
 
@@ -47,7 +47,7 @@ def wrap(phi: Floats) -> Floats:
     return (phi + np.float32(np.pi)) % np.float32(2 * np.pi) - np.float32(np.pi)
 
 
-def in_jets_frame(p4_BP4: Floats, eta_B: Floats, phi_B: Floats) -> Floats:
+def along_jet(p4_BP4: Floats, eta_B: Floats, phi_B: Floats) -> Floats:
     """Return momenta (px, py, pz, energy; GeV), turned by -φ about the beam, boosted by -η along it, and mirrored.
 
     In terms of E ± pz a boost is a factor; the smaller of the two is (pT² + m²) over the larger, which does not cancel.
@@ -101,7 +101,7 @@ def compute(
         np.hypot(delta_eta, delta_phi),
     )
     nodes = np.where(mask_BP[..., None], np.stack(columns, -1), 0).astype(np.float32)
-    momenta = np.where(mask_BP[..., None], in_jets_frame(p4_BP4, jet_eta, jet_phi), np.float32(0))
+    momenta = np.where(mask_BP[..., None], along_jet(p4_BP4, jet_eta, jet_phi), np.float32(0))
     multiplicity = np.maximum(mask_BP.sum(1) if multiplicity_B is None else multiplicity_B, 1)
     jet_features = np.stack(
         [np.log(np.maximum(jet_mass, 1.0)), np.log(np.maximum(jet_pt, _TINY)), np.log(multiplicity)], -1

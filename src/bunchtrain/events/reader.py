@@ -229,7 +229,14 @@ class Dataset:
 
     def training_weights(self) -> NDArray[Any]:
         """Return the weight of each jet in the training, shape [N]: of event, class, and pt and |eta|."""
-        weights: NDArray[Any] = self.column("weight") * self.class_weights[self.column("label")]
+        labels = self.column("label")
+        if len(labels) and not 0 <= labels.min() <= labels.max() < len(self.classes):
+            found, mend = f"{labels.min()} to {labels.max()}", "run convert and prepare again"
+            expected = f"0 to {len(self.classes) - 1}"
+            raise ContractError(
+                "a label is none", file=self.path, key="jets/label", found=found, expected=expected, mend=mend
+            )
+        weights: NDArray[Any] = self.column("weight") * self.class_weights[labels]
         return weights * self.column("kinematic_weight") if "jets/kinematic_weight" in self.columns else weights
 
     def padded(
