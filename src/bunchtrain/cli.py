@@ -27,7 +27,7 @@ SpecText = Annotated[str, typer.Option("--spec", help="what the stage reads of t
 Out = Annotated[Path, typer.Option("--out", help="folder of the outputs")]
 DatasetPath = Annotated[Path, typer.Option("--dataset", help="dataset.h5 of the stage prepare")]
 ScalerPath = Annotated[Path, typer.Option("--scaler", help="scaler.json of the stage prepare")]
-Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads of each process")]
+Threads = Annotated[int, typer.Option("--threads", min=1, max=1024, help="CPU threads of each process")]
 
 CHAIN = "The chain"
 LOOK = "Looking at things"

@@ -47,6 +47,9 @@ def _plain(name: str) -> str:
 #: A name that becomes a folder: it can neither leave the campaign's folder nor mean anything to a shell.
 Name = Annotated[str, Field(max_length=64), AfterValidator(_plain)]
 
+#: What random numbers follow from; stages add to it.
+Seed = Annotated[int, Field(ge=0, lt=2**62)]
+
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Probability = Annotated[float, Field(gt=0, lt=1)]

@@ -43,7 +43,7 @@ _TAKEN = frozenset(
     ]
 )
 
-AnySection = TypeVar("AnySection", bound=Section)
+AnySection = TypeVar("AnySection", bound=BaseModel)
 
 
 class Campaign(Section):

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import Field
 
-from bunchtrain.config.base import Name, Section
+from bunchtrain.config.base import Name, Section, Seed
 from bunchtrain.config.campaign import parse_section
 from bunchtrain.config.convert import Columns
 from bunchtrain.config.evaluate import Evaluate
@@ -38,7 +38,7 @@ class SimulateSpec(Spec):
     process: Process
     shard: int
     jets: int
-    seed: int
+    seed: Seed
     settings: Simulate
 
 
@@ -64,14 +64,14 @@ class PrepareSpec(Spec):
     """Splits, scaler and class weights of the whole campaign."""
 
     classes: list[str]
-    seed: int
+    seed: Seed
     settings: Prepare
 
 
 class TrainSpec(Spec):
     """One training."""
 
-    seed: int
+    seed: Seed
     task: dict[str, Any]
     model: dict[str, Any]
     settings: Train
@@ -87,7 +87,7 @@ class ScanSpec(Spec):
 class EvaluateSpec(Spec):
     """Judging the trainings."""
 
-    seed: int
+    seed: Seed
     task: dict[str, Any]
     settings: Evaluate
 
@@ -96,7 +96,7 @@ class SynthesizeSpec(Spec):
     """From a training to an IP core."""
 
     name: Name
-    seed: int
+    seed: Seed
     task: dict[str, Any]
     backend: dict[str, Any]
     settings: Synthesize

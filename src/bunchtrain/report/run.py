@@ -215,12 +215,16 @@ def _short(text: str) -> str:
 
 def _training_text(history: dict[str, Any]) -> str:
     rows = history["rows"]
+    epochs = f"{len(rows)} epochs on {history['ranks']} rank(s); "
+    kept = f"the weights of epoch {history['best_epoch']} were kept."
+    measured = [row for row in rows if "jets_per_second" in row]  # not an epoch that was resumed after its last step
+    if not measured:
+        return epochs + kept
     names = ("jets_per_second", "waiting_for_data", "communication", "padding")
-    speed, waiting, ranks, padding = (sum(row[name] for row in rows) / len(rows) for name in names)
+    speed, waiting, ranks, padding = (sum(row[name] for row in measured) / len(measured) for name in names)
     return (
-        f"{len(rows)} epochs on {history['ranks']} rank(s), {speed:,.0f} jets per second in the mean; "
-        f"{waiting:.1%} of the time in waiting for data, {ranks:.1%} for other ranks; {padding:.0%} of what was "
-        f"computed was padding; the weights of epoch {history['best_epoch']} were kept."
+        f"{epochs}{speed:,.0f} jets per second in the mean, {waiting:.1%} of the time in waiting for data, "
+        f"{ranks:.1%} for other ranks; {padding:.0%} of what was computed was padding; {kept}"
     )
 
 

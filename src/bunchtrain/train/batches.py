@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -116,7 +116,7 @@ class BatchSource:
     def describe(self, path: Path, jets: NDArray[np.int64], where: str) -> None:
         """Write to `path` which jets these are: their events, labels and weights."""
         names = ("file_id", "run_number", "event_number", "label", "weight")
-        columns = {name: self._data.column(name, jets).tolist() for name in names}
+        columns = {name: _for_json(self._data.column(name, jets)) for name in names}
         write_json(path, {"where": where, "index": jets.tolist(), **columns})
 
     def __call__(self, indices: NDArray[np.int64]) -> list[Batch]:
@@ -132,6 +132,11 @@ class BatchSource:
         nodes, momenta, mask = (values[:, :width].index_select(0, rows) for values in (nodes, momenta, mask))
         inputs = (nodes, momenta, jets.index_select(0, rows), mask)
         return Batch(inputs, labels_B[rows], weights_B[rows], int(self._data.counts(indices).sum()))
+
+
+def _for_json(values: NDArray[Any]) -> list[Any]:
+    """Return numbers, in words where they are none: JSON has no NaN."""
+    return [value if np.isfinite(value) else str(value) for value in values.tolist()]
 
 
 def loaded(steps: Iterable[Step], source: BatchSource) -> Iterator[tuple[Step, list[list[Batch]]]]:

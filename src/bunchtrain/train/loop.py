@@ -72,7 +72,6 @@ class Trainer:
         self.stop = StopSignal()
         self._saved = time.monotonic()
         self._steps = 1  # of an epoch
-        self._rate = 0.0
 
     def fit(self, train: Split, validation: Split) -> dict[str, Tensor]:
         """Train until done and return the best weights.
@@ -116,7 +115,14 @@ class Trainer:
 
     def _epoch(self, train: Split, validation: Split) -> None:
         clock = self._run_steps(train)
-        rates = clock.rates()
+        rates, rate = clock.rates(), self._rate_of(self.steps_done - 1)
+        if self.progress.weight_sum <= 0:
+            raise NonFiniteLoss(
+                "the weights of the jets trained on do not add up to a positive number",
+                key=f"epoch {self.progress.epoch + 1}",
+                found=self.progress.weight_sum,
+                mend="look at the event weights of the samples",
+            )
         validating = time.perf_counter()
         sums = self._validate(validation)
         progress = self.progress
@@ -125,7 +131,7 @@ class Trainer:
             "train_loss": progress.loss_sum / progress.weight_sum,
             "validation_loss": sums.loss,
             "validation_auc": sums.auc,
-            "learning_rate": self._rate,
+            "learning_rate": rate,
             **rates,
             "validation_seconds": time.perf_counter() - validating,
         }
@@ -134,12 +140,16 @@ class Trainer:
         progress.epoch, progress.step, progress.loss_sum, progress.weight_sum = progress.epoch + 1, 0, 0.0, 0.0
         self._save()
         self.tracker.epoch(row)
-        self.say(
-            f"epoch {progress.epoch}/{self.settings.epochs}  loss {row['train_loss']:.4f}  "
-            f"validation {sums.loss:.4f}  AUC {sums.auc:.4f}  {rates['jets_per_second']:.0f} jets/s  "
-            f"waiting for data {rates['waiting_for_data']:.0%}, for ranks {rates['communication']:.0%}  "
-            f"padding {rates['padding']:.0%}"
-        )
+        told = f"epoch {progress.epoch}/{self.settings.epochs}  loss {row['train_loss']:.4f}  "
+        told += f"validation {sums.loss:.4f}  AUC {sums.auc:.4f}"
+        if rates:
+            told += f"  {rates['jets_per_second']:.0f} jets/s  waiting for data {rates['waiting_for_data']:.0%}, "
+            told += f"for ranks {rates['communication']:.0%}  padding {rates['padding']:.0%}"
+        self.say(told)
+
+    def _rate_of(self, step: int) -> float:
+        """Return the learning rate of a step, counted over the whole training."""
+        return learning_rate(self.settings, step, self._steps, self.progress.factor)
 
     def _judge(self, loss: float) -> None:
         """Keep the weights if they are the best so far; lower the rate where the schedule asks for it."""
@@ -164,9 +174,8 @@ class Trainer:
         for step, mine in batches:
             waited, before = time.perf_counter() - asked, state.communicating
             number = first + step.number
-            self._rate = learning_rate(self.settings, number, self._steps, progress.factor)
-            watched = self.tracker.due(number + 1)
-            figures = state.step(step, mine, self._rate, self.seed, number, self.stop.told, watched=watched)
+            rate, watched = self._rate_of(number), self.tracker.due(number + 1)
+            figures = state.step(step, mine, rate, self.seed, number, self.stop.told, watched=watched)
             for clock in (whole, since):
                 clock.add(step.jets, waited, state.communicating - before)
                 for batch in chain.from_iterable(mine):
@@ -176,7 +185,7 @@ class Trainer:
             progress.loss_sum += figures.loss
             progress.weight_sum += figures.weight
             progress.step = step.number + 1
-            if self.tracker.step(number + 1, progress.epoch + 1, figures, self._rate, since):
+            if self.tracker.step(number + 1, progress.epoch + 1, figures, rate, since):
                 since = Clock()
             self._save_in_between(told=figures.told_to_stop > 0)
             asked = time.perf_counter()

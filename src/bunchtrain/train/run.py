@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from bunchtrain import provenance
-from bunchtrain.config.campaign import parse_section
+from bunchtrain.config.base import Kind
+from bunchtrain.config.campaign import checked_kind, parse_section
 from bunchtrain.config.specs import TrainSpec
 from bunchtrain.config.train import Train
 from bunchtrain.errors import InputError, TrainingError
@@ -59,6 +60,7 @@ def train(
     torch.set_num_threads(threads)
     keep_freed()
     spec = with_best(spec, best)
+    _check_kinds(spec)
     settings = spec.settings
     device = choose(settings)
     if settings.deterministic:
@@ -72,6 +74,12 @@ def train(
         _train(spec, dataset, scaler, out, parallel, device, [dataset, scaler, *([best] if best else [])])
     # Only after success: a rank that fails leaves at once and its launcher ends the others.
     parallel.shutdown()
+
+
+def _check_kinds(spec: TrainSpec) -> None:
+    """Refuse networks and tasks that the spec cannot mean; a campaign's spec was checked with the campaign."""
+    for key, family in (("model", "models"), ("task", "tasks")):
+        checked_kind(parse_section(Kind, getattr(spec, key), f"--spec, {key}"), family, key, "--spec")
 
 
 def _check_ranks(settings: Train, parallel: ParallelProtocol) -> None:
@@ -89,7 +97,10 @@ def with_best(spec: TrainSpec, best: Path | None) -> TrainSpec:
     """Return `spec` with the values that the scan found, checked again."""
     if best is None:
         return spec
-    found: dict[str, Any] = read_json(best)["values"]
+    read = read_json(best)
+    found = read.get("values") if isinstance(read, dict) else None
+    if not isinstance(found, dict):
+        raise InputError("a file holds no best values", file=best, expected="best.json", mend="name what scan wrote")
     model, settings = dict(spec.model), spec.settings.model_dump()
     for name, value in found.items():
         section, _, key = name.partition(".")
@@ -183,7 +194,9 @@ def _finished(out: Path, identity: str) -> bool:
     records = [provenance.record_path(output) for output in outputs]
     if not all(path.exists() for path in (*outputs, *records)):
         return False
-    return bool(read_json(out / models.CARD).get("fingerprint") == identity)
+    card = read_json(out / models.CARD)
+    whole = isinstance(card, dict) and card.get("weights_sha256") == sha256(out / models.WEIGHTS)
+    return whole and bool(card.get("fingerprint") == identity)
 
 
 def _split(data: Dataset, scaler: Scaler, name: str, most: int | None, seed: int, state: Optimisation) -> Split:

@@ -58,13 +58,18 @@ class Clock:
         return max(time.perf_counter() - self._started, 1e-9)
 
     def rates(self) -> dict[str, float]:
-        """Return jets per second of all ranks, the shares of time in waiting, and that of padding."""
+        """Return jets per second of all ranks, the shares of time in waiting, and that of padding; nothing of no step.
+
+        A training that was stopped after the last step of an epoch goes on with its validation.
+        """
+        if self.jets == 0:
+            return {}
         seconds = self.seconds
         return {
             "jets_per_second": self.jets / seconds,
             "waiting_for_data": self.waiting / seconds,
             "communication": self.communicating / seconds,
-            "padding": 1 - self.constituents / max(self.slots, 1),
+            "padding": 1 - self.constituents / self.slots if self.slots else 0.0,
         }
 
 
@@ -143,9 +148,9 @@ def _read(path: Path) -> list[dict[str, str]]:
     """Return whole rows; a kill may have torn the last one."""
     if not path.exists():
         return []
-    with path.open(encoding="utf-8", newline="") as stream:
+    with path.open(encoding="utf-8", errors="replace", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    return [row for row in rows if None not in row.values() and None not in row and row["step"].isdigit()]
+    return [row for row in rows if row.keys() == set(COLUMNS) and None not in row.values() and row["step"].isdecimal()]
 
 
 def _writer(folder: Path) -> Any:
