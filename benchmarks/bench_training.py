@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from bunchtrain.config.specs import as_text
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Scaler
 from bunchtrain.models.base import Shape, build
+from bunchtrain.parallel import LAUNCHER
 from bunchtrain.parallel.serial import Parallel
 from bunchtrain.tasks import base as tasks
 from bunchtrain.train.batches import BatchSource
@@ -47,8 +49,7 @@ TRAININGS = {
     HOROVOD: ("horovod", 2, 1),
     DDP: ("ddp", 2, 1),
 }
-MPIRUN = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n", "2"]
-MPIRUN += ["--mca", "mpi_yield_when_idle", "1", "--mca", "btl", "self,vader,tcp"]
+MPIRUN = [*shlex.split(LAUNCHER), "-n", "2"]
 
 
 def bare_epoch(data: Dataset, scaler: Scaler) -> float:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -26,22 +27,25 @@ def answers():
 
 pytestmark = [pytest.mark.slurm, pytest.mark.mpi, pytest.mark.skipif(not answers(), reason="no Slurm answers here")]
 
-#: As docs/training.md has it.
-JOB = """#!/bin/bash
-{bunchtrain} train --launcher "srun --mpi=pmix" --ranks 2 --spec {folder}/spec.json \\
-    --dataset {dataset} --scaler {scaler} --out {folder}/train
-status=$?
-if [ $status = 85 ]; then scontrol requeue $SLURM_JOB_ID; fi
-exit $status
-"""
+PAGE = Path(__file__).parents[2] / "docs/training.md"
+
+
+def script(names):
+    """The job script of docs/training.md, with this test's paths and two ranks."""
+    (text,) = re.findall(r"```bash\n(#!/bin/bash.*?)```", PAGE.read_text(), re.DOTALL)
+    for shown, here in names.items():
+        assert shown in text
+        text = text.replace(shown, str(here))
+    return text
 
 
 def submitted(toy, folder):
     """Submit a training of two ranks and return the number of its job."""
     spec = train_spec(epochs=60, patience=99, ranks=2, precision="float64", checkpoint_minutes=1e-3)
     (folder / "spec.json").write_text(as_text(spec))
-    names = {"bunchtrain": f"{sys.executable} -m bunchtrain", "dataset": toy[0], "scaler": toy[1], "folder": folder}
-    (folder / "job.sh").write_text(JOB.format(**names))
+    names = {"bunchtrain train": f"{sys.executable} -m bunchtrain train", "train.yaml": folder / "spec.json"}
+    names |= {"dataset.h5": toy[0], "scaler.json": toy[1], "seed0": folder / "train", "--ranks 8": "--ranks 2"}
+    (folder / "job.sh").write_text(script(names))
     command = ["sbatch", "--parsable", "--requeue", "--open-mode=append", f"--output={folder}/log", "-n", "2"]
     command += ["--mem-per-cpu=900", "--time=10", str(folder / "job.sh")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)

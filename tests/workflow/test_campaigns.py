@@ -48,7 +48,10 @@ def test_a_campaign_ends_in_its_report(path, tmp_path):
     campaign = miniature(path, tmp_path, {"hidden": 8})
     done = campaign.run()
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-    assert path.stem.split("-")[0] in (tmp_path / "results/report.html").read_text().lower()
+    page = (tmp_path / "results/report.html").read_text()
+    labels = {sample["label"] for sample in campaign.values["samples"].values()}
+    assert campaign.values["report"]["title"] in page and all(f">{label}<" in page for label in labels)
+    assert (tmp_path / "results/synthesize/core.zip").exists()
 
 
 def test_there_are_campaigns():

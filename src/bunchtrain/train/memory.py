@@ -13,7 +13,7 @@ def keep_freed() -> bool:
     """Have the C library keep memory that is freed; return whether it does.
 
     As it is, glibc gives a step's large tensors back to the kernel, which fills their pages with zeros in the next
-    step: 10 to 40 % of the time of a training on CPUs.
+    step.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc alone has it
     return mallopt is not None and all(mallopt(name, value) for name, value in _SETTINGS.items())
