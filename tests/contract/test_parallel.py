@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from bunchtrain.config.specs import as_text
 from bunchtrain.errors import TrainingError
 from bunchtrain.parallel import base, launched_ranks, place_on_node
+from bunchtrain.parallel.base import Wire
 from toys import train_spec
 
 MPIRUN = [
@@ -52,6 +54,7 @@ def losses(toy, folder: Path, backend: str, launcher: list[str], precision: str)
     """Train with dropout and averaged weights, a step in two pieces; return the losses of all epochs."""
     options = {"batch_size": 64, "ranks": 2 if backend != "serial" else 1, "clip_norm": 1.0, "ema": 0.9}
     options["accumulation"] = 2 // options["ranks"]
+    options["fusion_mb"] = 0.002 if precision == "float64" else 128.0  # several messages, or one
     spec = train_spec(MODEL, backend=backend, precision=precision, **options)
     command = [*launcher, sys.executable, "-m", "bunchtrain", "train", "--spec", as_text(spec)]
     command += ["--dataset", str(toy[0]), "--scaler", str(toy[1]), "--out", str(folder)]
@@ -127,3 +130,17 @@ def test_serial_on_several_ranks_is_refused(monkeypatch):
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
     with pytest.raises(TrainingError, match="several ranks"):
         base.start("serial")
+
+
+@pytest.mark.parametrize(("fusion_mb", "groups"), [(128.0, [3]), (16 * 2**-20, [2, 1]), (0.0, [1, 1, 1])])
+@pytest.mark.parametrize("compression", ["none", "fp16"])
+def test_gradients_travel_in_messages_of_the_largest_size(fusion_mb, groups, compression):
+    tensors = [torch.tensor([1.0, 2.0]), torch.tensor([[3.0], [4.0]]), torch.arange(5.0)]
+    kept = [tensor.clone() for tensor in tensors]
+    messages = Wire(compression, fusion_mb=fusion_mb).packed(tensors)
+    assert [len(message.tensors) for message in messages] == groups
+    assert {message.flat.dtype for message in messages} == {torch.float16 if compression == "fp16" else torch.float32}
+    for message in messages:
+        message.flat.mul_(2)
+        message.unpack()
+    assert all(torch.equal(tensor, 2 * before) for tensor, before in zip(tensors, kept, strict=True))

@@ -42,10 +42,11 @@ SILENT = {"say": lambda text: None}
     size=st.integers(1, 6),
     start=st.integers(0, 3),
     epoch=st.integers(0, 3),
+    sizes=st.sampled_from([None, lambda jets: jets % 7]),
 )
-def test_every_jet_once_per_epoch_in_pieces_free_of_the_ranks(jets, batch, pieces, size, start, epoch):
+def test_every_jet_once_per_epoch_in_pieces_free_of_the_ranks(jets, batch, pieces, size, start, epoch, sizes):
     indices = np.arange(jets) * 3
-    settings = {"seed": 5, "epoch": epoch, "batch": batch, "pieces": pieces}
+    settings = {"seed": 5, "epoch": epoch, "batch": batch, "pieces": pieces, "sizes": sizes}
     whole = list(rank_steps(indices, **settings))
     parts = [list(rank_steps(indices, rank=rank, size=size, **settings)) for rank in range(size)]
     for step in whole:
@@ -58,6 +59,18 @@ def test_every_jet_once_per_epoch_in_pieces_free_of_the_ranks(jets, batch, piece
     before = [p.jets for part in parts for step in part[:start] for p in step.mine]
     after = [p.jets for step in rank_steps(indices, start=start, **settings) for p in step.mine]
     assert sorted(np.concatenate([*before, *after])) == list(indices)
+
+
+def test_pieces_of_a_step_are_alike_in_size():
+    sizes = np.random.default_rng(0).integers(1, 60, 4096)
+    settings = {"seed": 5, "epoch": 0, "batch": 256, "pieces": 4}
+
+    def spread(**more):
+        steps = rank_steps(np.arange(4096), **settings, **more)
+        sums = np.array([[sizes[piece.jets].sum() for piece in step.mine] for step in steps])
+        return (sums.max(1) / sums.mean(1)).max() - 1
+
+    assert spread(sizes=lambda jets: sizes[jets]) < 0.02 < 0.05 < spread()
 
 
 def test_random_streams_differ_by_step_and_piece():

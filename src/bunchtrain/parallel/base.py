@@ -18,6 +18,20 @@ from bunchtrain.parallel import launched_ranks
 
 
 @dataclass(frozen=True)
+class Message:
+    """Gradients on their way: the tensors, and one flat copy of them all."""
+
+    tensors: list[torch.Tensor]
+    flat: torch.Tensor
+
+    def unpack(self) -> None:
+        """Overwrite the tensors with what has come back."""
+        parts = torch.split(self.flat, [tensor.numel() for tensor in self.tensors])
+        for tensor, part in zip(self.tensors, parts, strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+
+@dataclass(frozen=True)
 class Wire:
     """How gradients travel; a backend leaves aside what it has no use for.
 
@@ -25,17 +39,28 @@ class Wire:
     ----------
     compression : str
         `none`, or `fp16`: half precision on the way.
-    fusion_mb, cycle_ms : float, optional
-        Horovod's buffer for small tensors, and the time for which it collects them.
+    fusion_mb : float
+        Largest message, MiB. Small tensors travel together; a larger tensor travels alone.
+    cycle_ms : float
+        How often Horovod looks for messages, ms.
     """
 
     compression: str = "none"
-    fusion_mb: float | None = None
-    cycle_ms: float | None = None
+    fusion_mb: float = 128.0
+    cycle_ms: float = 0.3
 
-    def packed(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return a tensor as it travels."""
-        return tensor.half() if self.compression == "fp16" else tensor
+    def packed(self, tensors: Sequence[torch.Tensor]) -> list[Message]:
+        """Return the tensors in as few messages as `fusion_mb` allows, in their order."""
+        groups: list[list[torch.Tensor]] = []
+        room = 0.0
+        for tensor in tensors:
+            room -= tensor.nbytes
+            if room < 0:
+                groups.append([])
+                room = self.fusion_mb * 2**20 - tensor.nbytes
+            groups[-1].append(tensor)
+        dtype = torch.float16 if self.compression == "fp16" else None
+        return [Message(group, torch.cat([tensor.reshape(-1) for tensor in group]).to(dtype)) for group in groups]
 
 
 class ParallelProtocol(Protocol):

@@ -54,14 +54,15 @@ class Parallel:
             dist.broadcast(tensors[name].data, 0)
 
     def average(self, tensors: Sequence[torch.Tensor], figures: torch.Tensor) -> torch.Tensor:
-        """Replace each of `tensors` by its mean over ranks, in one flat message; return the sum of `figures`."""
+        """Replace each of `tensors` by its mean over ranks; return the sum of `figures`."""
         total = figures.clone()
-        flat = self._wire.packed(torch.cat([tensor.reshape(-1) for tensor in tensors])) / self.size
-        waiting = [dist.all_reduce(message, async_op=True) for message in (flat, total)]
+        messages = self._wire.packed(tensors)
+        waiting = [dist.all_reduce(message.flat.div_(self.size), async_op=True) for message in messages]
+        waiting.append(dist.all_reduce(total, async_op=True))
         for work in waiting:
             work.wait()
-        for tensor, part in zip(tensors, torch.split(flat, [t.numel() for t in tensors]), strict=True):
-            tensor.copy_(part.view_as(tensor))
+        for message in messages:
+            message.unpack()
         return total
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:

@@ -25,11 +25,8 @@ class Parallel:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
-        # Horovod reads these when it starts, and never again.
-        if wire.fusion_mb is not None:
-            os.environ["HOROVOD_FUSION_THRESHOLD"] = str(round(wire.fusion_mb * 2**20))
-        if wire.cycle_ms is not None:
-            os.environ["HOROVOD_CYCLE_TIME"] = str(wire.cycle_ms)
+        # Horovod reads it when it starts, and never again.
+        os.environ["HOROVOD_CYCLE_TIME"] = str(wire.cycle_ms)
         hvd.init()
         self.rank: int = hvd.rank()
         self.size: int = hvd.size()
@@ -42,14 +39,20 @@ class Parallel:
             hvd.synchronize(handle)
 
     def average(self, tensors: Sequence[torch.Tensor], figures: torch.Tensor) -> torch.Tensor:
-        """Replace each of `tensors` by its mean over ranks, in one fused operation; return the sum of `figures`."""
-        packed = [self._wire.packed(tensor) for tensor in tensors]
-        handles = hvd.grouped_allreduce_async_(packed, op=hvd.Average, name="gradients")
+        """Replace each of `tensors` by its mean over ranks; return the sum of `figures`.
+
+        The gradients are made flat here: Horovod's own fusion agrees on each tensor of a group, which takes as long as
+        sending it.
+        """
+        messages = self._wire.packed(tensors)
+        handles = [
+            hvd.allreduce_async_(message.flat, op=hvd.Average, name=f"gradients.{number}")
+            for number, message in enumerate(messages)
+        ]
         total = hvd.allreduce_async(figures, op=hvd.Sum, name="figures")
-        hvd.synchronize(handles)
-        for tensor, whole in zip(tensors, packed, strict=True):
-            if whole is not tensor:
-                tensor.copy_(whole)
+        for handle, message in zip(handles, messages, strict=True):
+            hvd.synchronize(handle)
+            message.unpack()
         summed: torch.Tensor = hvd.synchronize(total)
         return summed
 

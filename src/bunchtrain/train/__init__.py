@@ -1,7 +1,7 @@
 """One training: the loop, its checkpoints, and what it leaves behind."""
 
 #: Raise it when results of this stage change: the stage and all below it run again.
-VERSION = 3
+VERSION = 4
 
 #: Folder of the checkpoints, in that of the training.
 CHECKPOINTS = "checkpoints"

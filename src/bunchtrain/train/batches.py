@@ -113,6 +113,10 @@ class BatchSource:
             return values
         return values.pin_memory().to(self._device, non_blocking=True)
 
+    def sizes(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many constituents the given jets have, int64 [B]."""
+        return self._data.counts(indices)
+
     def describe(self, path: Path, jets: NDArray[np.int64], where: str) -> None:
         """Write to `path` which jets these are: their events, labels and weights."""
         names = ("file_id", "run_number", "event_number", "label", "weight")
@@ -121,7 +125,7 @@ class BatchSource:
 
     def __call__(self, indices: NDArray[np.int64]) -> list[Batch]:
         """Return the given jets in packs of similar size, each as wide as its largest jet."""
-        return [self._pack(indices[pack.rows], pack.width) for pack in packs(self._data.counts(indices), self._padding)]
+        return [self._pack(indices[pack.rows], pack.width) for pack in packs(self.sizes(indices), self._padding)]
 
     def _pack(self, indices: NDArray[np.int64], width: int) -> Batch:
         if self._kept is None:
@@ -131,7 +135,7 @@ class BatchSource:
         nodes, momenta, jets, mask = inputs
         nodes, momenta, mask = (values[:, :width].index_select(0, rows) for values in (nodes, momenta, mask))
         inputs = (nodes, momenta, jets.index_select(0, rows), mask)
-        return Batch(inputs, labels_B[rows], weights_B[rows], int(self._data.counts(indices).sum()))
+        return Batch(inputs, labels_B[rows], weights_B[rows], int(self.sizes(indices).sum()))
 
 
 def _for_json(values: NDArray[Any]) -> list[Any]:

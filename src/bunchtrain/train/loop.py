@@ -198,6 +198,7 @@ class Trainer:
             epoch=self.progress.epoch,
             batch=self.settings.batch_size,
             pieces=self.settings.pieces,
+            sizes=train.source.sizes,
             rank=self.parallel.rank,
             size=self.parallel.size,
             start=self.progress.step,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +42,7 @@ def rank_steps(
     epoch: int,
     batch: int,
     pieces: int,
+    sizes: Callable[[NDArray[np.int64]], NDArray[np.int64]] | None = None,
     rank: int = 0,
     size: int = 1,
     start: int = 0,
@@ -49,15 +50,24 @@ def rank_steps(
 ) -> Iterator[Step]:
     """Yield the steps from `start` up to `stop`, else the last, as a rank of `size` sees them.
 
-    A step is a stretch of `batch` jets of the epoch's order. Piece p of it has every `pieces`-th jet from p on; rank r
-    computes every `size`-th piece from r on. Pieces do not depend on the ranks, so neither do results. The last step
-    may be short, a piece of it even empty.
+    A step is a stretch of `batch` jets of the epoch's order. Its jets are dealt out to the pieces, forth and back, the
+    largest first where `sizes` tells their sizes: ranks wait for each other at every step, so pieces should take equally
+    long. Rank r computes every `size`-th piece from r on. Pieces do not depend on the ranks, so neither do results. The
+    last step may be short, a piece of it even empty.
     """
     order = epoch_order(indices, seed, epoch)
     for number in range(start, steps_per_epoch(len(order), batch, stop)):
         jets = order[number * batch : (number + 1) * batch]
-        mine = [Piece(piece, jets[piece::pieces]) for piece in range(rank, pieces, size)]
+        if sizes is not None and pieces > 1:
+            jets = jets[np.argsort(-sizes(jets), kind="stable")]
+        mine = [Piece(piece, _dealt(jets, piece, pieces)) for piece in range(rank, pieces, size)]
         yield Step(number, mine, len(jets))
+
+
+def _dealt(jets: NDArray[np.int64], piece: int, pieces: int) -> NDArray[np.int64]:
+    """Return what a piece gets when jets are dealt out to all of them forth and back."""
+    forth, back = jets[piece :: 2 * pieces], jets[2 * pieces - 1 - piece :: 2 * pieces]
+    return np.concatenate([forth, back])
 
 
 def stream_seed(seed: int, step: int, piece: int) -> int:
