@@ -18,7 +18,6 @@ from pathlib import Path
 
 import torch
 
-from bunchtrain.config.specs import as_text
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Scaler
 from bunchtrain.models.base import Shape, build
@@ -33,23 +32,12 @@ from bunchtrain.train.optimise import Optimisation
 from bunchtrain.train.sampler import rank_steps, steps_per_epoch
 from bunchtrain.train.tracking import Tracker
 from marks import Mark, conclude, table
+from ranks_in_turn import BATCH, DDP, HOROVOD, MODEL, ONE, TASK
 from toys import CLASSES, toy_dataset, train_spec
 
-MODEL = {"kind": "gnn", "hidden": 32, "layers": 2, "neighbours": 8, "head": 64, "dropout": 0.1}
-TASK = {"kind": "jet_tagging", "signal": "top", "background": "qcd"}
-BATCH = 128
-REPEATS, EPOCHS = 7, 60
+EPOCHS = 60
 #: Jets of an epoch of the comparison with bare torch: short ones in turn, as the machine's own speed drifts.
 SHORT = 16 * BATCH
-ONE, HOROVOD, DDP = "one process", "Horovod, 2 ranks", "torch.distributed (Gloo), 2 ranks"
-#: Backend, ranks, and how many of it run side by side. What two that share nothing lose is the machine's own loss.
-TRAININGS = {
-    ONE: ("serial", 1, 1),
-    "two processes that share nothing, the limit": ("serial", 1, 2),
-    HOROVOD: ("horovod", 2, 1),
-    DDP: ("ddp", 2, 1),
-}
-MPIRUN = [*shlex.split(LAUNCHER), "-n", "2"]
 
 
 def bare_epoch(data: Dataset, scaler: Scaler) -> float:
@@ -88,23 +76,14 @@ def our_epoch(data: Dataset, scaler: Scaler, folder: Path) -> float:
     return time.process_time() - start
 
 
-def started(toy: tuple[Path, Path], folder: Path, backend: str, ranks: int) -> subprocess.Popen[bytes]:
-    """Start a training in processes of its own."""
-    spec = train_spec(MODEL, backend=backend, batch_size=BATCH * ranks, ranks=ranks, epochs=4)
-    command = [*(MPIRUN if ranks > 1 else []), sys.executable, "-m", "bunchtrain", "train", "--spec", as_text(spec)]
-    command += ["--dataset", str(toy[0]), "--scaler", str(toy[1]), "--out", str(folder)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
-
-
-def throughput(toy: tuple[Path, Path], folder: Path, backend: str, ranks: int, copies: int = 1) -> tuple[float, float]:
-    """Jets per second and share of time waiting for data, of the later epochs of trainings that run side by side."""
-    folders = [folder / str(copy) for copy in range(copies)]
-    processes = [started(toy, out, backend, ranks) for out in folders]
-    if any([process.wait() for process in processes]):
-        raise SystemExit(f"a training with {backend} failed")
-    rows = [json.loads((out / "history.json").read_text())["rows"][1:] for out in folders]
-    speed = sum(statistics.median(row["jets_per_second"] for row in of) for of in rows)
-    return speed, max(statistics.median(row["waiting_for_data"] for row in of) for of in rows)
+def ranks(toy: tuple[Path, Path], folder: Path) -> dict[str, list[tuple[float, float]]]:
+    """Return for each way of training, epoch by epoch, the jets per second and the share of waiting for data."""
+    out = folder / "ranks.json"
+    script = Path(__file__).with_name("ranks_in_turn.py")
+    command = [*shlex.split(LAUNCHER), "-n", "2", sys.executable, str(script), *map(str, toy), str(out)]
+    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    found: dict[str, list[tuple[float, float]]] = json.loads(out.read_text())
+    return found
 
 
 def main() -> None:
@@ -120,20 +99,16 @@ def main() -> None:
             for which in ("bare", "ours") if repeat % 2 else ("ours", "bare"):
                 seconds[which].append(epochs[which]())
         bare, ours = (statistics.median(values) for values in seconds.values())
-        found: dict[str, list[tuple[float, float]]] = {}
-        for repeat in range(REPEATS):
-            for name, (backend, ranks, copies) in TRAININGS.items():
-                result = throughput(toy, folder / f"{backend}{copies}-{repeat}", backend, ranks, copies)
-                found.setdefault(name, []).append(result)
+        found = ranks(toy, folder)
     speed = {name: statistics.median(value for value, _ in rows) for name, rows in found.items()}
     waiting = max(wait for rows in found.values() for _, wait in rows)
 
     def ratio(of: str, to: str) -> float:
-        """Compare what ran one after the other, repeat by repeat: the machine's own speed drifts."""
+        """Compare what ran one after the other, epoch by epoch: the machine's own speed drifts."""
         return statistics.median(a / b for (a, _), (b, _) in zip(found[of], found[to], strict=True))
 
     rows = [
-        (name, f"{value:.0f}", f"{ratio(name, ONE) / max(TRAININGS[name][1:]):.2f}") for name, value in speed.items()
+        (name, f"{value:.0f}", f"{ratio(name, ONE) / (1 if name == ONE else 2):.2f}") for name, value in speed.items()
     ]
     table(("training", "jets/s", "efficiency"), rows)
     table(

@@ -6,7 +6,7 @@ Parallelism knows no physics: it counts ranks, sends tensors and adds them up. A
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -80,8 +80,13 @@ class ParallelProtocol(Protocol):
         """Overwrite the tensors of all ranks with those of rank 0."""
         ...
 
-    def average(self, tensors: Sequence[torch.Tensor], figures: torch.Tensor) -> torch.Tensor:
-        """Replace each of `tensors` by its mean over ranks, and return the sum of `figures` over ranks."""
+    def average(
+        self, tensors: Sequence[torch.Tensor], figures: torch.Tensor, meanwhile: Callable[[], None]
+    ) -> torch.Tensor:
+        """Replace each of `tensors` by its mean over ranks, and return the sum of `figures`.
+
+        `meanwhile` is called when all has been sent, before what comes back is waited for.
+        """
         ...
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.distributed as dist
@@ -53,12 +53,15 @@ class Parallel:
         for name in sorted(tensors):
             dist.broadcast(tensors[name].data, 0)
 
-    def average(self, tensors: Sequence[torch.Tensor], figures: torch.Tensor) -> torch.Tensor:
-        """Replace each of `tensors` by its mean over ranks; return the sum of `figures`."""
+    def average(
+        self, tensors: Sequence[torch.Tensor], figures: torch.Tensor, meanwhile: Callable[[], None]
+    ) -> torch.Tensor:
+        """Replace each of `tensors` by its mean over ranks, return the sum of `figures`, call `meanwhile` between."""
         total = figures.clone()
         messages = self._wire.packed(tensors)
         waiting = [dist.all_reduce(message.flat.div_(self.size), async_op=True) for message in messages]
         waiting.append(dist.all_reduce(total, async_op=True))
+        meanwhile()
         for work in waiting:
             work.wait()
         for message in messages:

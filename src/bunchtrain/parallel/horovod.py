@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -38,8 +38,10 @@ class Parallel:
         for handle in handles:
             hvd.synchronize(handle)
 
-    def average(self, tensors: Sequence[torch.Tensor], figures: torch.Tensor) -> torch.Tensor:
-        """Replace each of `tensors` by its mean over ranks; return the sum of `figures`.
+    def average(
+        self, tensors: Sequence[torch.Tensor], figures: torch.Tensor, meanwhile: Callable[[], None]
+    ) -> torch.Tensor:
+        """Replace each of `tensors` by its mean over ranks, return the sum of `figures`, call `meanwhile` between.
 
         The gradients are made flat here: Horovod's own fusion agrees on each tensor of a group, which takes as long as
         sending it.
@@ -50,6 +52,7 @@ class Parallel:
             for number, message in enumerate(messages)
         ]
         total = hvd.allreduce_async(figures, op=hvd.Sum, name="figures")
+        meanwhile()
         for handle, message in zip(handles, messages, strict=True):
             hvd.synchronize(handle)
             message.unpack()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -23,8 +23,11 @@ class Parallel:
     def broadcast(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Nothing to send."""
 
-    def average(self, tensors: Sequence[torch.Tensor], figures: torch.Tensor) -> torch.Tensor:
+    def average(
+        self, tensors: Sequence[torch.Tensor], figures: torch.Tensor, meanwhile: Callable[[], None]
+    ) -> torch.Tensor:
         """One rank is its own mean and sum."""
+        meanwhile()
         return figures
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +28,8 @@ IN_MEMORY = 1 << 30
 
 #: Jets whose features are computed at once.
 STEP = 8192
+
+T = TypeVar("T")
 
 _CPU = torch.device("cpu")
 
@@ -136,6 +139,25 @@ class BatchSource:
         nodes, momenta, mask = (values[:, :width].index_select(0, rows) for values in (nodes, momenta, mask))
         inputs = (nodes, momenta, jets.index_select(0, rows), mask)
         return Batch(inputs, labels_B[rows], weights_B[rows], int(self.sizes(indices).sum()))
+
+
+class Ahead(Generic[T]):
+    """An iterator whose next item can be made before it is asked for."""
+
+    def __init__(self, items: Iterator[T]) -> None:
+        self._items = items
+        self._next: list[T] = []
+
+    def look(self) -> None:
+        """Make the next item now, if there is one."""
+        if not self._next:
+            self._next = list(islice(self._items, 1))
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        return self._next.pop() if self._next else next(self._items)
 
 
 def _for_json(values: NDArray[Any]) -> list[Any]:

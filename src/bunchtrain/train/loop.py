@@ -20,7 +20,7 @@ from torch import Tensor
 
 from bunchtrain.errors import Requeue
 from bunchtrain.progress import track
-from bunchtrain.train.batches import BatchSource, loaded
+from bunchtrain.train.batches import Ahead, Batch, BatchSource, loaded
 from bunchtrain.train.checkpoint import Checkpoints, Progress
 from bunchtrain.train.metrics import ValidationSums
 from bunchtrain.train.optimise import Optimisation
@@ -167,7 +167,8 @@ class Trainer:
         state, progress, parallel = self.state, self.progress, self.parallel
         state.model.train()
         first = progress.epoch * self._steps
-        batches = loaded(self._order(train), train.source)
+        ahead = Ahead(loaded(self._order(train), train.source))
+        batches: Iterator[tuple[Step, list[list[Batch]]]] = ahead
         if parallel.rank == 0:
             batches = track(batches, self._steps - progress.step, f"epoch {progress.epoch + 1}")
         asked = time.perf_counter()
@@ -175,7 +176,9 @@ class Trainer:
             waited, before = time.perf_counter() - asked, state.communicating
             number = first + step.number
             rate, watched = self._rate_of(number), self.tracker.due(number + 1)
-            figures = state.step(step, mine, rate, self.seed, number, self.stop.told, watched=watched)
+            figures = state.step(
+                step, mine, rate, self.seed, number, self.stop.told, meanwhile=ahead.look, watched=watched
+            )
             for clock in (whole, since):
                 clock.add(step.jets, waited, state.communicating - before)
                 for batch in chain.from_iterable(mine):

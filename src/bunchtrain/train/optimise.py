@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -65,6 +65,7 @@ class Optimisation:
         place: int,
         stop: bool,
         *,
+        meanwhile: Callable[[], None],
         watched: bool = True,
     ) -> Figures:
         """Run one step; where the loss is not finite, the network stays as it is.
@@ -79,6 +80,8 @@ class Optimisation:
             The training's seed and the step's number in the whole training: random numbers follow from them.
         stop : bool
             Whether this rank was told to stop.
+        meanwhile : callable
+            Called while the gradients are on their way, if they have to travel.
         watched : bool
             Whether the norm of the gradients is wanted; it costs 3 % of a small step.
         """
@@ -92,7 +95,7 @@ class Optimisation:
                 figures[:2] += self._backward(batch, self.parallel.size / step.jets)
         figures[2] = ~torch.isfinite(figures[0])
         figures[3] = float(stop)
-        total = Figures(*self._exchange(figures).tolist())
+        total = Figures(*self._exchange(figures, meanwhile).tolist())
         return total if total.not_finite else total._replace(gradient_norm=self._update(watched))
 
     def _seed(self, number: int) -> None:
@@ -112,7 +115,7 @@ class Optimisation:
         torch.autograd.backward(self.precision.scaler.scale(loss * factor))
         return torch.stack([loss.detach().double(), batch.weights_B.double().sum()])
 
-    def _exchange(self, figures: Tensor) -> Tensor:
+    def _exchange(self, figures: Tensor, meanwhile: Callable[[], None]) -> Tensor:
         if self.parallel.size == 1:
             return figures
         for parameter in self._parameters:
@@ -120,7 +123,7 @@ class Optimisation:
                 parameter.grad = torch.zeros_like(parameter)
         started = time.perf_counter()
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
-        total = self.parallel.average(gradients, figures)
+        total = self.parallel.average(gradients, figures, meanwhile)
         self.communicating += time.perf_counter() - started
         return total
 

@@ -51,9 +51,9 @@ def rank_steps(
     """Yield the steps from `start` up to `stop`, else the last, as a rank of `size` sees them.
 
     A step is a stretch of `batch` jets of the epoch's order. Its jets are dealt out to the pieces, forth and back, the
-    largest first where `sizes` tells their sizes: ranks wait for each other at every step, so pieces should take equally
-    long. Rank r computes every `size`-th piece from r on. Pieces do not depend on the ranks, so neither do results. The
-    last step may be short, a piece of it even empty.
+    largest first where `sizes` tells their sizes: ranks wait for each other at every step, so pieces should take
+    equally long. Rank r computes every `size`-th piece from r on. Pieces do not depend on the ranks, so neither do
+    results. The last step may be short, a piece of it even empty.
     """
     order = epoch_order(indices, seed, epoch)
     for number in range(start, steps_per_epoch(len(order), batch, stop)):
