@@ -73,6 +73,17 @@ def test_pieces_of_a_step_are_alike_in_size():
     assert spread(sizes=lambda jets: sizes[jets]) < 0.02 < 0.05 < spread()
 
 
+@given(items=st.lists(st.integers()), looks=st.lists(st.booleans(), max_size=12))
+def test_looking_ahead_changes_no_order(items, looks):
+    ahead, seen = batches.Ahead(iter(items)), []
+    for look in looks:
+        if look:
+            ahead.look()
+        else:
+            seen += itertools.islice(ahead, 1)
+    assert seen + list(ahead) == items
+
+
 def test_random_streams_differ_by_step_and_piece():
     seeds = {stream_seed(1, step, rank) for step in range(50) for rank in range(4)}
     assert len(seeds) == 200 and all(0 <= seed < 2**63 for seed in seeds)
