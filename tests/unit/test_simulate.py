@@ -13,7 +13,7 @@ from bunchtrain.config.samples import Process
 from bunchtrain.config.simulate import Simulate
 from bunchtrain.config.specs import SimulateSpec
 from bunchtrain.errors import CampaignError
-from bunchtrain.simulate import VERSION
+from bunchtrain.simulate import VERSION, pileup
 from bunchtrain.simulate.generator import PROCESSES, pythia_seed, run_number, steering
 from bunchtrain.simulate.jets import find_jets
 from bunchtrain.simulate.run import simulate
@@ -134,6 +134,71 @@ def top_event(quark_py):
         particle(-211, -20, 650, 0, 0.14),
         particle(22, 0.1, 0.1, 0, 0),
     ]
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory):
+    """Tops with pile-up, a small pool: arrays and the file."""
+    path = tmp_path_factory.mktemp("pileup") / "top.root"
+    simulate(spec("top", pileup=20, pileup_pool=60), path)
+    with uproot.open(path) as file:
+        return path, file["jets"].arrays()
+
+
+def summed(jets, chosen):
+    """Return pt and mass of the chosen constituents of each jet."""
+    px, py, pz, energy = (ak.sum(jets[f"part_{name}"][chosen], axis=1) for name in ("px", "py", "pz", "energy"))
+    return np.hypot(px, py), np.sqrt(np.maximum(energy**2 - px**2 - py**2 - pz**2, 0))
+
+
+def test_pileup_makes_jets_heavier_and_what_is_of_the_hard_process_stays(made, crowded):
+    jets, clean = crowded[1], made["top"][1]
+    assert ak.all(clean.part_vertex == 0)
+    assert np.median(jets.jet_mass) > 1.1 * np.median(clean.jet_mass)
+    hard_pt, hard_mass = summed(jets, jets.part_vertex == 0)
+    assert 140 < np.median(hard_mass) < 190 and ak.all(hard_pt > 0.7 * jets.jet_pt)
+    pt, mass = summed(jets, jets.part_vertex >= 0)
+    np.testing.assert_allclose(pt, jets.jet_pt, rtol=1e-4)
+    np.testing.assert_allclose(mass, jets.jet_mass, atol=0.3)
+    # In a jet of radius 0.8, a collision of the pile-up leaves of the order of a GeV of pt.
+    crowd = ak.sum(np.hypot(jets.part_px, jets.part_py)[jets.part_vertex > 0], axis=1)
+    assert 0.3 < np.mean(crowd) / 20 < 3
+
+
+def test_jets_with_pileup_are_the_same_bytes_again(crowded, tmp_path):
+    simulate(spec("top", pileup=20, pileup_pool=60), tmp_path / "again.root")
+    assert (tmp_path / "again.root").read_bytes() == crowded[0].read_bytes()
+
+
+def test_charges_are_those_of_the_particles(made):
+    jets = made["qcd"][1]
+    charges = dict(zip(ak.to_list(ak.flatten(jets.part_id)), ak.to_list(ak.flatten(jets.part_charge)), strict=True))
+    assert charges.items() >= {211: 1, -211: -1, 22: 0}.items()
+    assert charges.get(2212, 1) == 1 and charges.get(11, -1) == -1 and charges.get(130, 0) == 0
+
+
+def test_collisions_are_drawn_whole_and_turned(monkeypatch):
+    """Three collisions of 1, 0 and 2 particles, told apart by their pz."""
+    columns = {"px": [3.0, 0.0, 1.0], "py": [4.0, 2.0, 0.0], "pz": [0.0, 1.0, 2.0], "energy": [5.0] * 3, "id": [22] * 3}
+    pool = {name: np.array(values) for name, values in columns.items()}, np.array([1, 0, 2])
+    monkeypatch.setattr(pileup, "_pool", lambda *_: pool)
+    crowd = pileup.Pileup(spec(pileup=3)).draw(400)
+    assert len(crowd) == 400
+    kinds = set()
+    for event in ak.to_list(crowd):
+        members = {number: [one["pz"] for one in event if one["vertex"] == number] for number in range(1, 40)}
+        kinds |= {tuple(pz) for pz in members.values()}
+        assert sum(map(len, members.values())) == len(event)
+    assert kinds == {(), (0.0,), (1.0, 2.0)}
+    flat = ak.flatten(crowd)
+    np.testing.assert_allclose(np.hypot(flat.px, flat.py), np.array([5.0, 2.0, 1.0])[ak.to_numpy(flat.pz).astype(int)])
+    turns = np.arctan2(flat.py, flat.px)[flat.pz == 0.0]
+    assert -0.2 < np.mean(np.cos(turns)) < 0.2 and len(np.unique(turns)) == len(turns)
+    # Of a collision's particles all are turned by the same angle.
+    second, third = flat[flat.pz == 1.0], flat[flat.pz == 2.0]
+    turn = np.arctan2(second.py, second.px) - np.arctan2(third.py, third.px)
+    np.testing.assert_allclose(np.cos(turn), 0, atol=1e-12)
+    assert 2.7 < ak.sum(crowd.pz == 0.0) / 400 * 3 < 3.3
 
 
 def test_a_jet_must_hold_the_whole_decay():

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from bunchtrain.config.base import Section
+from bunchtrain.config.base import Positive, Section
 
 Energy = Annotated[float, Field(gt=0)]
 
@@ -19,6 +19,8 @@ class Simulate(Section):
     eta_max: float = Field(2.0, gt=0, description="largest |eta| of a jet's axis")
     constituent_pt_min: float = Field(0.5, ge=0, description="lowest constituent pt, GeV")
     multiparton_interactions: bool = Field(False, description="the underlying event; three times slower")
+    pileup: float = Field(0.0, ge=0, le=200, description="mean number of further collisions in an event, μ")
+    pileup_pool: Positive = Field(1000, description="collisions that a shard makes, to draw its pile-up from")
 
     @model_validator(mode="after")
     def _window(self) -> "Simulate":

@@ -6,6 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bunchtrain.config.simulate import Simulate
 from bunchtrain.config.specs import SimulateSpec
 from bunchtrain.errors import CampaignError, MissingDependency
@@ -64,42 +67,68 @@ def pythia_seed(spec: SimulateSpec) -> int:
     return (_number("seed", spec.seed, spec.sample, bits=40) + spec.shard) % _SEEDS + 1
 
 
+def pileup_seed(spec: SimulateSpec) -> int:
+    """Return the seed of one shard's pile-up, in 1 to 900 000 000."""
+    return _number("pileup", spec.seed, spec.sample, spec.shard, bits=40) % _SEEDS + 1
+
+
 def run_number(spec: SimulateSpec) -> int:
     """Return the run number of one shard, below 2^60: a hash of seed and sample, then 20 bits of the shard."""
     return (_number("run", spec.seed, spec.sample, bits=40) << 20) + spec.shard
 
 
 def steering(process: str, settings: Simulate, seed: int) -> list[str]:
-    """Return the lines that set up Pythia."""
+    """Return the lines that set up Pythia for a hard process."""
     highest = min(_ABOVE * settings.pt_max, settings.collision_energy / 2)
     on_off = "on" if settings.multiparton_interactions else "off"
+    return [
+        *_common(settings, seed),
+        f"PhaseSpace:pTHatMin = {_BELOW * settings.pt_min}",
+        f"PhaseSpace:pTHatMax = {highest}",
+        f"PartonLevel:MPI = {on_off}",
+        *PROCESSES[process].switches,
+    ]
+
+
+def minimum_bias(settings: Simulate, seed: int) -> list[str]:
+    """Return the lines that set up Pythia for any inelastic collision, diffraction included."""
+    return [*_common(settings, seed), "SoftQCD:inelastic = on"]
+
+
+def _common(settings: Simulate, seed: int) -> list[str]:
     return [
         "Print:quiet = on",
         "Random:setSeed = on",
         f"Random:seed = {seed}",
         f"Beams:eCM = {settings.collision_energy}",
-        f"PhaseSpace:pTHatMin = {_BELOW * settings.pt_min}",
-        f"PhaseSpace:pTHatMax = {highest}",
-        f"PartonLevel:MPI = {on_off}",
         "ParticleDecays:limitTau0 = on",
         f"ParticleDecays:tau0Max = {_STABLE_MM}",
-        *PROCESSES[process].switches,
     ]
 
 
 class Generator:
-    """Pythia, set up for one shard."""
+    """Pythia, set up for one shard.
 
-    def __init__(self, spec: SimulateSpec) -> None:
+    Parameters
+    ----------
+    spec : SimulateSpec
+        What the shard is to hold.
+    seed : int
+        Pythia's.
+    lines : list of str
+        What sets it up.
+    """
+
+    def __init__(self, spec: SimulateSpec, seed: int, lines: list[str]) -> None:
         try:
             import pythia8mc
         except ImportError:
             mend = "pip install 'bunchtrain[simulate]'"
             raise MissingDependency("pythia8mc", needed_by="simulate", mend=mend) from None
-        self.seed = pythia_seed(spec)
+        self.seed = seed
         self.tried = 0
         self._pythia = pythia8mc.Pythia("", False)
-        for line in steering(spec.process, spec.settings, self.seed):
+        for line in lines:
             if not self._pythia.readString(line):
                 raise CampaignError("Pythia refuses a setting", key="simulate", found=line)
         if not self._pythia.init():
@@ -117,6 +146,12 @@ class Generator:
         """
         self.tried += events
         return self._pythia.nextBatch(events)
+
+    def charges(self, ids: NDArray[np.int32]) -> NDArray[np.int8]:
+        """Return the electric charges (e) of particles by PDG id: whole ones, as all that reaches a detector has."""
+        different, places = np.unique(ids, return_inverse=True)
+        known = [round(self._pythia.particleData.charge(int(one))) for one in different]
+        return np.array(known, np.int8)[places]
 
     def facts(self) -> dict[str, Any]:
         """Return version, seed and the cross section (pb) as known after the events made so far."""

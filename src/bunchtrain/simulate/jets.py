@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from bunchtrain.config.simulate import Simulate
 from bunchtrain.errors import MissingDependency
+
+if TYPE_CHECKING:
+    from bunchtrain.simulate.pileup import Pileup
 
 _NEUTRINOS = (12, 14, 16)
 _W = 24
@@ -19,8 +22,8 @@ LEADING = 2
 class Jets(NamedTuple):
     """Jets, in the order of their events, leading jet first. All are awkward arrays or numpy arrays of length N.
 
-    `event` is the place of the event in its batch; `parts` has the fields px, py, pz, energy (GeV) and id, by falling
-    pt.
+    `event` is the place of the event in its batch; `parts` has the fields px, py, pz, energy (GeV), id and vertex, by
+    falling pt; `vertex` is 0 for those of the hard process, and counts the collisions of the pile-up from 1.
     """
 
     event: Any
@@ -36,7 +39,7 @@ class Jets(NamedTuple):
         return Jets(*(column[:count] for column in self))
 
 
-def find_jets(events: Any, settings: Simulate, origins: tuple[int, ...]) -> Jets:
+def find_jets(events: Any, settings: Simulate, origins: tuple[int, ...], pileup: Pileup | None = None) -> Jets:
     """Return the jets of a batch of events that pass the selection.
 
     Parameters
@@ -48,10 +51,14 @@ def find_jets(events: Any, settings: Simulate, origins: tuple[int, ...]) -> Jets
     origins : tuple of int
         Absolute PDG ids; a jet must hold all the quarks that such a particle decays to, each within `radius` of its
         axis. Empty: any jet will do.
+    pileup : Pileup, optional
+        What else collides in each event.
     """
     import awkward as ak
 
-    visible = _visible(events.prt, settings)
+    visible = visible_particles(events.prt, settings)
+    if pileup is not None:
+        visible = ak.concatenate([visible, pileup.draw(len(events))], axis=1)
     jets, members = _cluster(visible, settings)
     keep = (jets.pt >= settings.pt_min) & (jets.pt < settings.pt_max) & (abs(jets.eta) < settings.eta_max)
     if origins:
@@ -64,13 +71,17 @@ def find_jets(events: Any, settings: Simulate, origins: tuple[int, ...]) -> Jets
     return Jets(event=event, weight=weights[event], parts=_falling(parts), **flat)
 
 
-def _visible(particles: Any, settings: Simulate) -> Any:
-    """Return the stable particles that are no neutrinos and have some pt."""
+def visible_particles(particles: Any, settings: Simulate) -> Any:
+    """Return the stable particles that are no neutrinos and have some pt: px, py, pz, energy, id, vertex."""
+    import awkward as ak
+
     pt = np.hypot(particles.p.px, particles.p.py)
     seen = (particles.status > 0) & (pt > settings.constituent_pt_min)
     for neutrino in _NEUTRINOS:
         seen = seen & (abs(particles.id) != neutrino)
-    return particles[seen]
+    chosen = particles[seen]
+    momenta = {"px": chosen.p.px, "py": chosen.p.py, "pz": chosen.p.pz, "energy": chosen.p.e}
+    return ak.zip({**momenta, "id": chosen.id, "vertex": ak.zeros_like(chosen.id)})
 
 
 def _cluster(visible: Any, settings: Simulate) -> tuple[Any, Any]:
@@ -78,7 +89,7 @@ def _cluster(visible: Any, settings: Simulate) -> tuple[Any, Any]:
     import awkward as ak
 
     fastjet = _fastjet()
-    momenta = ak.zip({"px": visible.p.px, "py": visible.p.py, "pz": visible.p.pz, "E": visible.p.e})
+    momenta = ak.zip({"px": visible.px, "py": visible.py, "pz": visible.pz, "E": visible.energy})
     definition = fastjet.JetDefinition(fastjet.antikt_algorithm, settings.radius)
     sequence = fastjet.ClusterSequence(ak.with_name(momenta, "Momentum4D"), definition)
     jets = sequence.inclusive_jets(min_pt=settings.pt_min)
@@ -166,10 +177,7 @@ def _pick(visible: Any, members: Any) -> Any:
 
     sizes = ak.num(members, axis=2)
     flat = ak.flatten(members, axis=2)
-    picked = visible[flat]
-    momentum = picked.p
-    fields = {"px": momentum.px, "py": momentum.py, "pz": momentum.pz, "energy": momentum.e, "id": picked.id}
-    parts = ak.flatten(ak.zip(fields))
+    parts = ak.flatten(visible[flat])
     per_jet = ak.unflatten(parts, ak.flatten(sizes))
     return ak.unflatten(per_jet, ak.num(sizes))
 
@@ -180,5 +188,6 @@ def _falling(parts: Any) -> Any:
 
     order = ak.argsort(np.hypot(parts.px, parts.py), ascending=False, stable=True)
     parts = parts[order]
-    kinds = {"px": np.float32, "py": np.float32, "pz": np.float32, "energy": np.float32, "id": np.int32}
+    kinds: dict[str, Any] = dict.fromkeys(("px", "py", "pz", "energy"), np.float32)
+    kinds |= {"id": np.int32, "vertex": np.int32}
     return ak.zip({name: ak.values_astype(parts[name], kind) for name, kind in kinds.items()})

@@ -24,7 +24,7 @@ _BRANCHES = {
     "jet_eta": "float32",
     "jet_phi": "float32",
     "jet_mass": "float32",
-    "part": "var * {px: float32, py: float32, pz: float32, energy: float32, id: int32}",
+    "part": "var * {px: float32, py: float32, pz: float32, energy: float32, id: int32, vertex: int32, charge: int8}",
 }
 
 

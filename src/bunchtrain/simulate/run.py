@@ -14,8 +14,9 @@ from bunchtrain.errors import CampaignError, MissingDependency
 from bunchtrain.files import atomic, disk_errors
 from bunchtrain.progress import track
 from bunchtrain.provenance import record
-from bunchtrain.simulate.generator import PROCESSES, Generator, run_number
+from bunchtrain.simulate.generator import PROCESSES, Generator, pythia_seed, run_number, steering
 from bunchtrain.simulate.jets import Jets, find_jets
+from bunchtrain.simulate.pileup import Pileup
 from bunchtrain.simulate.rootfile import jet_file
 
 #: With less than one jet in so many events, the settings are taken for a mistake.
@@ -64,10 +65,12 @@ def _check(spec: SimulateSpec) -> None:
 
 def _fill(spec: SimulateSpec, path: Path) -> dict[str, Any]:
     """Write the jets to `path` and return the metadata."""
-    generator = Generator(spec)
+    seed = pythia_seed(spec)
+    generator = Generator(spec, seed, steering(spec.process, spec.settings, seed))
+    pileup = Pileup(spec) if spec.settings.pileup > 0 else None
     normalisation = {"events": 0, "sum_of_weights": 0.0}
     with jet_file(path, run_number(spec)) as file:
-        batches = _enough(spec, generator, normalisation)
+        batches = _enough(spec, generator, pileup, normalisation)
         for jets in track(batches, spec.jets, f"simulate {spec.sample}", lambda jets: len(jets.event)):
             file.write(jets)
         metadata = {**_about(spec), **generator.facts(), **normalisation}
@@ -89,7 +92,9 @@ def _about(spec: SimulateSpec) -> dict[str, Any]:
     }
 
 
-def _enough(spec: SimulateSpec, generator: Generator, normalisation: dict[str, Any]) -> Iterator[Jets]:
+def _enough(
+    spec: SimulateSpec, generator: Generator, pileup: Pileup | None, normalisation: dict[str, Any]
+) -> Iterator[Jets]:
     """Yield batches of jets until there are exactly `spec.jets`.
 
     `normalisation` counts the events looked at, up to the one that gave the last jet, and adds their weights.
@@ -98,11 +103,12 @@ def _enough(spec: SimulateSpec, generator: Generator, normalisation: dict[str, A
     while found < spec.jets:
         batch = generator.batch(_next_size(spec.jets - found, found, generator.tried))
         weights = np.asarray(batch.info.weights[:, 0])
-        jets = find_jets(batch, spec.settings, PROCESSES[spec.process].origins).take(spec.jets - found)
+        origins = PROCESSES[spec.process].origins
+        jets = find_jets(batch, spec.settings, origins, pileup).take(spec.jets - found)
         found += len(jets.event)
         looked_at = len(weights) if found < spec.jets else int(jets.event[-1]) + 1
         if len(jets.event):
-            yield jets._replace(event=jets.event + normalisation["events"])
+            yield jets._replace(event=jets.event + normalisation["events"], parts=_charged(jets.parts, generator))
         normalisation["events"] += looked_at
         normalisation["sum_of_weights"] += float(weights[:looked_at].sum())
         if generator.tried >= _HOPELESS * (found + 3):
@@ -111,6 +117,14 @@ def _enough(spec: SimulateSpec, generator: Generator, normalisation: dict[str, A
             told = time.monotonic()
             _tell(spec, f"{found} of {spec.jets} jets after {told - start:.0f} s")
     _tell(spec, f"{found} jets from {normalisation['events']} events in {time.monotonic() - start:.1f} s")
+
+
+def _charged(parts: Any, generator: Generator) -> Any:
+    """Return constituents with their electric charges."""
+    import awkward as ak
+
+    charges = generator.charges(ak.to_numpy(ak.flatten(parts.id)))
+    return ak.with_field(parts, ak.unflatten(charges, ak.num(parts)), "charge")
 
 
 def _next_size(missing: int, found: int, tried: int) -> int:

@@ -1,0 +1,74 @@
+"""Pile-up: further collisions of the same bunch crossing, drawn from a pool of minimum-bias events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bunchtrain.config.simulate import Simulate
+from bunchtrain.config.specs import SimulateSpec
+from bunchtrain.simulate.generator import Generator, minimum_bias, pileup_seed
+from bunchtrain.simulate.jets import visible_particles
+
+#: Minimum-bias events made at a time.
+_BATCH = 500
+
+
+class Pileup:
+    """A pool of collisions; each time one is used it is turned by another angle around the beam.
+
+    Making every collision anew would take longer than all else: with a pool, as the experiments have it, a shard makes
+    `pileup_pool` of them and uses each many times.
+    """
+
+    def __init__(self, spec: SimulateSpec) -> None:
+        seed = pileup_seed(spec)
+        self._mean = spec.settings.pileup
+        self._rng = np.random.default_rng(seed)
+        self._columns, self._sizes = _pool(spec, seed)
+        self._starts = np.cumsum(self._sizes) - self._sizes
+
+    def draw(self, events: int) -> Any:
+        """Return the visible particles of the pile-up of so many events: px, py, pz, energy (GeV), id, vertex.
+
+        The number of collisions of an event is a Poisson number; `vertex` counts them from 1.
+        """
+        import awkward as ak
+
+        collisions = self._rng.poisson(self._mean, events)
+        first = np.cumsum(collisions) - collisions
+        used = self._rng.integers(0, len(self._sizes), collisions.sum())
+        angles = self._rng.uniform(0, 2 * np.pi, len(used))
+        sizes = self._sizes[used]
+        rows = np.arange(sizes.sum()) + np.repeat(self._starts[used] - (np.cumsum(sizes) - sizes), sizes)
+        parts = {name: values[rows] for name, values in self._columns.items()}
+        cos, sin = np.repeat(np.cos(angles), sizes), np.repeat(np.sin(angles), sizes)
+        parts["px"], parts["py"] = cos * parts["px"] - sin * parts["py"], sin * parts["px"] + cos * parts["py"]
+        numbers = np.arange(len(used)) - np.repeat(first, collisions) + 1
+        parts["vertex"] = np.repeat(numbers, sizes).astype(np.int32)
+        ends = np.concatenate([[0], np.cumsum(sizes)])
+        per_event = ends[first + collisions] - ends[first]
+        return ak.unflatten(ak.zip(parts), per_event)
+
+
+def _pool(spec: SimulateSpec, seed: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
+    """Return the visible particles of the pool's collisions, one after the other, and how many each has."""
+    import awkward as ak
+
+    generator = Generator(spec, seed, minimum_bias(spec.settings, seed))
+    found, missing = [], spec.settings.pileup_pool
+    while missing > 0:
+        batch = visible_particles(generator.batch(min(missing, _BATCH)).prt, spec.settings)
+        found.append(batch[_reaches(batch, spec.settings)])
+        missing -= len(batch)
+    parts = ak.concatenate(found)
+    flat = ak.flatten(parts)
+    columns = {name: ak.to_numpy(flat[name]) for name in ("px", "py", "pz", "energy", "id")}
+    return columns, ak.to_numpy(ak.num(parts)).astype(np.int64)
+
+
+def _reaches(parts: Any, settings: Simulate) -> Any:
+    """Return which particles can be in a jet, or in one that takes something from it."""
+    return abs(np.arcsinh(parts.pz / np.hypot(parts.px, parts.py))) < settings.eta_max + 2 * settings.radius
