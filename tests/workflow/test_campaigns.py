@@ -16,6 +16,8 @@ def miniature(path, folder, network):
     values = yaml.safe_load(path.read_text())
     for sample in values["samples"].values():
         sample["generate"] |= {"shards": 1, "jets_per_shard": 150}
+    if "simulate" in values:
+        values["simulate"] |= {"pileup_pool": 50}
     values["output"] = "results"
     values["model"] |= network
     values["train"] |= {"epochs": 2, "batch_size": 64}
@@ -55,4 +57,4 @@ def test_a_campaign_ends_in_its_report(path, tmp_path):
 
 
 def test_there_are_campaigns():
-    assert [path.stem for path in CAMPAIGNS] == ["jet-tagging"]
+    assert [path.stem for path in CAMPAIGNS] == ["jet-tagging", "tagging-in-pileup"]

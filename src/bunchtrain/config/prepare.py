@@ -2,9 +2,10 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bunchtrain.config.base import Positive, Probability, Section
+from bunchtrain.config.convert import ColumnName
 
 
 class Split(Section):
@@ -52,7 +53,20 @@ class Prepare(Section):
 
     split: Split = Field(default_factory=Split)
     constituents: Positive = Field(40, description="hardest constituents kept per jet")
+    inputs: list[ColumnName] = Field(
+        default_factory=list,
+        max_length=64,
+        description="further columns of constituents that the network sees: `[charge, d0_significance]`",
+    )
     reweight: Reweight | None = Field(None, description="the same spectrum for all classes; null: as it is")
     scaler: Literal["standard", "robust"] = Field(
         "standard", description="mean and standard deviation, or median and half the width of the central 68 %"
     )
+
+    @field_validator("inputs")
+    @classmethod
+    def _different(cls, inputs: list[str]) -> list[str]:
+        for name in inputs:
+            if inputs.count(name) > 1:
+                raise ValueError(f"{name} is named twice")
+        return inputs

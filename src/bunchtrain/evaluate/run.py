@@ -94,6 +94,7 @@ def _predict(
             "a network was trained for other classes", file=folder, found=card["classes"], expected=data.classes
         )
     scaler = Scaler(**card["scaler"])
+    scaler.require(data.inputs, data.path)
     parts: list[list[NDArray[np.float64]]] = []
     starts = range(0, len(indices), BATCH)
     for start in track(starts, len(starts), f"evaluate {folder.name}"):

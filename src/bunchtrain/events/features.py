@@ -4,7 +4,7 @@ The momenta are turned by the jet's φ about the beam, boosted by its η along i
 A constituent without mass then has Δη and Δφ to the jet as its angles, and so, nearly, have all; their products are
 the same as before. It is not quite the frame in which the jet has η = 0: a boost adds to rapidity, and jets have mass.
 
-B: batch, P: constituent, F: node feature, G: global feature.
+B: batch, P: constituent, F: node feature, G: global feature, I: further node feature.
 """
 
 from __future__ import annotations
@@ -67,7 +67,11 @@ def along_jet(p4_BP4: Floats, eta_B: Floats, phi_B: Floats) -> Floats:
 
 
 def compute(
-    p4_BP4: Floats, mask_BP: NDArray[np.bool_], jets_B4: Floats, multiplicity_B: NDArray[Any] | None = None
+    p4_BP4: Floats,
+    mask_BP: NDArray[np.bool_],
+    jets_B4: Floats,
+    multiplicity_B: NDArray[Any] | None = None,
+    inputs_BPI: Floats | None = None,
 ) -> Features:
     """Compute the features of a batch.
 
@@ -81,6 +85,8 @@ def compute(
         The jet's pt (GeV), eta, phi (rad), mass (GeV).
     multiplicity_B : int [B], optional
         Constituents of the whole jet; those of the mask without it.
+    inputs_BPI : float32 [B, P, I], optional
+        Further node features, which come after `NODES`.
     """
     px, py, pz, energy = np.moveaxis(p4_BP4, -1, 0)
     pt = np.hypot(px, py)
@@ -101,6 +107,8 @@ def compute(
         np.hypot(delta_eta, delta_phi),
     )
     nodes = np.where(mask_BP[..., None], np.stack(columns, -1), 0).astype(np.float32)
+    if inputs_BPI is not None:
+        nodes = np.concatenate([nodes, inputs_BPI * mask_BP[..., None]], -1)
     momenta = np.where(mask_BP[..., None], along_jet(p4_BP4, jet_eta, jet_phi), np.float32(0))
     multiplicity = np.maximum(mask_BP.sum(1) if multiplicity_B is None else multiplicity_B, 1)
     jet_features = np.stack(

@@ -18,7 +18,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from bunchtrain.errors import ContractError, InputError
-from bunchtrain.events.features import Features, compute
+from bunchtrain.events.features import NODES, Features, compute
 from bunchtrain.events.layout import CONSTITUENTS, CONTRACT, SYSTEMATICS, datasets
 from bunchtrain.events.splits import SPLITS
 
@@ -138,6 +138,8 @@ class Dataset:
         Weights that give every class the same sum over the training split.
     particles : int
         Constituents kept per jet.
+    inputs : list of str
+        Columns of constituents that the network sees besides what follows from the momenta.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -150,6 +152,7 @@ class Dataset:
                 self.classes: list[str] = json.loads(file.attrs["classes"])
                 self.class_weights = np.array(json.loads(file.attrs["class_weights"]))
                 self.particles = int(file.attrs["particles"])
+                self.inputs: list[str] = json.loads(file.attrs["inputs"])
                 self._split: NDArray[np.uint8] = file["jets/split"][:]
                 self._multiplicity: NDArray[np.int64] = np.diff(file["constituents/offsets"][:])
                 self._starts: NDArray[np.int64] = file["shards/start"][:]
@@ -163,6 +166,11 @@ class Dataset:
         self._paths = [self.path.parent / name for name in names]
         self._shards: dict[int, Shard] = {}
         self._cache: dict[str, NDArray[Any]] = {}
+
+    @property
+    def nodes(self) -> list[str]:
+        """The node features, in the order in which a network sees them."""
+        return [*NODES, *self.inputs]
 
     def __len__(self) -> int:
         """Return the number of jets in all splits."""
@@ -299,6 +307,8 @@ class Dataset:
 
     def features(self, indices: NDArray[np.int64], particles: int | None = None) -> Features:
         """Return the unscaled features of the given jets."""
-        p4_BP4, mask_BP = self.four_momenta(indices, particles)
+        names = [*P4, *(f"constituents/{name}" for name in self.inputs)]
+        values_BPC, mask_BP = self.padded(names, indices, particles or self.particles)
+        p4_BP4, inputs_BPI = values_BPC[..., : len(P4)], values_BPC[..., len(P4) :] if self.inputs else None
         jets = np.stack([self.column(name, indices) for name in ("pt", "eta", "phi", "mass")], -1)
-        return compute(p4_BP4, mask_BP, jets.astype(np.float32), self._multiplicity[indices])
+        return compute(p4_BP4, mask_BP, jets.astype(np.float32), self._multiplicity[indices], inputs_BPI)

@@ -5,6 +5,7 @@ Both kinds of statistics merge: what is told of two parts is what would be told 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -143,12 +144,32 @@ class Scaler:
     nodes_std: list[float]
     globals_mean: list[float]
     globals_std: list[float]
+    inputs: list[str] = field(default_factory=list)
 
     @classmethod
-    def fitted(cls, nodes: Statistics, jets: Statistics) -> Scaler:
-        """Build from the statistics of node and global features."""
-        parts = (nodes.centre(), nodes.spread(), jets.centre(), jets.spread())
-        return cls(*(values.tolist() for values in parts))
+    def fitted(cls, nodes: Statistics, jets: Statistics, inputs: Sequence[str] = ()) -> Scaler:
+        """Build from the statistics of node features, `inputs` the last of them, and of global ones."""
+        widths = [(one.centre().tolist(), one.spread().tolist()) for one in (nodes, jets)]
+        return cls(*widths[0], *widths[1], inputs=list(inputs))
+
+    def require(self, inputs: Sequence[str], file: str | Path) -> None:
+        """Refuse jets of `file` that have other inputs than those that this was fitted to.
+
+        Raises
+        ------
+        InputError
+            Naming both.
+        """
+        if list(inputs) != self.inputs:
+            told = [", ".join(names) or "none" for names in (inputs, self.inputs)]
+            raise InputError(
+                "the jets have other inputs than a scaler or a network was made for",
+                file=file,
+                key="prepare.inputs",
+                found=told[0],
+                expected=told[1],
+                mend="train again with what prepare wrote last",
+            )
 
     def __call__(self, features: Features) -> Features:
         """Return scaled features; the momenta stay in GeV and padding stays zero."""
@@ -158,7 +179,8 @@ class Scaler:
 
     def save(self, path: str | Path) -> None:
         """Write as JSON, with the names and units of the features."""
-        write_json(path, {**asdict(self), "nodes": NODES, "globals": GLOBALS, "units": UNITS})
+        nodes = [*NODES, *self.inputs]
+        write_json(path, {**asdict(self), "nodes": nodes, "globals": GLOBALS, "units": UNITS})
 
     @classmethod
     def load(cls, path: str | Path) -> Scaler:
@@ -173,10 +195,13 @@ class Scaler:
         if not isinstance(values, dict) or not {"nodes", "globals"} <= values.keys():
             raise InputError("a file is no scaler", file=path, expected="scaler.json", mend="name what prepare wrote")
         values.pop("units", None)
-        if values.pop("nodes") != list(NODES) or values.pop("globals") != list(GLOBALS):
+        inputs = values.setdefault("inputs", [])
+        if not isinstance(inputs, list) or not all(isinstance(name, str) for name in inputs):
+            raise InputError("a scaler is damaged", file=path, key="inputs", found=inputs, mend="run prepare again")
+        if values.pop("nodes") != [*NODES, *inputs] or values.pop("globals") != list(GLOBALS):
             raise InputError("a scaler was fitted to other features", file=path, mend="run prepare again")
-        for item in fields(cls):
-            width = len(NODES if item.name.startswith("nodes") else GLOBALS)
+        for item in fields(cls)[:4]:
+            width = len(NODES) + len(inputs) if item.name.startswith("nodes") else len(GLOBALS)
             if not _are_numbers(values.get(item.name), width):
                 expected = f"{width} numbers"
                 mend, found = "run prepare again", values.get(item.name)

@@ -138,6 +138,35 @@ def common(shards: Sequence[ShardInfo]) -> dict[str, str]:
     return {name: dtype for name, dtype in (kinds[0] if kinds else ()) if all((name, dtype) in kind for kind in kinds)}
 
 
+def require(shards: Sequence[ShardInfo], names: Sequence[str]) -> None:
+    """Refuse columns of constituents that are wanted and that a shard has not, or not in the precision of the others.
+
+    Raises
+    ------
+    InputError
+        Naming the shard, the column and the nearest one.
+    """
+    shared = common([shard for shard in shards if shard.jets])
+    for name in names:
+        if name in shared:
+            continue
+        short = name.removeprefix("constituents/")
+        without = next((shard for shard in shards if shard.jets and name not in shard.columns), None)
+        if without is None:
+            found = sorted({shard.columns[name][1] for shard in shards if shard.jets})
+            mend = "give it one `dtype` under convert"
+            raise InputError("a column differs in precision", key=f"prepare.inputs: {short}", found=found, mend=mend)
+        choices = [one.removeprefix("constituents/") for one in without.columns if one.startswith("constituents/")]
+        raise InputError(
+            "there is no such column of constituents",
+            file=without.path,
+            key="prepare.inputs",
+            found=short,
+            choices=[one for one in choices if one != "offsets"],
+            mend="add it to convert.format.columns or convert.derive",
+        )
+
+
 def _join(file: h5py.File, name: str, dtype: str, sources: Sequence[str], lengths: Sequence[int]) -> None:
     """Make a virtual dataset of the columns `name` of the sources.
 

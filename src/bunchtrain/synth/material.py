@@ -97,6 +97,7 @@ def gather(spec: SynthesizeSpec, dataset: Path, model: Path) -> Material:
             mend="run train again",
         )
     scaler = Scaler(**card["scaler"])
+    scaler.require(data.inputs, data.path)
     training = _chosen(data.indices("train"), MOST_JETS, spec.seed)
     test = _chosen(data.indices("test"), spec.settings.vectors, spec.seed)
     seen = data.features(training)

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bunchtrain.events.features import GLOBALS, NODES, Features
+from bunchtrain.events.features import GLOBALS, Features
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Scaler
 from bunchtrain.files import write_json
@@ -74,11 +74,12 @@ class BatchSource:
         device: torch.device = _CPU,
         padding: float = 1.0,
     ) -> None:
+        scaler.require(data.inputs, data.path)
         self._data, self._scaler, self._dtype, self._device = data, scaler, dtype, device
         self._padding = padding
         self._labels, self._weights = data.column("label"), data.training_weights()
         self._indices = np.sort(indices)
-        row = data.particles * (4 * (len(NODES) + 4) + 1) + 4 * len(GLOBALS)
+        row = data.particles * (4 * (len(data.nodes) + 4) + 1) + 4 * len(GLOBALS)
         self._kept = self._all() if len(indices) * row <= IN_MEMORY else None
 
     @property
@@ -90,7 +91,7 @@ class BatchSource:
         """Return all jets, computed in steps so that no more than they is in memory."""
         count, particles = len(self._indices), self._data.particles
         whole = Features(
-            np.empty((count, particles, len(NODES)), np.float32),
+            np.empty((count, particles, len(self._data.nodes)), np.float32),
             np.empty((count, particles, 4), np.float32),
             np.empty((count, len(GLOBALS)), np.float32),
             np.empty((count, particles), bool),

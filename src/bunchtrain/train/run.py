@@ -17,7 +17,7 @@ from bunchtrain.config.campaign import checked_kind, parse_section
 from bunchtrain.config.specs import TrainSpec
 from bunchtrain.config.train import Train
 from bunchtrain.errors import InputError, TrainingError
-from bunchtrain.events.features import GLOBALS, NODES
+from bunchtrain.events.features import GLOBALS
 from bunchtrain.events.layout import CONTRACT
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Scaler
@@ -124,7 +124,7 @@ def _train(
         say("this training is finished")
         return
     task = tasks.build(spec.task, data.classes)
-    shape = models.Shape(len(NODES), len(GLOBALS), task.outputs)
+    shape = models.Shape(len(data.nodes), len(GLOBALS), task.outputs)
     torch.manual_seed(spec.seed)
     state = Optimisation(models.build(spec.model, shape), task, parallel, settings, device)
     tracker = Tracker(out if parallel.rank == 0 else None, settings.log_every, settings.tensorboard)
