@@ -152,7 +152,7 @@ class Dataset:
                 self.classes: list[str] = json.loads(file.attrs["classes"])
                 self.class_weights = np.array(json.loads(file.attrs["class_weights"]))
                 self.particles = int(file.attrs["particles"])
-                self.inputs: list[str] = json.loads(file.attrs["inputs"])
+                self.inputs: list[str] = json.loads(file.attrs.get("inputs", "[]"))
                 self._split: NDArray[np.uint8] = file["jets/split"][:]
                 self._multiplicity: NDArray[np.int64] = np.diff(file["constituents/offsets"][:])
                 self._starts: NDArray[np.int64] = file["shards/start"][:]

@@ -55,7 +55,7 @@ class Wire:
         room = 0.0
         for tensor in tensors:
             room -= tensor.nbytes
-            if room < 0:
+            if room < 0 or not groups:
                 groups.append([])
                 room = self.fusion_mb * 2**20 - tensor.nbytes
             groups[-1].append(tensor)
