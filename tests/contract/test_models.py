@@ -57,6 +57,16 @@ def test_one_constituent_and_none_are_finite(model):
     assert torch.isfinite(model(nodes, momenta, globals_, mask)).all()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_further_node_features_are_seen(kind):
+    torch.manual_seed(0)
+    model = build({"kind": kind}, Shape(nodes=9, globals=3, outputs=3, inputs=2)).double().eval()
+    nodes, momenta, globals_, mask = jets()
+    further = torch.randn(6, 12, 2, dtype=torch.float64) * mask[..., None]
+    answers = [model(torch.cat([nodes, values], -1), momenta, globals_, mask) for values in (further, 2 * further)]
+    assert (answers[0] - answers[1]).abs().amax(1).min() > 1e-6
+
+
 def test_every_weight_learns(model):
     model(*jets()).square().sum().backward()
     silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
@@ -125,7 +135,7 @@ def turn(angle, one, other):
 )
 def test_the_equivariant_network_answers_the_same_in_every_frame(frame):
     torch.manual_seed(0)
-    model = build({"kind": "lorentz", "layers": 3}, SHAPE).double().eval()
+    model = build({"kind": "lorentz", "layers": 3}, SHAPE._replace(inputs=2)).double().eval()
     nodes, momenta, globals_, mask = jets()
     torch.testing.assert_close(
         model(nodes, momenta @ frame.T, globals_, mask), model(nodes, momenta, globals_, mask), rtol=1e-6, atol=1e-8

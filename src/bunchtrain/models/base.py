@@ -26,11 +26,12 @@ CARD = "model.json"
 
 
 class Shape(NamedTuple):
-    """Widths of a network's inputs and output."""
+    """Widths of a network's inputs and output; `inputs` of the node features, the last, follow from no momentum."""
 
     nodes: int
     globals: int
     outputs: int
+    inputs: int = 0
 
 
 def build(section: Mapping[str, Any], shape: Shape) -> nn.Module:

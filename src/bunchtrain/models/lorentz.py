@@ -1,7 +1,8 @@
 """A network that commutes with boosts and rotations (after LorentzNet, arXiv:2201.08187).
 
-It sees four-momenta alone. Scalars are made of their Minkowski products; momenta are changed only by adding to them
-momenta times scalars. Its logits are the same in every frame.
+It sees four-momenta, and of the node features those that follow from no momentum: such as charge, they are taken for
+scalars. Other scalars are made of Minkowski products; momenta are changed only by adding to them momenta times scalars.
+Its logits are the same in every frame.
 
 B: batch, P: constituent, H: hidden width, C: class.
 """
@@ -70,7 +71,8 @@ class Model(Tagger):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
-        self.embed = nn.Linear(2, config.hidden)
+        self.inputs = shape.inputs
+        self.embed = nn.Linear(2 + shape.inputs, config.hidden)
         last = config.layers - 1
         self.blocks = nn.ModuleList(Block(config.hidden, last=number == last) for number in range(config.layers))
         self.head = classifier(config.hidden, config.head, shape.outputs, config.dropout)
@@ -83,7 +85,8 @@ class Model(Tagger):
         others_BPP1 = others_BPP[..., None].to(x_BP4.dtype)
         # Of a constituent alone: its product with the jet, which is the jet's mass times its energy in the jet's frame.
         own_BP2 = torch.stack([products(x_BP4, whole_B14), products(whole_B14, whole_B14).expand_as(mask_BP)], -1)
-        h_BPH = self.embed(squeezed(own_BP2))
+        scalars_BPI = nodes_BPF[..., nodes_BPF.shape[-1] - self.inputs :]
+        h_BPH = self.embed(torch.cat([squeezed(own_BP2), scalars_BPI], -1))
         for block in self.blocks:
             h_BPH, x_BP4 = block(h_BPH, x_BP4, others_BPP1)
         return mean(h_BPH, mask_BP)

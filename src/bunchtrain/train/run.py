@@ -124,7 +124,7 @@ def _train(
         say("this training is finished")
         return
     task = tasks.build(spec.task, data.classes)
-    shape = models.Shape(len(data.nodes), len(GLOBALS), task.outputs)
+    shape = models.Shape(len(data.nodes), len(GLOBALS), task.outputs, len(data.inputs))
     torch.manual_seed(spec.seed)
     state = Optimisation(models.build(spec.model, shape), task, parallel, settings, device)
     tracker = Tracker(out if parallel.rank == 0 else None, settings.log_every, settings.tensorboard)
