@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -35,14 +36,12 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Remove what killed processes of this host left beside `path`."""
-    prefix, host = f".{path.name}.", socket.gethostname()
-    for leftover in path.parent.iterdir():
-        if not (leftover.name.startswith(prefix) and leftover.name.endswith(".tmp")):
-            continue
-        owner, _, pid = leftover.name[len(prefix) : -len(".tmp")].rpartition("-")
-        if owner == host and pid.isdigit() and not _alive(int(pid)):
+def remove_leftovers(folder: Path, name: str = "") -> None:
+    """Remove what killed processes of this host left in a folder of the file `name`, or of any."""
+    for leftover in folder.glob(f".{glob.escape(name)}*.{glob.escape(socket.gethostname())}-*.tmp"):
+        pid = leftover.name.removesuffix(".tmp").rpartition("-")[2]
+        same = not name or leftover.name == f".{name}.{socket.gethostname()}-{pid}.tmp"
+        if same and pid.isdigit() and not _alive(int(pid)):
             leftover.unlink(missing_ok=True)
 
 
@@ -61,7 +60,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path)
+    remove_leftovers(path.parent, path.name)
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
     try:
         yield temporary
@@ -156,7 +155,7 @@ def exclusive(path: str | Path) -> Iterator[None]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as stream:
+    with path.open("a") as stream:  # whatever the path leads to stays as it is
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 
@@ -15,9 +16,15 @@ import torch
 from bunchtrain.config.specs import as_text
 from bunchtrain.errors import BunchtrainError, ContractError, InputError, Requeue, TrainingError
 from bunchtrain.models.base import load_weights
+from bunchtrain.parallel.serial import Parallel
 from bunchtrain.scaling.probe import Runner, Setting
-from bunchtrain.train import checkpoint, loop, run
-from toys import toy_dataset, train_spec
+from bunchtrain.tasks import base as tasks
+from bunchtrain.train import checkpoint, launch, loop, run
+from bunchtrain.train.batches import Batch
+from bunchtrain.train.optimise import Optimisation
+from bunchtrain.train.sampler import Piece, Step
+from bunchtrain.train.stopping import NonFiniteLoss
+from toys import CLASSES, toy_dataset, train_spec
 
 SPEC = train_spec(epochs=4)
 
@@ -109,12 +116,25 @@ def test_a_header_of_many_brackets_and_a_file_of_another_name_are_no_checkpoints
     assert "goes on from epoch 2" in capfd.readouterr().out
 
 
-@pytest.mark.parametrize(("name", "content"), [("model.safetensors", b"x"), ("model.json", b"[1]")])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("model.safetensors", b"x"),
+        ("model.json", b"[1]"),
+        ("model.json", b"{"),
+        ("history.json", b"x"),
+        ("steps.csv.prov.json", None),
+    ],
+)
 def test_a_finished_training_whose_result_was_destroyed_is_trained_again(toy, tmp_path, name, content):
     run.train(train_spec(), *toy, tmp_path)
     before = weights_of(tmp_path)
-    (tmp_path / name).write_bytes(content)
+    if content is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_bytes(content)
     run.train(train_spec(), *toy, tmp_path)
+    assert "rows" in json.loads((tmp_path / "history.json").read_text()) and (tmp_path / "steps.csv.prov.json").exists()
     assert weights_of(tmp_path) == before and "weights_sha256" in json.loads((tmp_path / "model.json").read_text())
 
 
@@ -218,3 +238,149 @@ def test_a_probe_that_was_killed_is_measured_from_its_start(toy, tmp_path, monke
     assert list((tmp_path / "probe").glob("checkpoints/*/*.safetensors"))
     (tmp_path / "probe/probe.json").write_text("[]")
     assert len(runner.run(Setting(1, 64), tmp_path / "probe")["compute"]) >= 5
+
+
+def test_a_training_touches_nothing_behind_links_and_nothing_that_is_not_its_own(toy, tmp_path):
+    elsewhere, out = tmp_path / "elsewhere", tmp_path / "train"
+    (elsewhere / "scratch").mkdir(parents=True)
+    (out / "checkpoints/mine").mkdir(parents=True)
+    kept = [elsewhere / "000000001.safetensors", elsewhere / "2024-data.safetensors", out / "checkpoints/mine/1.txt"]
+    kept += [out / "checkpoints/mine/000000001.safetensors", elsewhere / "lock"]
+    for path in kept:
+        path.write_text("precious")
+    (out / "checkpoints/0123456789abcdef").symlink_to(elsewhere)
+    (out / ".lock").symlink_to(elsewhere / "lock")
+    run.train(train_spec(epochs=1), *toy, out)
+    assert all(path.read_text() == "precious" for path in kept)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "checkpoints").symlink_to(elsewhere / "scratch")
+    run.train(train_spec(epochs=1), *toy, other)
+    assert (other / "model.safetensors").exists() and list((elsewhere / "scratch").iterdir()) == []
+
+
+def test_a_kill_after_the_last_record_leaves_no_checkpoint_for_good(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint.Checkpoints, "clear", lambda self: None)
+    run.train(train_spec(), *toy, tmp_path)
+    assert list(tmp_path.glob("checkpoints/*/*"))
+    monkeypatch.undo()
+    run.train(train_spec(), *toy, tmp_path)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_half_files_of_killed_saves_go_with_the_next_save(toy, interrupted):
+    folder = newest(interrupted).parent
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    mine, foreign = (f".000000003.safetensors.{host}-{dead.pid}.tmp" for host in (socket.gethostname(), "another"))
+    for name in (mine, foreign):
+        (folder / name).write_bytes(b"half")
+    state = stub_state()
+    checkpoint.Checkpoints(interrupted, {"a": 1}).folder.mkdir()
+    saved = checkpoint.Checkpoints(interrupted, {"a": 1})
+    saved.folder = folder
+    saved.save(9, checkpoint.Progress(), state, state.model.state_dict())
+    assert not (folder / mine).exists() and (folder / foreign).exists()
+
+
+class Unused(torch.nn.Module):
+    """A network with a parameter that nothing depends on."""
+
+    def __init__(self):
+        super().__init__()
+        self.used, self.unused = torch.nn.Linear(3, 2), torch.nn.Parameter(torch.ones(3))
+
+    def forward(self, nodes, momenta, jets, mask):
+        return self.used(jets)
+
+
+def stub_state(parallel=None, **settings):
+    spec = train_spec(warmup_epochs=0.0, **settings)
+    task = tasks.build(spec.task, CLASSES)
+    return Optimisation(Unused(), task, parallel or Parallel(), spec.settings, torch.device("cpu"))
+
+
+def one_step(state, **options):
+    jets = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    inputs = (torch.zeros(4, 1, 7), torch.zeros(4, 1, 4), jets, torch.ones(4, 1, dtype=torch.bool))
+    batch = Batch(inputs, torch.tensor([0, 1, 0, 1]), torch.ones(4), 4)
+    step = Step(0, [Piece(0, np.arange(4))], 4)
+    return state.step(step, [[batch]], 0.1, 1, 0, False, meanwhile=lambda: None, **options)
+
+
+class Pair(Parallel):
+    """Stands for two ranks, of which the gradients come back changed."""
+
+    size = 2
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def average(self, tensors, figures, meanwhile):
+        meanwhile()
+        for tensor in tensors:
+            tensor.mul_(self.factor)
+        return figures
+
+
+def test_a_parameter_that_is_not_used_fares_alike_on_one_rank_and_on_two(tmp_path):
+    torch.manual_seed(0)
+    one = stub_state(weight_decay=1.0)
+    torch.manual_seed(0)
+    two = stub_state(Pair(0.5), weight_decay=1.0)  # the mean of two equal ranks of half the jets each
+    for state in (one, two):
+        one_step(state)
+    torch.testing.assert_close(one.model.state_dict(), two.model.state_dict())
+    assert (one.model.unused < 1).all()
+    checkpoints = checkpoint.Checkpoints(tmp_path, {})
+    path = checkpoints.save(1, checkpoint.Progress(step=1), one, one.model.state_dict())
+    checkpoints.load(path, stub_state(weight_decay=1.0))
+
+
+@pytest.mark.parametrize("settings", [{"clip_norm": 1.0}, {}])
+def test_a_gradient_that_is_not_finite_is_not_followed(settings):
+    state = stub_state(Pair(torch.inf), **settings)
+    before = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
+    figures = one_step(state)
+    assert figures.not_finite and np.isfinite(figures.loss)
+    torch.testing.assert_close(state.model.state_dict(), before)
+
+
+def test_a_gradient_lost_in_half_precision_says_so_and_leaves_a_sound_checkpoint(toy, tmp_path, monkeypatch):
+    steps, real = [], Optimisation._exchange
+
+    def exchange(self, figures, meanwhile):
+        steps.append(1)
+        if len(steps) == 7:
+            next(self.model.parameters()).grad.fill_(torch.inf)
+        return real(self, figures, meanwhile)
+
+    monkeypatch.setattr(Optimisation, "_exchange", exchange)
+    spec = train_spec(compression="fp16", clip_norm=1.0, checkpoint_minutes=1e-6, epochs=4)
+    with pytest.raises(NonFiniteLoss, match="gradient") as error:
+        run.train(spec, *toy, tmp_path)
+    assert "compression" in str(error.value) and list(tmp_path.glob("not-finite-rank0.json"))
+    run.train(spec, *toy, tmp_path)  # the stroke of bad luck is over: it goes on
+    run.train(spec, *toy, tmp_path / "whole")
+    assert weights_of(tmp_path) == weights_of(tmp_path / "whole")
+
+
+def test_weights_that_are_not_finite_are_not_saved(toy, tmp_path, monkeypatch):
+    real = Optimisation._update
+
+    def update(self, figures, watched):
+        found = real(self, figures, watched)
+        next(self.model.parameters()).data.fill_(torch.nan)
+        return found
+
+    monkeypatch.setattr(Optimisation, "_update", update)
+    with pytest.raises(NonFiniteLoss, match="weights"):
+        run.train(train_spec(checkpoint_minutes=1e-6, epochs=1), *toy, tmp_path)
+    assert not list(tmp_path.glob("checkpoints/*/*"))
+
+
+@pytest.mark.parametrize("launcher", ["torchrun", "/usr/bin/env/../horovodrun --gloo"])
+def test_launchers_that_lose_the_end_of_their_ranks_are_refused(tmp_path, monkeypatch, launcher):
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    with pytest.raises(TrainingError, match="how its ranks ended"):
+        launch.supervise(launcher, 2, ["true"], tmp_path, 1)

@@ -192,6 +192,17 @@ def test_a_loss_that_comes_again_and_again_is_an_error(tmp_path):
     assert fails.starts == 3 and "137" in caught.value.details["found"]
 
 
+def test_a_new_checkpoint_counts_whatever_others_lie_beside_it(tmp_path):
+    others, own = (tmp_path / "checkpoints" / (16 * letter) for letter in "fa")
+    others.mkdir(parents=True)
+    own.mkdir()
+    (others / "000000001.safetensors").write_text("")
+    code = f"import sys, pathlib; p = pathlib.Path({str(own)!r}); n = len(list(p.iterdir())); "
+    code += "(p / f'{n:09d}.safetensors').write_text(''); sys.exit(0 if n == 5 else 137)"
+    launcher = 'sh -c \'"$3" -c "$5"\' sh'
+    assert launch.supervise(launcher, 1, [sys.executable, "-c", code], tmp_path, restarts=1) == 0
+
+
 @pytest.mark.parametrize("launcher", ["mpirunn -x", "", "mpirun 'open"])
 def test_a_launcher_that_is_none_is_refused(tmp_path, launcher):
     with pytest.raises((MissingDependency, TrainingError)):

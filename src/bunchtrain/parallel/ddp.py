@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.distributed as dist
+from torch.distributed import DistNetworkError
 
+from bunchtrain.errors import TrainingError
 from bunchtrain.parallel import place_on_node
 from bunchtrain.parallel.base import Wire
 
@@ -46,7 +48,17 @@ class Parallel:
         if torch.cuda.is_available() and torch.cuda.device_count() >= on_node:
             torch.cuda.set_device(self.local_rank)
             engine = "cpu:gloo,cuda:nccl"
-        dist.init_process_group(engine, rank=self.rank, world_size=self.size)
+        if self.size == 1:  # nobody to meet: no port
+            dist.init_process_group(engine, store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
+            return
+        try:
+            dist.init_process_group(engine, rank=self.rank, world_size=self.size)
+        except DistNetworkError as error:
+            where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+            mend = "set MASTER_ADDR to the node of rank 0, and MASTER_PORT to a free port of it"
+            raise TrainingError(
+                "the ranks cannot meet", key="train.backend: ddp", found=f"{where}, {str(error)[:160]}", mend=mend
+            ) from None
 
     def broadcast(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Overwrite the tensors of all ranks with those of rank 0."""

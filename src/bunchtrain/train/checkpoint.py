@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from bunchtrain.errors import InputError, TrainingError
-from bunchtrain.files import atomic, fingerprint
+from bunchtrain.files import atomic, fingerprint, remove_leftovers
 from bunchtrain.models.base import load_state, require_fit, written_to
 from bunchtrain.train import CHECKPOINTS
 from bunchtrain.train.optimise import Optimisation
@@ -36,6 +36,7 @@ _OF_ADAM = ("step", "exp_avg", "exp_avg_sq")
 
 #: Of a step's number in the name of its file.
 _DIGITS = 9
+_NAME = f"{'[0-9]' * _DIGITS}.safetensors"
 
 
 @dataclass
@@ -77,7 +78,7 @@ class Checkpoints:
 
     def files(self) -> list[Path]:
         """Return this training's checkpoints, newest first."""
-        return sorted(self.folder.glob(f"{'[0-9]' * _DIGITS}.safetensors"), reverse=True)
+        return sorted(_in(self.folder), reverse=True)
 
     def path(self, number: int) -> Path:
         """Return the place of the checkpoint of step `number` of the whole training."""
@@ -105,7 +106,7 @@ class Checkpoints:
     def others(self) -> list[str]:
         """Return a line for each difference of this training from those whose checkpoints lie here too."""
         lines: list[str] = []
-        for path in sorted(self._all.glob("*/[0-9]*.safetensors")):
+        for path in checkpoints_in(self.out):
             with contextlib.suppress(InputError):
                 if path.parent != self.folder:
                     lines += differences(_open(path)[0]["identity"], self.identity)
@@ -134,6 +135,7 @@ class Checkpoints:
             safetensors.torch.save_file(copies, temporary, metadata=metadata)
         for old in self.files()[self._keep :]:
             old.unlink(missing_ok=True)
+        remove_leftovers(self.folder)
         return path
 
     def load(self, path: Path, state: Optimisation) -> tuple[Progress, dict[str, Tensor]]:
@@ -165,11 +167,28 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove the checkpoints of all trainings here: one of them has its result."""
-        for path in [*self._all.glob("*/[0-9]*.safetensors"), *self._all.glob("*/.*.tmp")]:
-            path.unlink(missing_ok=True)
-        for folder in [*self._all.glob("*/"), *([self._all] if self._all.exists() else [])]:
+        for folder in _folders(self.out):
+            for path in [*_in(folder), *folder.glob(f".{_NAME}.*.tmp")]:
+                path.unlink(missing_ok=True)
             if not any(folder.iterdir()):
                 folder.rmdir()
+        if self._all.is_dir() and not self._all.is_symlink() and not any(self._all.iterdir()):
+            self._all.rmdir()
+
+
+def checkpoints_in(out: Path) -> list[Path]:
+    """Return the checkpoints of all trainings in the folder of a training."""
+    return [path for folder in _folders(out) for path in sorted(_in(folder))]
+
+
+def _folders(out: Path) -> list[Path]:
+    """Return the folders of checkpoints, by their names; links lead elsewhere and are left alone."""
+    found = sorted((out / CHECKPOINTS).glob("[0-9a-f]" * 16))
+    return [folder for folder in found if folder.is_dir() and not folder.is_symlink()]
+
+
+def _in(folder: Path) -> list[Path]:
+    return [path for path in folder.glob(_NAME) if path.is_file()]
 
 
 def _open(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -1,6 +1,6 @@
 """Start the ranks of a training, and start them again when one of them is lost.
 
-The launcher (mpirun, srun, horovodrun, torchrun) ends all ranks when one dies; they go on from their last checkpoint.
+The launcher (mpirun, srun) ends all ranks when one dies; they go on from their last checkpoint.
 See docs/decisions/0008.
 """
 
@@ -22,6 +22,9 @@ from bunchtrain.train.stopping import NonFiniteLoss
 
 #: Launchers that hand SIGUSR1 on to their ranks and wait for them; others hand on SIGTERM.
 _HANDS_ON = {"mpirun", "mpiexec", "srun"}
+
+#: Launchers that end with 1 whatever their ranks ended with.
+_SILENT = {"horovodrun", "torchrun"}
 
 #: Ends that a new start does not mend: done, a user's error, a stop that was asked for, a loss that is not finite.
 _FINAL = {0, BunchtrainError.exit_code, Requeue.exit_code, NonFiniteLoss.exit_code}
@@ -51,15 +54,15 @@ def supervise(launcher: str, ranks: int, command: Sequence[str], out: Path, rest
         If ranks are lost again and again, or the launcher's words cannot be read.
     """
     words = _words(launcher)
-    left, seen = restarts, _newest(out)
+    left, seen = restarts, _saved(out)
     while True:
         status, told = _run([*words, "-n", str(ranks), *command], words[0])
         if status in _FINAL:
             return status
         if told:  # the ranks were ended before they could save: what they saved before stands
             return Requeue.exit_code
-        newest = _newest(out)
-        left, seen = (restarts, newest) if newest != seen else (left, seen)
+        saved = _saved(out)
+        left, seen = (restarts, saved) if saved - seen else (left, seen)
         if left == 0:
             raise TrainingError(
                 "ranks of the training were lost again and again",
@@ -80,12 +83,21 @@ def _words(launcher: str) -> list[str]:
         raise MissingDependency(
             words[0] if words else "a launcher", needed_by="--launcher", mend="run make env, or name another launcher"
         )
+    if Path(words[0]).name in _SILENT:
+        raise TrainingError(
+            "this launcher does not tell how its ranks ended, so they cannot be started again",
+            key="--launcher",
+            found=words[0],
+            expected="mpirun or srun",
+            mend=f"start `bunchtrain train` under {words[0]}, without --launcher",
+        )
     return words
 
 
-def _newest(out: Path) -> str:
-    """Return the name of the newest checkpoint of any training here."""
-    return max((str(path) for path in (out / CHECKPOINTS).glob("*/[0-9]*.safetensors")), default="")
+def _saved(out: Path) -> set[tuple[str, int]]:
+    """Return the checkpoints of all trainings here, and when each was written."""
+    found = (out / CHECKPOINTS).glob("*/[0-9]*.safetensors")
+    return {(str(path), path.stat().st_mtime_ns) for path in found if path.is_file()}
 
 
 def _run(command: Sequence[str], launcher: str) -> tuple[int, bool]:
@@ -93,8 +105,7 @@ def _run(command: Sequence[str], launcher: str) -> tuple[int, bool]:
     # The ranks end with this process, whatever ends it: no orphans write beside their successors.
     process = subprocess.Popen(
         ["setpriv", "--pdeathsig", "TERM", "--", *command],
-        # torchrun and mpirun understand -n; a rank must not read this terminal
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,  # a rank must not read this terminal
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
     with _handing_on(process, Path(launcher).name) as told:

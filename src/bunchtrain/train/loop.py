@@ -23,7 +23,7 @@ from bunchtrain.progress import track
 from bunchtrain.train.batches import Ahead, Batch, BatchSource, loaded
 from bunchtrain.train.checkpoint import Checkpoints, Progress
 from bunchtrain.train.metrics import ValidationSums
-from bunchtrain.train.optimise import Optimisation
+from bunchtrain.train.optimise import Figures, Optimisation
 from bunchtrain.train.sampler import Step, rank_steps, steps_per_epoch
 from bunchtrain.train.schedule import learning_rate
 from bunchtrain.train.stopping import RECORD, NonFiniteLoss, StopSignal
@@ -98,7 +98,8 @@ class Trainer:
     def _restore(self) -> None:
         """Go on from the checkpoint that rank 0 sees, or start all ranks from rank 0's weights."""
         path = self.checkpoints.newest() if self.parallel.rank == 0 else None
-        number = self.parallel.sum(torch.tensor([0.0 if path is None else 1.0 + int(path.stem)])).item()
+        found = 0 if path is None else 1 + int(path.stem)
+        number = self.parallel.sum(torch.tensor([found], dtype=torch.float64)).item()
         if number > 0:
             path = path or self.checkpoints.path(int(number) - 1)
             self.progress, self.best = self.checkpoints.load(path, self.state)
@@ -184,7 +185,7 @@ class Trainer:
                 for batch in chain.from_iterable(mine):
                     clock.pack(batch.slots, batch.constituents)
             if figures.not_finite:
-                self._stop_for(step, train)
+                self._stop_for(step, train, figures)
             progress.loss_sum += figures.loss
             progress.weight_sum += figures.weight
             progress.step = step.number + 1
@@ -208,19 +209,17 @@ class Trainer:
             stop=self._steps,
         )
 
-    def _stop_for(self, step: Step, train: Split) -> NoReturn:
-        """Keep the jets of a step whose loss is not finite, and end on all ranks."""
+    def _stop_for(self, step: Step, train: Split, figures: Figures) -> NoReturn:
+        """Keep the jets of a step whose loss or gradient is not finite, and end on all ranks."""
         where = f"epoch {self.progress.epoch + 1}, step {step.number}"
         path = self.checkpoints.out / RECORD.format(rank=self.parallel.rank)
         train.source.describe(path, np.concatenate([piece.jets for piece in step.mine]), where)
         self.parallel.barrier()
-        raise NonFiniteLoss(
-            "the loss is no longer finite",
-            file=path,
-            key=where,
-            found="NaN or infinity",
-            mend="lower train.learning_rate, set train.clip_norm, or look at the jets in this file",
-        )
+        mend = "lower train.learning_rate, set train.clip_norm, or look at the jets in this file"
+        if math.isfinite(figures.loss) and self.settings.compression == "fp16":
+            mend = "set train.compression to none: on their way in fp16, gradients above 65504 become infinite"
+        problem = f"the {'gradient' if math.isfinite(figures.loss) else 'loss'} is no longer finite"
+        raise NonFiniteLoss(problem, file=path, key=where, found="NaN or infinity", mend=mend)
 
     def _validate(self, validation: Split) -> ValidationSums:
         sums = ValidationSums()
@@ -244,6 +243,14 @@ class Trainer:
         return self.progress.epoch - 1 - self.progress.best_epoch >= self.settings.patience
 
     def _save(self) -> None:
+        weights = self.state.model.state_dict().values()
+        if not all(torch.isfinite(tensor).all() for tensor in weights if tensor.is_floating_point()):
+            raise NonFiniteLoss(
+                "the weights are no longer finite; the last checkpoint stands",
+                key=f"epoch {self.progress.epoch + 1}, step {self.progress.step}",
+                found="NaN or infinity",
+                mend="lower train.learning_rate, or set train.clip_norm",
+            )
         if self.parallel.rank == 0:
             self.checkpoints.save(self.steps_done, self.progress, self.state, self.best)
         self._saved = time.monotonic()

@@ -68,7 +68,7 @@ class Optimisation:
         meanwhile: Callable[[], None],
         watched: bool = True,
     ) -> Figures:
-        """Run one step; where the loss is not finite, the network stays as it is.
+        """Run one step; where the loss or the gradient is seen not to be finite, the network stays as it is.
 
         Parameters
         ----------
@@ -96,7 +96,7 @@ class Optimisation:
         figures[2] = ~torch.isfinite(figures[0])
         figures[3] = float(stop)
         total = Figures(*self._exchange(figures, meanwhile).tolist())
-        return total if total.not_finite else total._replace(gradient_norm=self._update(watched))
+        return total if total.not_finite else self._update(total, watched)
 
     def _seed(self, number: int) -> None:
         """Seed the generators in use: torch.manual_seed is slow, it keeps a stack trace for each absent device."""
@@ -116,28 +116,33 @@ class Optimisation:
         return torch.stack([loss.detach().double(), batch.weights_B.double().sum()])
 
     def _exchange(self, figures: Tensor, meanwhile: Callable[[], None]) -> Tensor:
+        for parameter in self._parameters:
+            if parameter.grad is None:  # all ranks must send the same, and one must do what several do
+                parameter.grad = torch.zeros_like(parameter)
         if self.parallel.size == 1:
             return figures
-        for parameter in self._parameters:
-            if parameter.grad is None:  # all ranks must send the same
-                parameter.grad = torch.zeros_like(parameter)
         started = time.perf_counter()
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         total = self.parallel.average(gradients, figures, meanwhile)
         self.communicating += time.perf_counter() - started
         return total
 
-    def _update(self, watched: bool) -> float:
-        """Take the step; return the norm of the gradients, before they were clipped, if it is wanted."""
+    def _update(self, figures: Figures, watched: bool) -> Figures:
+        """Take the step; add the norm of the gradients to the figures, before they were clipped, if it is wanted.
+
+        A norm that is not finite stops the step, but for fp16, whose scaler leaves such steps out.
+        """
         scaler, clip = self.precision.scaler, self.settings.clip_norm
         scaler.unscale_(self.optimizer)
         norm = torch.tensor(math.nan)
         if watched or clip is not None:
             norm = nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+            if not scaler.is_enabled() and not torch.isfinite(norm):
+                return figures._replace(not_finite=1.0, gradient_norm=norm.item())
         if clip is not None:
             nn.utils.clip_grads_with_norm_(self._parameters, clip, norm)
         scaler.step(self.optimizer)
         scaler.update()
         if self.averaged is not None:
             self.averaged.update_parameters(self.model)
-        return norm.item()
+        return figures._replace(gradient_norm=norm.item())

@@ -122,6 +122,8 @@ def _train(
     checkpoints = Checkpoints(out, identity(spec, dataset, scaler_path), settings.keep)
     if _finished(out, checkpoints.fingerprint):
         say("this training is finished")
+        if parallel.rank == 0:
+            checkpoints.clear()  # a kill may have come between the last record and this
         return
     task = tasks.build(spec.task, data.classes)
     shape = models.Shape(len(data.nodes), len(GLOBALS), task.outputs, len(data.inputs))
@@ -190,13 +192,16 @@ def _keep(trainer: Trainer, spec: TrainSpec, about: dict[str, Any], out: Path, i
 
 def _finished(out: Path, identity: str) -> bool:
     """Return whether `out` holds this very training's result, e.g. by a process that outlived its driver."""
-    outputs = [out / name for name in (models.WEIGHTS, models.CARD, HISTORY)]
+    outputs = [out / name for name in (models.WEIGHTS, models.CARD, HISTORY, STEPS)]
     records = [provenance.record_path(output) for output in outputs]
     if not all(path.exists() for path in (*outputs, *records)):
         return False
-    card = read_json(out / models.CARD)
+    try:
+        card, history = read_json(out / models.CARD), read_json(out / HISTORY)
+    except InputError:
+        return False
     whole = isinstance(card, dict) and card.get("weights_sha256") == sha256(out / models.WEIGHTS)
-    return whole and bool(card.get("fingerprint") == identity)
+    return whole and isinstance(history, dict) and "rows" in history and bool(card.get("fingerprint") == identity)
 
 
 def _split(data: Dataset, scaler: Scaler, name: str, most: int | None, seed: int, state: Optimisation) -> Split:
