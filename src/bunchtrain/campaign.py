@@ -68,7 +68,7 @@ def scaling(file: Path, out: Path | None, request: Request) -> None:
     dataset, scaler, best = (results / name for name in ("prepare/dataset.h5", "prepare/scaler.json", "scan/best.json"))
     for path in (dataset, scaler):
         if not path.exists():
-            mend = f"bunchtrain campaign run {file} --until prepare"
+            mend = f"bunchtrain campaign run {file} --cores 2 --until prepare"
             raise InputError("the campaign's dataset is missing", file=path, mend=mend)
     spec = with_best(parse_spec(TrainSpec, plan.spec("train", number="0")), best if best.exists() else None)
     batch = spec.settings.batch_size

@@ -108,7 +108,9 @@ def train(
     command += ["--scaler", str(scaler), "--out", str(out), "--threads", str(threads)]
     command += ["--best", str(best)] if best else []
     settings = parsed.settings
-    raise typer.Exit(launch.supervise(launcher, ranks or settings.ranks, command, out, settings.restarts))
+    started = ranks or settings.ranks
+    launch.check_ranks(settings, started)
+    raise typer.Exit(launch.supervise(launcher, started, command, out, settings.restarts))
 
 
 @app.command(rich_help_panel=CHAIN)

@@ -144,3 +144,33 @@ def test_gradients_travel_in_messages_of_the_largest_size(fusion_mb, groups, com
         message.flat.mul_(2)
         message.unpack()
     assert all(torch.equal(tensor, 2 * before) for tensor, before in zip(tensors, kept, strict=True))
+
+
+@pytest.mark.mpi
+def test_under_torchrun_the_ranks_are_joined_without_being_told_how(toy, tmp_path):
+    spec = train_spec(MODEL, backend="auto", ranks=2, epochs=1)
+    command = [*LAUNCHERS["ddp", "torchrun"], sys.executable, "-m", "bunchtrain", "train", "--spec", as_text(spec)]
+    command += ["--dataset", str(toy[0]), "--scaler", str(toy[1]), "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0 and "2 rank(s) of ddp" in done.stdout, done.stdout + done.stderr
+
+
+def test_ranks_that_do_not_find_each_other_are_an_error(monkeypatch):
+    class Alone:
+        size = 1
+
+        def __init__(self, wire):
+            pass
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("bunchtrain.registry.load", lambda *names: type("module", (), {"Parallel": Alone}))
+    with pytest.raises(TrainingError, match="find each other"):
+        base.start("horovod")
+
+
+def test_more_ranks_than_pieces_are_refused_before_any_is_started(tmp_path):
+    spec = train_spec(MODEL, ranks=2)
+    command = [sys.executable, "-m", "bunchtrain", "train", "--spec", as_text(spec), "--launcher", "mpirun"]
+    command += ["--ranks", "3", "--dataset", "a.h5", "--scaler", "s.json", "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 2 and "more ranks than pieces" in done.stderr and not (tmp_path / "out").exists()

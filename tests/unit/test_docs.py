@@ -1,6 +1,7 @@
 """What the pages say is true: keys and defaults, links, commands, the worked example."""
 
 import functools
+import json
 import os
 import re
 import shlex
@@ -353,3 +354,14 @@ def test_every_key_of_the_slurm_profile_is_an_option_of_snakemake():
     options = set(re.findall(r"--([a-z][a-z-]+)", done.stdout))
     keys = yaml.safe_load((ROOT / "slurm/generic/config.yaml").read_text())
     assert "executor" in keys and set(keys) <= options
+
+
+def test_the_spec_of_the_training_page_is_one():
+    from bunchtrain.config.specs import TrainSpec, parse_spec
+    from bunchtrain.train import VERSION
+    from bunchtrain.train.run import _check_kinds
+
+    block = re.search(r"```yaml\n(version.*?)```", (ROOT / "docs/training.md").read_text(), re.DOTALL).group(1)
+    spec = parse_spec(TrainSpec, json.dumps(yaml.safe_load(block)))
+    assert spec.version == VERSION and spec.settings.pieces == 2
+    _check_kinds(spec)

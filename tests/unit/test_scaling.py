@@ -219,7 +219,7 @@ def test_a_campaign_without_its_dataset_is_told_what_to_run(tmp_path):
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(values))
     command = [sys.executable, "-m", "bunchtrain", "scaling", "c.yaml"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 2 and "bunchtrain campaign run c.yaml --until prepare" in done.stderr
+    assert done.returncode == 2 and "bunchtrain campaign run c.yaml --cores 2 --until prepare" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["c.yaml"]
 
 

@@ -6,6 +6,7 @@ Parallelism knows no physics: it counts ranks, sends tensors and adds them up. A
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -103,16 +104,17 @@ class ParallelProtocol(Protocol):
 
 
 def start(backend: str, wire: Wire | None = None) -> ParallelProtocol:
-    """Start a backend by name; `auto` takes horovod under a launcher of several ranks, else serial.
+    """Start a backend by name; `auto` takes what the launcher is made for, and serial for one rank.
 
     Raises
     ------
     TrainingError
-        If `serial` is asked for under a launcher of several ranks.
+        If `serial` is asked for under a launcher of several ranks, or the ranks do not find each other.
     """
     ranks = launched_ranks()
     if backend == "auto":
-        backend = "horovod" if ranks > 1 else "serial"
+        several = "ddp" if "TORCHELASTIC_RUN_ID" in os.environ else "horovod"  # which Horovod knows nothing of
+        backend = several if ranks > 1 else "serial"
     if backend == "serial" and ranks > 1:
         raise TrainingError(
             "a serial training was started on several ranks",
@@ -122,4 +124,11 @@ def start(backend: str, wire: Wire | None = None) -> ParallelProtocol:
         )
     module: Any = registry.load("parallel", backend, "train.backend")
     parallel: ParallelProtocol = module.Parallel(wire or Wire())
+    if parallel.size != ranks:
+        raise TrainingError(
+            "the ranks of a launcher do not find each other",
+            key="train.backend",
+            found=f"{backend} with {parallel.size} rank(s), of {ranks} that were started",
+            mend="start horovod by mpirun, srun or horovodrun, and ddp by torchrun, mpirun or srun; or take auto",
+        )
     return parallel

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from bunchtrain.config.train import Train
 from bunchtrain.errors import BunchtrainError, MissingDependency, Requeue, TrainingError
 from bunchtrain.train import CHECKPOINTS
 from bunchtrain.train.stopping import NonFiniteLoss
@@ -68,10 +69,30 @@ def supervise(launcher: str, ranks: int, command: Sequence[str], out: Path, rest
                 "ranks of the training were lost again and again",
                 key="train.restarts",
                 found=f"exit status {status} after {restarts} new start(s) without a new checkpoint",
-                mend="look at the log above; run again to go on from the last checkpoint",
+                mend="look at the log above; run again to go on from the last checkpoint"
+                if saved
+                else "look at the log above: could the launcher start its ranks, and so many?",
             )
         left -= 1
         print(f"[train] ranks were lost (exit status {status}); starts them again", flush=True)
+
+
+def check_ranks(settings: Train, ranks: int) -> None:
+    """Refuse more ranks than a step has pieces.
+
+    Raises
+    ------
+    TrainingError
+        Naming both numbers.
+    """
+    if ranks > settings.pieces:
+        raise TrainingError(
+            "more ranks than pieces of a step: some would have nothing to do",
+            key="train.ranks",
+            found=f"{ranks} processes",
+            expected=f"at most train.ranks x train.accumulation = {settings.pieces}",
+            mend="raise train.ranks, or start fewer processes",
+        )
 
 
 def _words(launcher: str) -> list[str]:

@@ -16,7 +16,7 @@ from bunchtrain.config.base import Kind
 from bunchtrain.config.campaign import checked_kind, parse_section
 from bunchtrain.config.specs import TrainSpec
 from bunchtrain.config.train import Train
-from bunchtrain.errors import InputError, TrainingError
+from bunchtrain.errors import InputError
 from bunchtrain.events.features import GLOBALS
 from bunchtrain.events.layout import CONTRACT
 from bunchtrain.events.reader import Dataset
@@ -30,6 +30,7 @@ from bunchtrain.tasks import base as tasks
 from bunchtrain.train.batches import BatchSource
 from bunchtrain.train.checkpoint import Checkpoints
 from bunchtrain.train.device import be_deterministic, choose
+from bunchtrain.train.launch import check_ranks
 from bunchtrain.train.loop import Split, Trainer
 from bunchtrain.train.memory import keep_freed
 from bunchtrain.train.optimise import Optimisation
@@ -68,7 +69,7 @@ def train(
     parallel = parallels.start(
         settings.backend, Wire(settings.compression, fusion_mb=settings.fusion_mb, cycle_ms=settings.cycle_ms)
     )
-    _check_ranks(settings, parallel)
+    check_ranks(settings, parallel.size)
     with exclusive(out / ".lock") if parallel.rank == 0 else contextlib.nullcontext():
         parallel.barrier()
         _train(spec, dataset, scaler, out, parallel, device, [dataset, scaler, *([best] if best else [])])
@@ -80,17 +81,6 @@ def _check_kinds(spec: TrainSpec) -> None:
     """Refuse networks and tasks that the spec cannot mean; a campaign's spec was checked with the campaign."""
     for key, family in (("model", "models"), ("task", "tasks")):
         checked_kind(parse_section(Kind, getattr(spec, key), f"--spec, {key}"), family, key, "--spec")
-
-
-def _check_ranks(settings: Train, parallel: ParallelProtocol) -> None:
-    if parallel.size > settings.pieces:
-        raise TrainingError(
-            "more ranks than pieces of a step: some would have nothing to do",
-            key="train.ranks",
-            found=f"{parallel.size} processes",
-            expected=f"at most train.ranks x train.accumulation = {settings.pieces}",
-            mend="raise train.ranks, or start fewer processes",
-        )
 
 
 def with_best(spec: TrainSpec, best: Path | None) -> TrainSpec:
