@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -63,6 +64,18 @@ def test_what_two_ranks_leave_open_widens_the_band_with_the_ranks():
         assert found.low <= seconds(place) <= found.high
         widths.append((found.high - found.low) / found.value)
     assert widths[0] < 0.2 and widths == sorted(widths)
+
+
+@pytest.mark.parametrize("claimed", [0.02, 0.2])
+def test_bands_hold_the_truth_as_often_as_they_say_also_where_errors_are_too_small(claimed):
+    places, where = points(ranks=(1,), batches=(64, 128, 256, 512, 768)) * 2, Point(1, 1, 384.0)
+    held = 0
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        values = [TRUTH["compute"](place) * random.normal(1, 0.1) for place in places]
+        found = PartModel("compute", places, values, [claimed * value for value in values])(where)
+        held += found.low <= TRUTH["compute"](where) <= found.high
+    assert held >= 50
 
 
 def test_one_rank_says_nothing_of_communication():

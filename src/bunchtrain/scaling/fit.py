@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 #: Least relative error of a probe: what the machine's own drift adds to the scatter of steps.
 FLOOR = 0.02
-DRAWS = 100
+DRAWS = 1000
 
 
 class Point(NamedTuple):
@@ -109,10 +109,12 @@ class PartModel:
                     continue
                 misfit = float(np.sum((matrix_PT @ coefficients_DT[0] - draws_DP[0]) ** 2))
                 found.append((misfit, size, np.maximum(coefficients_DT, 0)))
-        least = min(misfit for misfit, _, _ in found)
-        scale = max(1.0, least / max(many - 1, 1))  # where even the best fits badly, its misfit sets the measure
+        least, fewest = min((misfit, size) for misfit, size, _ in found)
+        # Where even the best misses the probes by more than their errors, the errors are too small: the scale factor of
+        # the Review of Particle Physics.
+        scale = max(1.0, least / max(many - fewest, 1))
         return [
-            _Candidate(coefficients_DT, float(np.exp(-0.5 * (misfit - least) / scale - size)))
+            _Candidate(_spread(coefficients_DT, scale**0.5), float(np.exp(-0.5 * (misfit - least) / scale - size)))
             for misfit, size, coefficients_DT in found
             if misfit - least <= 4 * scale
         ]
@@ -137,6 +139,12 @@ class PartModel:
         used = np.array([candidate.coefficients_DT[0] > 0 for candidate in self._candidates])
         share_T = used.mean(axis=0)
         return [term for term, share in zip(self.terms, share_T, strict=True) if 0 < share < 1]
+
+
+def _spread(coefficients_DT: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
+    """Return draws that lie `factor` times as far from the first, which is the fit itself; none negative."""
+    wider_DT: NDArray[np.float64] = coefficients_DT[0] + factor * (coefficients_DT - coefficients_DT[0])
+    return np.maximum(wider_DT, 0)
 
 
 class StepModel:
