@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from bunchtrain import registry
 from bunchtrain.config import inputs
-from bunchtrain.config.campaign import load_campaign, parse_campaign
+from bunchtrain.config.campaign import load_campaign, parse_campaign, parse_section
 from bunchtrain.config.schema import campaign_schema
 from bunchtrain.config.specs import ReportSpec, ScanSpec, TrainSpec, as_text, parse_spec
+from bunchtrain.config.train import Train
 from bunchtrain.dag import Plan
 from bunchtrain.errors import CampaignError
 from bunchtrain.files import sha256
@@ -326,3 +327,9 @@ def test_a_key_that_is_given_twice_is_refused(tmp_path, text):
     with pytest.raises(CampaignError, match="given twice") as caught:
         load_campaign(path)
     assert caught.value.details["file"] == str(path) and "lines" in caught.value.details["found"]
+
+
+def test_what_several_keys_of_a_section_make_wrong_is_told_in_words():
+    with pytest.raises(CampaignError, match="cannot be dealt out") as error:
+        parse_section(Train, {"batch_size": 4, "accumulation": 8}, "a.yaml")
+    assert error.value.details["mend"] and "found" not in {k for k, v in error.value.details.items() if v}

@@ -23,8 +23,10 @@ def explain(error: ValidationError, file: str | Path, model: type[BaseModel], pr
         return CampaignError("a key is not known", file=file, key=key, found=places[-1], choices=known)
     if first["type"] == "missing":
         return CampaignError("a key is missing", file=file, key=key, expected="a value")
-    found = repr(first["input"])
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error" and isinstance(first["input"], dict):  # of several keys of a section
+        return CampaignError(message, file=file, key=key, mend="change one of these")
+    found = repr(first["input"])
     return CampaignError(
         "a value does not fit",
         file=file,
