@@ -66,6 +66,8 @@ def rank_steps(
 
 def _dealt(jets: NDArray[np.int64], piece: int, pieces: int) -> NDArray[np.int64]:
     """Return what a piece gets when jets are dealt out to all of them forth and back."""
+    if pieces == 1:
+        return jets
     forth, back = jets[piece :: 2 * pieces], jets[2 * pieces - 1 - piece :: 2 * pieces]
     return np.concatenate([forth, back])
 
