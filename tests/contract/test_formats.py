@@ -50,6 +50,8 @@ def example_jets(seed=1):
     columns = {"px": px, "py": py, "pz": pz, "energy": energy}
     parts = ak.zip({name: ak.unflatten(values.astype("f4"), counts) for name, values in columns.items()})
     parts["id"] = ak.values_astype(ak.full_like(parts.px, 211), np.int32)
+    parts["vertex"] = ak.zeros_like(parts.id)
+    parts["charge"] = ak.values_astype(ak.ones_like(parts.id), np.int8)
     parts = parts[ak.argsort(np.hypot(parts.px, parts.py), ascending=False)]
     numbers = random.random((5, 20)).astype("f4")
     return Jets(np.arange(20) // 2, *numbers, parts=parts)
