@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bunchtrain.errors import BunchtrainError, ContractError, InputError
 from bunchtrain.events.layout import CONTRACT, datasets
-from bunchtrain.events.reader import within
+from bunchtrain.events.ragged import within
 from bunchtrain.events.splits import SPLITS
 from bunchtrain.files import atomic, disk_errors
 

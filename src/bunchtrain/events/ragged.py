@@ -66,6 +66,15 @@ def starts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
 
 
+def within(first: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return `first[i]`, `first[i]` + 1, ... for `counts[i]` numbers, one i after the other."""
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    places = np.repeat(first - (ends - counts), counts)
+    places += np.arange(total)
+    return places
+
+
 def row_of(place: int, counts: NDArray[np.int64] | None) -> int:
     """Return the row that the item at `place` belongs to; without `counts` the place is that of the row itself."""
     return place if counts is None else int(np.searchsorted(np.cumsum(counts), place, side="right"))

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from bunchtrain.errors import ContractError, InputError
 from bunchtrain.events.features import NODES, Features, compute
 from bunchtrain.events.layout import CONSTITUENTS, CONTRACT, SYSTEMATICS, datasets
+from bunchtrain.events.ragged import within
 from bunchtrain.events.splits import SPLITS
 
 #: The columns of a four-momentum.
@@ -111,15 +112,6 @@ def _windows(column: NDArray[Any], first: NDArray[np.int64], width: int) -> NDAr
     late = np.flatnonzero(first > last)
     found[late] = np.take(column, first[late, None] + np.arange(width), mode="clip")
     return found
-
-
-def within(first: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return `first[i]`, `first[i]` + 1, ... for `counts[i]` numbers, one i after the other."""
-    ends = np.cumsum(counts)
-    total = int(ends[-1]) if len(ends) else 0
-    places = np.repeat(first - (ends - counts), counts)
-    places += np.arange(total)
-    return places
 
 
 class Dataset:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bunchtrain.config.simulate import Simulate
 from bunchtrain.config.specs import SimulateSpec
+from bunchtrain.events.ragged import starts, total, within
 from bunchtrain.simulate.generator import Generator, minimum_bias, pileup_seed
 from bunchtrain.simulate.jets import visible_particles
 
@@ -28,7 +29,7 @@ class Pileup:
         self._mean = spec.settings.pileup
         self._rng = np.random.default_rng(seed)
         self._columns, self._sizes = _pool(spec, seed)
-        self._starts = np.cumsum(self._sizes) - self._sizes
+        self._starts = starts(self._sizes)[:-1]
 
     def draw(self, events: int) -> Any:
         """Return the visible particles of the pile-up of so many events: px, py, pz, energy (GeV), id, vertex.
@@ -38,19 +39,16 @@ class Pileup:
         import awkward as ak
 
         collisions = self._rng.poisson(self._mean, events)
-        first = np.cumsum(collisions) - collisions
         used = self._rng.integers(0, len(self._sizes), collisions.sum())
         angles = self._rng.uniform(0, 2 * np.pi, len(used))
         sizes = self._sizes[used]
-        rows = np.arange(sizes.sum()) + np.repeat(self._starts[used] - (np.cumsum(sizes) - sizes), sizes)
-        parts = {name: values[rows] for name, values in self._columns.items()}
+        places = within(self._starts[used], sizes)
+        parts = {name: values[places] for name, values in self._columns.items()}
         cos, sin = np.repeat(np.cos(angles), sizes), np.repeat(np.sin(angles), sizes)
         parts["px"], parts["py"] = cos * parts["px"] - sin * parts["py"], sin * parts["px"] + cos * parts["py"]
-        numbers = np.arange(len(used)) - np.repeat(first, collisions) + 1
+        numbers = within(np.ones(events, np.int64), collisions)
         parts["vertex"] = np.repeat(numbers, sizes).astype(np.int32)
-        ends = np.concatenate([[0], np.cumsum(sizes)])
-        per_event = ends[first + collisions] - ends[first]
-        return ak.unflatten(ak.zip(parts), per_event)
+        return ak.unflatten(ak.zip(parts), total(sizes, collisions))
 
 
 def _pool(spec: SimulateSpec, seed: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
@@ -58,11 +56,10 @@ def _pool(spec: SimulateSpec, seed: int) -> tuple[dict[str, NDArray[Any]], NDArr
     import awkward as ak
 
     generator = Generator(spec, seed, minimum_bias(spec.settings, seed))
-    found, missing = [], spec.settings.pileup_pool
-    while missing > 0:
-        batch = visible_particles(generator.batch(min(missing, _BATCH)).prt, spec.settings)
+    found, pool = [], spec.settings.pileup_pool
+    for made in range(0, pool, _BATCH):
+        batch = visible_particles(generator.batch(min(_BATCH, pool - made)).prt, spec.settings)
         found.append(batch[_reaches(batch, spec.settings)])
-        missing -= len(batch)
     parts = ak.concatenate(found)
     flat = ak.flatten(parts)
     columns = {name: ak.to_numpy(flat[name]) for name in ("px", "py", "pz", "energy", "id")}
