@@ -76,13 +76,13 @@ def our_epoch(data: Dataset, scaler: Scaler, folder: Path) -> float:
     return time.process_time() - start
 
 
-def ranks(toy: tuple[Path, Path], folder: Path) -> dict[str, list[tuple[float, float]]]:
-    """Return for each way of training, epoch by epoch, the jets per second and the share of waiting for data."""
+def ranks(toy: tuple[Path, Path], folder: Path) -> dict[str, list[list[float]]]:
+    """Return for each way of training, epoch by epoch, jets per second, and time waiting for data and for ranks."""
     out = folder / "ranks.json"
     script = Path(__file__).with_name("ranks_in_turn.py")
     command = [*shlex.split(LAUNCHER), "-n", "2", sys.executable, str(script), *map(str, toy), str(out)]
     subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    found: dict[str, list[tuple[float, float]]] = json.loads(out.read_text())
+    found: dict[str, list[list[float]]] = json.loads(out.read_text())
     return found
 
 
@@ -100,17 +100,18 @@ def main() -> None:
                 seconds[which].append(epochs[which]())
         bare, ours = (statistics.median(values) for values in seconds.values())
         found = ranks(toy, folder)
-    speed = {name: statistics.median(value for value, _ in rows) for name, rows in found.items()}
-    waiting = max(wait for rows in found.values() for _, wait in rows)
+    medians = {name: [statistics.median(column) for column in zip(*rows, strict=True)] for name, rows in found.items()}
+    waiting = max(wait for rows in found.values() for _, wait, _ in rows)
 
     def ratio(of: str, to: str) -> float:
         """Compare what ran one after the other, epoch by epoch: the machine's own speed drifts."""
-        return statistics.median(a / b for (a, _), (b, _) in zip(found[of], found[to], strict=True))
+        return statistics.median(a / b for (a, *_), (b, *_) in zip(found[of], found[to], strict=True))
 
     rows = [
-        (name, f"{value:.0f}", f"{ratio(name, ONE) / (1 if name == ONE else 2):.2f}") for name, value in speed.items()
+        (name, f"{speed:.0f}", f"{ratio(name, ONE) / (1 if name == ONE else 2):.2f}", f"{data:.1%}", f"{others:.1%}")
+        for name, (speed, data, others) in medians.items()
     ]
-    table(("training", "jets/s", "efficiency"), rows)
+    table(("training", "jets/s", "efficiency", "for data", "for ranks"), rows)
     table(
         ("one epoch", "CPU s"), [("bare torch, batches in memory", f"{bare:.2f}"), ("bunchtrain's loop", f"{ours:.2f}")]
     )

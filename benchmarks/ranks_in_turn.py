@@ -1,8 +1,8 @@
 """Two ranks, started once, that train alone, side by side, and together, one short epoch after the other.
 
-`mpirun -n 2 python ranks_in_turn.py DATASET SCALER OUT` writes to OUT the jets per second and the share of waiting for
-data of every epoch. A virtual machine's speed drifts, and differs from process to process: only what the same processes
-do one after the other can be compared.
+`mpirun -n 2 python ranks_in_turn.py DATASET SCALER OUT` writes to OUT, of every epoch, the jets per second and the
+shares of time in waiting for data and for other ranks. A virtual machine's speed drifts, and differs from process to
+process: only what the same processes do one after the other can be compared.
 """
 
 from __future__ import annotations
@@ -62,10 +62,11 @@ class Steps(Tracker):
 
 
 class Epoch(NamedTuple):
-    """Jets per second of a rank's group, the share of waiting for data, and the seconds of each step but the first."""
+    """Jets per second of a rank's group, shares of time for data and for ranks, seconds of each step but the first."""
 
     speed: float
     waiting: float
+    communication: float
     seconds: list[float]
 
 
@@ -86,7 +87,7 @@ def epoch(data: Dataset, scaler: Scaler, backend: str | None) -> Epoch:
     rates = trainer._run_steps(train).rates()
     parallel.shutdown()
     seconds = [after - before for before, after in pairwise(steps.ends)]
-    return Epoch(rates["jets_per_second"], rates["waiting_for_data"], seconds)
+    return Epoch(rates["jets_per_second"], rates["waiting_for_data"], rates["communication"], seconds)
 
 
 def wait(group: MPI.Comm) -> None:
@@ -96,9 +97,9 @@ def wait(group: MPI.Comm) -> None:
         time.sleep(0.001)
 
 
-def in_turn(data: Dataset, scaler: Scaler, group: MPI.Comm) -> dict[str, list[tuple[float, float]]]:
-    """Return for every way of training, epoch by epoch, the jets per second of all ranks and the waiting for data."""
-    found: dict[str, list[tuple[float, float]]] = {}
+def in_turn(data: Dataset, scaler: Scaler, group: MPI.Comm) -> dict[str, list[tuple[float, float, float]]]:
+    """Return for every way of training, epoch by epoch, jets per second of all ranks and the shares of waiting."""
+    found: dict[str, list[tuple[float, float, float]]] = {}
     for repeat in range(REPEATS + 1):
         for name in (ONE, APART, HOROVOD, DDP):
             wait(group)
@@ -106,19 +107,18 @@ def in_turn(data: Dataset, scaler: Scaler, group: MPI.Comm) -> dict[str, list[tu
             both = [each for each in group.allgather(mine) if each is not None]
             if repeat == 0:  # for warming up
                 continue
-            waiting = max(each.waiting for each in both)
+            waiting = max(each.waiting for each in both), max(each.communication for each in both)
             speed = (min if name in BACKENDS else sum)(each.speed for each in both)
-            found.setdefault(name, []).append((speed, waiting))
+            found.setdefault(name, []).append((speed, *waiting))
             if name == APART:
                 seconds = sum(map(max, *(each.seconds for each in both)))
-                found.setdefault(LOCKSTEP, []).append((2 * BATCH * len(both[0].seconds) / seconds, waiting))
+                found.setdefault(LOCKSTEP, []).append((2 * BATCH * len(both[0].seconds) / seconds, *waiting))
     return found
 
 
 def main() -> None:
-    from mpi4py import (
-        MPI,  # here: a process that has MPI started cannot run mpirun, and the benchmark imports this file
-    )
+    # Not above: bench_training imports this file, and a process that has MPI started cannot run mpirun.
+    from mpi4py import MPI
 
     dataset, scaler, out = map(Path, sys.argv[1:])
     pin(1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import glob
 import hashlib
 import json
 import os
@@ -36,13 +35,14 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def remove_leftovers(folder: Path, name: str = "") -> None:
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
     """Remove what killed processes of this host left in a folder of the file `name`, or of any."""
-    for leftover in folder.glob(f".{glob.escape(name)}*.{glob.escape(socket.gethostname())}-*.tmp"):
-        pid = leftover.name.removesuffix(".tmp").rpartition("-")[2]
-        same = not name or leftover.name == f".{name}.{socket.gethostname()}-{pid}.tmp"
-        if same and pid.isdigit() and not _alive(int(pid)):
-            leftover.unlink(missing_ok=True)
+    file, owner = re.escape(name) if name else ".+", re.escape(socket.gethostname())
+    leftover = re.compile(rf"\.{file}\.{owner}-(\d+)\.tmp", re.DOTALL)
+    for path in folder.iterdir():
+        found = leftover.fullmatch(path.name)
+        if found and not _alive(int(found[1])):
+            path.unlink(missing_ok=True)
 
 
 def _umask() -> int:

@@ -268,19 +268,20 @@ def test_a_kill_after_the_last_record_leaves_no_checkpoint_for_good(toy, tmp_pat
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_half_files_of_killed_saves_go_with_the_next_save(toy, interrupted):
-    folder = newest(interrupted).parent
+def test_half_files_of_killed_saves_go_with_the_next_save(tmp_path):
     dead = subprocess.Popen(["true"])
     dead.wait()
-    mine, foreign = (f".000000003.safetensors.{host}-{dead.pid}.tmp" for host in (socket.gethostname(), "another"))
-    for name in (mine, foreign):
-        (folder / name).write_bytes(b"half")
-    state = stub_state()
-    checkpoint.Checkpoints(interrupted, {"a": 1}).folder.mkdir()
-    saved = checkpoint.Checkpoints(interrupted, {"a": 1})
-    saved.folder = folder
-    saved.save(9, checkpoint.Progress(), state, state.model.state_dict())
-    assert not (folder / mine).exists() and (folder / foreign).exists()
+    checkpoints, state = checkpoint.Checkpoints(tmp_path, {}), stub_state()
+    checkpoints.folder.mkdir(parents=True)
+    here = socket.gethostname()
+    mine, *others = (
+        checkpoints.folder / f".000000003.safetensors.{owner}.tmp"
+        for owner in (f"{here}-{dead.pid}", f"another-{dead.pid}", f"{here}-2-{dead.pid}", f"{here}-{os.getpid()}")
+    )
+    for path in (mine, *others):
+        path.write_bytes(b"half")
+    checkpoints.save(9, checkpoint.Progress(), state, state.model.state_dict())
+    assert not mine.exists() and all(path.exists() for path in others)
 
 
 class Unused(torch.nn.Module):

@@ -169,7 +169,7 @@ def fails(tmp_path, status, restarts=2):
     code = f"import sys, pathlib; p = pathlib.Path({str(tmp_path / 'count')!r}); "
     code += f"p.write_text(p.read_text() + 'x' if p.exists() else 'x'); sys.exit({status})"
     try:
-        # `env -S` stands for a launcher: -n and its number go to a program that takes no notice of them
+        # A shell stands for a launcher: it takes no notice of -n and its number.
         return launch.supervise(
             "true" if status is None else 'sh -c \'"$3" -c "$5"\' sh',
             1,

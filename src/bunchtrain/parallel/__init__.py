@@ -16,6 +16,9 @@ _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMIX_SIZE", "HOROVOD_SIZE", "WORLD_SIZE")
 _LOCAL_RANKS = ("OMPI_COMM_WORLD_LOCAL_RANK", "HOROVOD_LOCAL_RANK", "LOCAL_RANK", "SLURM_LOCALID")
 _LOCAL_SIZES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "HOROVOD_LOCAL_SIZE", "LOCAL_WORLD_SIZE")
 
+#: torchrun alone sets it. Horovod knows nothing of torchrun's ranks.
+_TORCHRUN = "TORCHELASTIC_RUN_ID"
+
 
 def launched_ranks(environ: Mapping[str, str] | None = None) -> int:
     """Return how many processes the launcher started; 1 without a launcher.
@@ -30,6 +33,14 @@ def launched_ranks(environ: Mapping[str, str] | None = None) -> int:
     if "PMIX_RANK" in environ and "SLURM_STEP_NUM_TASKS" in environ:
         return int(environ["SLURM_STEP_NUM_TASKS"])
     return 1
+
+
+def backend_of_launcher(environ: Mapping[str, str] | None = None) -> str:
+    """Return what joins the ranks that the launcher started."""
+    environ = os.environ if environ is None else environ
+    if launched_ranks(environ) == 1:
+        return "serial"
+    return "ddp" if _TORCHRUN in environ else "horovod"
 
 
 def place_on_node(environ: Mapping[str, str] | None = None) -> tuple[int, int]:

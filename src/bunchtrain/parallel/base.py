@@ -6,7 +6,6 @@ Parallelism knows no physics: it counts ranks, sends tensors and adds them up. A
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,7 +14,7 @@ import torch
 
 from bunchtrain import registry
 from bunchtrain.errors import TrainingError
-from bunchtrain.parallel import launched_ranks
+from bunchtrain.parallel import backend_of_launcher, launched_ranks
 
 
 @dataclass(frozen=True)
@@ -112,9 +111,7 @@ def start(backend: str, wire: Wire | None = None) -> ParallelProtocol:
         If `serial` is asked for under a launcher of several ranks, or the ranks do not find each other.
     """
     ranks = launched_ranks()
-    if backend == "auto":
-        several = "ddp" if "TORCHELASTIC_RUN_ID" in os.environ else "horovod"  # which Horovod knows nothing of
-        backend = several if ranks > 1 else "serial"
+    backend = backend_of_launcher() if backend == "auto" else backend
     if backend == "serial" and ranks > 1:
         raise TrainingError(
             "a serial training was started on several ranks",

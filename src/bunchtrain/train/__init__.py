@@ -2,6 +2,3 @@
 
 #: Raise it when results of this stage change: the stage and all below it run again.
 VERSION = 4
-
-#: Folder of the checkpoints, in that of the training.
-CHECKPOINTS = "checkpoints"

@@ -25,7 +25,7 @@ from torch import Tensor
 from bunchtrain.errors import InputError, TrainingError
 from bunchtrain.files import atomic, fingerprint, remove_leftovers
 from bunchtrain.models.base import load_state, require_fit, written_to
-from bunchtrain.train import CHECKPOINTS
+from bunchtrain.train import folders
 from bunchtrain.train.optimise import Optimisation
 
 #: Of the layout below.
@@ -33,10 +33,6 @@ FORMAT = 3
 
 #: What AdamW knows of a parameter.
 _OF_ADAM = ("step", "exp_avg", "exp_avg_sq")
-
-#: Of a step's number in the name of its file.
-_DIGITS = 9
-_NAME = f"{'[0-9]' * _DIGITS}.safetensors"
 
 
 @dataclass
@@ -73,16 +69,16 @@ class Checkpoints:
     def __init__(self, out: Path, identity: Mapping[str, Any], keep: int = 2) -> None:
         self.out, self.identity, self._keep = out, dict(identity), keep
         self.fingerprint = fingerprint(self.identity)
-        self._all = out / CHECKPOINTS
+        self._all = out / folders.CHECKPOINTS
         self.folder = self._all / self.fingerprint
 
     def files(self) -> list[Path]:
         """Return this training's checkpoints, newest first."""
-        return sorted(_in(self.folder), reverse=True)
+        return folders.files(self.folder)[::-1]
 
     def path(self, number: int) -> Path:
         """Return the place of the checkpoint of step `number` of the whole training."""
-        return self.folder / f"{number:0{_DIGITS}d}.safetensors"
+        return self.folder / folders.named(number)
 
     def newest(self) -> Path | None:
         """Return the newest checkpoint that is whole.
@@ -106,9 +102,9 @@ class Checkpoints:
     def others(self) -> list[str]:
         """Return a line for each difference of this training from those whose checkpoints lie here too."""
         lines: list[str] = []
-        for path in checkpoints_in(self.out):
-            with contextlib.suppress(InputError):
-                if path.parent != self.folder:
+        for folder in folders.folders(self.out):
+            for path in folders.files(folder) if folder != self.folder else ():
+                with contextlib.suppress(InputError):
                     lines += differences(_open(path)[0]["identity"], self.identity)
         return list(dict.fromkeys(lines))
 
@@ -167,28 +163,13 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove the checkpoints of all trainings here: one of them has its result."""
-        for folder in _folders(self.out):
-            for path in [*_in(folder), *folder.glob(f".{_NAME}.*.tmp")]:
+        for folder in folders.folders(self.out):
+            for path in [*folders.files(folder), *folder.glob(f".{folders.NAME}.*.tmp")]:
                 path.unlink(missing_ok=True)
             if not any(folder.iterdir()):
                 folder.rmdir()
         if self._all.is_dir() and not self._all.is_symlink() and not any(self._all.iterdir()):
             self._all.rmdir()
-
-
-def checkpoints_in(out: Path) -> list[Path]:
-    """Return the checkpoints of all trainings in the folder of a training."""
-    return [path for folder in _folders(out) for path in sorted(_in(folder))]
-
-
-def _folders(out: Path) -> list[Path]:
-    """Return the folders of checkpoints, by their names; links lead elsewhere and are left alone."""
-    found = sorted((out / CHECKPOINTS).glob("[0-9a-f]" * 16))
-    return [folder for folder in found if folder.is_dir() and not folder.is_symlink()]
-
-
-def _in(folder: Path) -> list[Path]:
-    return [path for path in folder.glob(_NAME) if path.is_file()]
 
 
 def _open(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -18,7 +18,7 @@ from types import FrameType
 
 from bunchtrain.config.train import Train
 from bunchtrain.errors import BunchtrainError, MissingDependency, Requeue, TrainingError
-from bunchtrain.train import CHECKPOINTS
+from bunchtrain.train import folders
 from bunchtrain.train.stopping import NonFiniteLoss
 
 #: Launchers that hand SIGUSR1 on to their ranks and wait for them; others hand on SIGTERM.
@@ -52,7 +52,7 @@ def supervise(launcher: str, ranks: int, command: Sequence[str], out: Path, rest
     MissingDependency
         If the launcher is not installed.
     TrainingError
-        If ranks are lost again and again, or the launcher's words cannot be read.
+        If ranks are lost again and again, or the launcher's words cannot be read, or it hides how its ranks ended.
     """
     words = _words(launcher)
     left, seen = restarts, _saved(out)
@@ -117,8 +117,8 @@ def _words(launcher: str) -> list[str]:
 
 def _saved(out: Path) -> set[tuple[str, int]]:
     """Return the checkpoints of all trainings here, and when each was written."""
-    found = (out / CHECKPOINTS).glob("*/[0-9]*.safetensors")
-    return {(str(path), path.stat().st_mtime_ns) for path in found if path.is_file()}
+    found = [path for folder in folders.folders(out) for path in folders.files(folder)]
+    return {(str(path), path.stat().st_mtime_ns) for path in found}
 
 
 def _run(command: Sequence[str], launcher: str) -> tuple[int, bool]:

@@ -58,7 +58,7 @@ def rank_steps(
     order = epoch_order(indices, seed, epoch)
     for number in range(start, steps_per_epoch(len(order), batch, stop)):
         jets = order[number * batch : (number + 1) * batch]
-        if sizes is not None and pieces > 1:
+        if sizes is not None:
             jets = jets[np.argsort(-sizes(jets), kind="stable")]
         mine = [Piece(piece, _dealt(jets, piece, pieces)) for piece in range(rank, pieces, size)]
         yield Step(number, mine, len(jets))
@@ -66,10 +66,9 @@ def rank_steps(
 
 def _dealt(jets: NDArray[np.int64], piece: int, pieces: int) -> NDArray[np.int64]:
     """Return what a piece gets when jets are dealt out to all of them forth and back."""
-    if pieces == 1:
-        return jets
-    forth, back = jets[piece :: 2 * pieces], jets[2 * pieces - 1 - piece :: 2 * pieces]
-    return np.concatenate([forth, back])
+    turn = np.arange(len(jets)) % (2 * pieces)
+    dealt: NDArray[np.int64] = jets[np.minimum(turn, 2 * pieces - 1 - turn) == piece]
+    return dealt
 
 
 def stream_seed(seed: int, step: int, piece: int) -> int:
