@@ -39,7 +39,7 @@ log = open(sys.argv[1], "a", buffering=1)
 def train(state):
     while True:
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(model(*inputs), labels).backward()
+        torch.nn.functional.cross_entropy(model(*inputs).graph_BC, labels).backward()
         optimizer.step()
         state.step += 1
         print(time.time(), hvd.rank(), hvd.size(), os.getpid(), state.step, file=log)

@@ -150,7 +150,7 @@ def ours(name: str, seed: int, paths: tuple[Path, Path], folder: Path) -> dict[s
     for start in range(0, len(indices), 512):
         features = scaler(data.features(indices[start : start + 512]))
         with torch.no_grad():
-            scores += model(*(torch.from_numpy(x) for x in features)).softmax(1)[:, 1].tolist()
+            scores += model(*map(torch.from_numpy, features)).graph_BC.softmax(1)[:, 1].tolist()
     rows = json.loads((out / "history.json").read_text())["rows"]
     weights = sum(p.numel() for p in model.parameters())
     return {"scores": scores, "speeds": [row["jets_per_second"] for row in rows], "weights": weights}

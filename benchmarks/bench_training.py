@@ -53,7 +53,7 @@ def bare_epoch(data: Dataset, scaler: Scaler) -> float:
     start = time.process_time()
     for batch in ready:
         optimizer.zero_grad()
-        loss = task.loss(model(*batch.inputs), batch.labels_B, batch.weights_B) / len(batch.labels_B)
+        loss = task.loss(model(*batch.inputs), batch.targets) / len(batch.targets.labels_B)
         torch.autograd.backward(loss)
         optimizer.step()
         loss.item()

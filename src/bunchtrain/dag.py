@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bunchtrain import convert, evaluate, prepare, report, scan, simulate, synth, train
+from bunchtrain import convert, evaluate, prepare, registry, report, scan, simulate, synth, train
 from bunchtrain.config.base import Kind
 from bunchtrain.config.campaign import KINDS, Campaign, checked_kind, parse_campaign
 from bunchtrain.config.convert import Columns, size_in_bytes
@@ -196,6 +196,16 @@ class Plan:
         """Return the folders of the trainings, one per seed."""
         return [f"{self.output}/train/seed{number}" for number in range(self.campaign.train.seeds)]
 
+    @property
+    def core(self) -> bool:
+        """Whether the chain ends in a core: one answers for whole jets, and not every task asks for that."""
+        return "graph" in (registry.constant("tasks", self.campaign.task.kind, "LEVELS") or ("graph",))
+
+    def ends(self) -> list[str]:
+        """Return the files that the chain ends in."""
+        core = [f"{self.output}/synthesize/core.zip"] if self.core else []
+        return [*core, f"{self.output}/report.html"]
+
     def spec(self, stage: str, **wildcards: str) -> str:
         """Return what a stage reads of the campaign, as JSON text; the same text reruns nothing."""
         return as_text(getattr(self, f"_{stage}")(**wildcards))
@@ -282,4 +292,5 @@ class Plan:
     def _report(self) -> ReportSpec:
         campaign = self.campaign
         title = campaign.report.title or campaign.name
-        return ReportSpec(version=report.VERSION, name=campaign.name, title=title, classes=campaign.classes)
+        names = {"name": campaign.name, "title": title, "classes": campaign.classes}
+        return ReportSpec(version=report.VERSION, core=self.core, **names)

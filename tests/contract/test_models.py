@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from bunchtrain import registry
+from bunchtrain.levels import Logits
 from bunchtrain.models.base import Shape, build, load_model, save_model
-from bunchtrain.tasks import base as tasks
 
-SHAPE = Shape(nodes=7, globals=3, outputs=3)
+SHAPE = Shape(nodes=7, globals=3, outputs=3, node_outputs=2, edge_outputs=1)
 KINDS = registry.kinds("models")
 
 
@@ -29,15 +29,44 @@ def model(request):
     return build({"kind": request.param}, SHAPE).double().eval()
 
 
-def test_logits_have_a_column_per_class(model):
-    assert model(*jets()).shape == (6, 3)
+def alike(found, expected, **tolerance):
+    """Compare a network's answers on all levels."""
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, **tolerance)
 
 
-def test_permuting_constituents_changes_nothing(model):
+def real(logits, mask):
+    """Set answers that mean nothing, of padding, to zero."""
+    pairs = (mask[:, :, None] & mask[:, None])[..., None]
+    return Logits(logits.graph_BC, logits.nodes_BPC * mask[..., None], logits.edges_BPPC * pairs)
+
+
+def test_logits_have_the_widths_that_were_asked_for(model):
+    assert [tuple(one.shape) for one in model(*jets())] == [(6, 3), (6, 12, 2), (6, 12, 12, 1)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_level_that_nobody_asked_for_has_no_weights_and_no_answers(kind):
+    torch.manual_seed(0)
+    alone = build({"kind": kind}, Shape(nodes=7, globals=3, outputs=0, node_outputs=2)).double()
+    assert [tuple(one.shape) for one in alone(*jets())] == [(6, 0), (6, 12, 2), (6, 12, 12, 0)]
+    assert not [name for name, _ in alone.named_parameters() if name.startswith(("head", "edge_head"))]
+    alone(*jets()).nodes_BPC.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in alone.parameters())
+
+
+def test_permuting_constituents_permutes_answers_about_them(model):
     nodes, momenta, globals_, mask = jets()
     order = torch.randperm(12, generator=torch.Generator().manual_seed(1))
-    permuted = model(nodes[:, order], momenta[:, order], globals_, mask[:, order])
-    torch.testing.assert_close(permuted, model(nodes, momenta, globals_, mask), rtol=1e-10, atol=1e-10)
+    permuted = real(model(nodes[:, order], momenta[:, order], globals_, mask[:, order]), mask[:, order])
+    graph, of_nodes, of_edges = real(model(nodes, momenta, globals_, mask), mask)
+    expected = (graph, of_nodes[:, order], of_edges[:, order][:, :, order])
+    alike(permuted, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_a_pair_has_no_first_and_second(model):
+    _, _, of_edges = model(*jets())
+    torch.testing.assert_close(of_edges, of_edges.transpose(1, 2), rtol=1e-10, atol=1e-10)
 
 
 def test_more_padding_changes_nothing(model):
@@ -46,15 +75,16 @@ def test_more_padding_changes_nothing(model):
     def pad(x):
         return torch.cat([x, torch.zeros(6, 9, *x.shape[2:], dtype=x.dtype)], 1)
 
-    padded = model(pad(nodes), pad(momenta), globals_, pad(mask))
-    torch.testing.assert_close(padded, model(nodes, momenta, globals_, mask), rtol=1e-10, atol=1e-10)
+    graph, of_nodes, of_edges = real(model(pad(nodes), pad(momenta), globals_, pad(mask)), pad(mask))
+    expected = real(model(nodes, momenta, globals_, mask), mask)
+    alike((graph, of_nodes[:, :12], of_edges[:, :12, :12]), expected, rtol=1e-10, atol=1e-10)
 
 
 def test_one_constituent_and_none_are_finite(model):
     nodes, momenta, globals_, mask = jets()
     mask[0], mask[1] = False, torch.arange(12) < 1
     nodes, momenta = nodes * mask[..., None], momenta * mask[..., None]
-    assert torch.isfinite(model(nodes, momenta, globals_, mask)).all()
+    assert all(torch.isfinite(one).all() for one in model(nodes, momenta, globals_, mask))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -63,19 +93,23 @@ def test_further_node_features_are_seen(kind):
     model = build({"kind": kind}, Shape(nodes=9, globals=3, outputs=3, inputs=2)).double().eval()
     nodes, momenta, globals_, mask = jets()
     further = torch.randn(6, 12, 2, dtype=torch.float64) * mask[..., None]
-    answers = [model(torch.cat([nodes, values], -1), momenta, globals_, mask) for values in (further, 2 * further)]
+    seen = [torch.cat([nodes, values], -1) for values in (further, 2 * further)]
+    answers = [model(values, momenta, globals_, mask).graph_BC for values in seen]
     assert (answers[0] - answers[1]).abs().amax(1).min() > 1e-6
 
 
 def test_every_weight_learns(model):
-    model(*jets()).square().sum().backward()
+    sum(one.square().sum() for one in model(*jets())).backward()
     silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert silent == []
 
 
 def test_encode_and_decide_are_the_whole(model):
     inputs = jets()
-    torch.testing.assert_close(model.decide(model.encode(*inputs)), model(*inputs), rtol=0, atol=0)
+    alike(model.decide(model.encode(*inputs)), model(*inputs), rtol=0, atol=0)
+    some = model.decide(model.encode(*inputs), ("nodes",))
+    assert some.graph_BC.shape[-1] == some.edges_BPPC.shape[-1] == 0
+    assert torch.equal(some.nodes_BPC, model(*inputs).nodes_BPC)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -85,29 +119,7 @@ def test_saved_and_loaded_is_the_same(kind, tmp_path):
     save_model(tmp_path, model, {"model": {"kind": kind}, "shape": SHAPE._asdict(), "classes": ["a", "b", "c"]})
     loaded, card = load_model(tmp_path)
     inputs = tuple(x.float() if x.is_floating_point() else x for x in jets())
-    assert torch.equal(loaded(*inputs), model(*inputs)) and card["classes"] == ["a", "b", "c"]
-
-
-@pytest.mark.parametrize("kind", registry.kinds("tasks"))
-def test_every_task_has_loss_and_discriminant(kind):
-    task = tasks.build({"kind": kind, "signal": "top", "background": "qcd"}, ["qcd", "top", "wz"])
-    logits = torch.randn(20, task.outputs, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    labels = torch.arange(20) % 3
-    loss = task.loss(logits, labels, torch.ones(20))
-    loss.backward()
-    assert loss.ndim == 0 and loss > 0 and logits.grad.abs().sum() > 0
-    probabilities = task.probabilities(logits.detach())
-    torch.testing.assert_close(probabilities.sum(1), torch.ones(20))
-    score = task.discriminant(probabilities)
-    assert score.shape == (20,) and (score >= 0).all() and (score <= 1).all()
-
-
-def test_weights_scale_the_loss():
-    task = tasks.build({"kind": "jet_tagging", "signal": "b", "background": "a"}, ["a", "b"])
-    logits, labels = torch.randn(8, 2), torch.arange(8) % 2
-    assert task.loss(logits, labels, torch.full((8,), 2.0)) == pytest.approx(
-        2 * task.loss(logits, labels, torch.ones(8)).item(), rel=1e-6
-    )
+    assert all(map(torch.equal, loaded(*inputs), model(*inputs))) and card["classes"] == ["a", "b", "c"]
 
 
 def boost(velocity, axis):
@@ -137,9 +149,8 @@ def test_the_equivariant_network_answers_the_same_in_every_frame(frame):
     torch.manual_seed(0)
     model = build({"kind": "lorentz", "layers": 3}, SHAPE._replace(inputs=2)).double().eval()
     nodes, momenta, globals_, mask = jets()
-    torch.testing.assert_close(
-        model(nodes, momenta @ frame.T, globals_, mask), model(nodes, momenta, globals_, mask), rtol=1e-6, atol=1e-8
-    )
+    turned = model(nodes, momenta @ frame.T, globals_, mask)
+    alike(turned, model(nodes, momenta, globals_, mask), rtol=1e-6, atol=1e-8)
     assert (momenta @ frame.T - momenta).abs().max() > 1
 
 
@@ -149,7 +160,7 @@ def test_single_precision_keeps_the_equivariant_network_through_a_moderate_boost
     nodes, momenta, globals_, mask = jets()
     boosted = momenta @ boost(math.tanh(1.0), 2).T
     before, after = (model(nodes.float(), p4.float(), globals_.float(), mask) for p4 in (momenta, boosted))
-    torch.testing.assert_close(after, before, rtol=0, atol=1e-4)
+    torch.testing.assert_close(after.graph_BC, before.graph_BC, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["gnn", "edgeconv", "transformer", "interaction"])
@@ -158,6 +169,5 @@ def test_rotating_about_the_beam_and_boosting_along_it_changes_no_network_of_ang
     model = build({"kind": kind}, SHAPE).double().eval()
     nodes, momenta, globals_, mask = jets()
     frame = boost(0.6, 2) @ turn(2.5, 0, 1)
-    torch.testing.assert_close(
-        model(nodes, momenta @ frame.T, globals_, mask), model(nodes, momenta, globals_, mask), rtol=1e-6, atol=1e-8
-    )
+    turned = real(model(nodes, momenta @ frame.T, globals_, mask), mask)
+    alike(turned, real(model(nodes, momenta, globals_, mask), mask), rtol=1e-6, atol=1e-8)

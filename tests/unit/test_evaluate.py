@@ -139,10 +139,10 @@ def test_streamed_moments_are_those_of_the_kept_passes():
     with torch.no_grad():
         torch.manual_seed(3)
         passes = torch.stack([softmax(model(x)).double() for _ in range(40)])
-    torch.testing.assert_close(found.mean_BC, passes.mean(0))
-    torch.testing.assert_close(found.score_std_B, passes[..., 1].std(0))
+    torch.testing.assert_close(found.mean_MC, passes.mean(0))
+    torch.testing.assert_close(found.score_std_M, passes[..., 1].std(0))
     expected = dropout.entropy(passes.mean(0)) - dropout.entropy(passes).mean(0)
-    torch.testing.assert_close(found.mutual_information_B, expected)
+    torch.testing.assert_close(found.mutual_information_M, expected)
 
 
 def test_spread_of_a_linear_network_is_the_analytic_one():
@@ -153,8 +153,8 @@ def test_spread_of_a_linear_network_is_the_analytic_one():
     dropout.switch_on(model)
     ones = torch.ones(1, 4)
     found = dropout.predict(model, (ones,), lambda y: torch.cat([1 - y, y], -1), score, passes=20000, seed=0)
-    assert found.score_mean_B.item() == pytest.approx(weights.sum().item(), abs=0.02)
-    assert found.score_std_B.item() ** 2 == pytest.approx((p / (1 - p) * weights.square().sum()).item(), rel=0.05)
+    assert found.score_mean_M.item() == pytest.approx(weights.sum().item(), abs=0.02)
+    assert found.score_std_M.item() ** 2 == pytest.approx((p / (1 - p) * weights.square().sum()).item(), rel=0.05)
 
 
 def test_seeds_are_reproducible_and_leave_the_global_stream_alone():
@@ -194,7 +194,8 @@ def test_evaluation_writes_metrics_and_predictions(toy, trained, tmp_path):
     metrics = read_json(tmp_path / "metrics.json")
     assert metrics["auc"]["value"] > 0.8 and 0 < metrics["auc"]["error"] < 0.1
     assert [row["efficiency"] for row in metrics["working_points"]] == [0.3, 0.5, 0.7]
-    assert len(metrics["seeds"]) == 2 and {"cut", "window"} == metrics["mass"].keys()
+    assert len(metrics["seeds"]) == 2 and metrics["items"] == "jets" and metrics["panels"] == []
+    assert [row["name"] for row in metrics["baselines"]] == ["best mass window", "cut on mass"]
     with h5py.File(tmp_path / "predictions.h5") as file:
         assert len(file["spread"]) == sum(metrics["jets"].values()) == len(file["label"])
         np.testing.assert_allclose(file["mean"][:].sum(1), 1, rtol=1e-5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bunchtrain.models import _geometry as geometry
+from bunchtrain import geometry
 
 
 def massless(jets=3, particles=5, seed=0):

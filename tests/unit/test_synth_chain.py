@@ -63,7 +63,7 @@ def sample(tmp_path_factory):
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(20):
         optimiser.zero_grad()
-        torch.nn.functional.cross_entropy(model(*inputs), labels).backward()
+        torch.nn.functional.cross_entropy(model(*inputs).graph_BC, labels).backward()
         optimiser.step()
     card = {"model": MODEL, "shape": shape._asdict(), "classes": CLASSES, "particles": data.particles}
     save_model(folder / "tagger", model, {**card, "scaler": asdict(scaler)})

@@ -8,8 +8,8 @@ rule report:
         ),
         metrics=rules.evaluate.output.metrics,
         predictions=rules.evaluate.output.predictions,
-        core=rules.synthesize.output.core,
-        synthesis=rules.synthesize.output.report,
+        core=rules.synthesize.output.core if PLAN.core else [],
+        synthesis=rules.synthesize.output.report if PLAN.core else [],
         manifests=[path.removesuffix("h5") + "json" for path in PLAN.converted()],
     output:
         page=report(

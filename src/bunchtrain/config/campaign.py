@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 
 from bunchtrain import registry
 from bunchtrain.config.base import Kind, Name, Section
@@ -81,12 +81,6 @@ class Campaign(Section):
         if path.parts[0] in _TAKEN:
             raise ValueError(f"{path.parts[0]} belongs to the project itself: use another folder, e.g. results")
         return str(path)
-
-    @model_validator(mode="after")
-    def _two_classes(self) -> Campaign:
-        if len(self.classes) < 2:
-            raise ValueError("the samples must have at least two different labels")
-        return self
 
     @property
     def classes(self) -> list[str]:

@@ -12,11 +12,14 @@ from bunchtrain.config.explain import explain
 from bunchtrain.config.scan import Choice, Floats, Integers
 from bunchtrain.config.train import Train
 from bunchtrain.errors import CampaignError
+from bunchtrain.levels import LEVELS
 
 if TYPE_CHECKING:
     from bunchtrain.config.campaign import Campaign
 
 Dimension = Integers | Floats | Choice
+
+_OF_LEVEL = dict(zip(LEVELS, ("whole jets", "single constituents", "pairs of constituents"), strict=True))
 
 #: Keys that a scan cannot vary, with the reason.
 _FIXED = {
@@ -42,6 +45,8 @@ def check_campaign(campaign: Campaign, file: str | Path) -> None:
         if campaign.scan.trials:
             _check_own_value(campaign, name, dimension, file)
     _check_rows(campaign, file)
+    _check_classes(campaign, file)
+    _check_levels(campaign, file)
     _check_dropout(campaign, file)
     _check_student(campaign, file)
     _check_ranks(campaign, file)
@@ -118,6 +123,41 @@ def _check_rows(campaign: Campaign, file: str | Path) -> None:
         expected=f"a format of {wanted}: {', '.join(fit)}",
         mend="convert such files by hand, with `bunchtrain convert`; to train on them takes a task of their own",
     )
+
+
+def _check_classes(campaign: Campaign, file: str | Path) -> None:
+    """Check that a task that tells jets apart has jets of different classes."""
+    found = campaign.classes
+    if len(found) < 2 and registry.constant("tasks", campaign.task.kind, "ITEMS") == "jets":
+        problem = "the samples must have at least two different labels"
+        raise CampaignError(problem, file=file, key="samples", found=", ".join(found), mend="add a sample of another")
+
+
+def _check_levels(campaign: Campaign, file: str | Path) -> None:
+    """Check that the network has the answers that the task asks for, and a core, if one is asked for, too."""
+    wanted = registry.constant("tasks", campaign.task.kind, "LEVELS") or ("graph",)
+    given = _levels_of(campaign.model.kind)
+    if missing := [level for level in wanted if level not in given]:
+        fit = [one for one in registry.kinds("models") if set(wanted) <= set(_levels_of(one))]
+        raise CampaignError(
+            f"the network has no answer for {_OF_LEVEL[missing[0]]}, which the task {campaign.task.kind} asks for",
+            file=file,
+            key="model.kind",
+            found=campaign.model.kind,
+            expected=f"one of {', '.join(fit)}",
+        )
+    if "graph" not in wanted and campaign.synthesize != type(campaign.synthesize)():
+        raise CampaignError(
+            f"a core answers for whole jets, and the task {campaign.task.kind} asks for no such answer",
+            file=file,
+            key="synthesize",
+            mend="take the section out: the chain ends in the report",
+        )
+
+
+def _levels_of(model: str) -> tuple[str, ...]:
+    found: tuple[str, ...] = registry.constant("models", model, "LEVELS") or LEVELS
+    return found
 
 
 def _check_dropout(campaign: Campaign, file: str | Path) -> None:

@@ -108,6 +108,7 @@ class ReportSpec(Spec):
     name: Name
     title: str
     classes: list[str]
+    core: bool = True
 
 
 AnySpec = TypeVar("AnySpec", bound=Spec)

@@ -1,9 +1,10 @@
 """Whether stated probabilities come true, and whether the spread tells right answers from wrong ones.
 
-A network trained with class weights states probabilities for classes that are equally frequent. So each jet counts with
-its event weight divided by that of its class (`balanced`): a sample's mixture does not pass for a fault of the network.
+A network trained with class weights states probabilities for classes that are equally frequent. So each item counts
+with its event weight divided by that of its class (`balanced`): a sample's mixture does not pass for a fault of the
+network.
 
-N: jet, C: class.
+N: item, C: class.
 """
 
 from __future__ import annotations
@@ -70,9 +71,9 @@ def calibration(
 ) -> dict[str, Any]:
     """Return calibration error with its bootstrap error, reliability rows, negative log-likelihood and Brier score.
 
-    All of them for equally frequent classes; `weights_N` are the event weights.
+    `weights_N` are those for which probabilities are stated: `balanced`, for equally frequent classes.
     """
-    weights = balanced(weights_N, labels_N, probabilities_NC.shape[1])
+    weights = weights_N
     confidence, right = probabilities_NC.max(1), probabilities_NC.argmax(1) == labels_N
     random = np.random.default_rng(seed)
     draws = (random.integers(0, len(right), len(right)) for _ in range(bootstrap))

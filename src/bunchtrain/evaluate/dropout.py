@@ -3,30 +3,32 @@
 Only what dropout acts on is repeated: a network that offers `encode` and `decide` is encoded once. Mean, spread and
 entropies are streamed, so memory does not grow with the number of passes.
 
-B: batch, C: class.
+M: item, that is what a task tells apart, C: class.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from bunchtrain.errors import CampaignError
+from bunchtrain.levels import LEVELS, Logits
 
 _DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
 class Posterior(NamedTuple):
-    """What the passes say of each jet."""
+    """What the passes say of each item."""
 
-    mean_BC: Tensor
-    score_mean_B: Tensor
-    score_std_B: Tensor
-    entropy_B: Tensor
-    mutual_information_B: Tensor
+    mean_MC: Tensor
+    score_mean_M: Tensor
+    score_std_M: Tensor
+    entropy_M: Tensor
+    mutual_information_M: Tensor
 
 
 def switch_on(model: nn.Module) -> None:
@@ -51,17 +53,27 @@ def switch_on(model: nn.Module) -> None:
         layer.train()
 
 
-def entropy(probabilities_BC: Tensor) -> Tensor:
+def entropy(probabilities_MC: Tensor) -> Tensor:
     """Return the entropy of each row in nats."""
-    return -torch.xlogy(probabilities_BC, probabilities_BC).sum(-1)
+    return -torch.xlogy(probabilities_MC, probabilities_MC).sum(-1)
+
+
+def _parted(
+    model: Any, inputs: tuple[Tensor, ...], levels: Sequence[str]
+) -> tuple[Callable[..., Logits], tuple[Any, ...]]:
+    """Return what is to be repeated, and what to call it with."""
+    if not hasattr(model, "encode"):
+        return model, inputs
+    return partial(model.decide, levels=levels), (model.encode(*inputs),)
 
 
 def predict(
     model: nn.Module,
     inputs: tuple[Tensor, ...],
-    probabilities: Callable[[Tensor], Tensor],
+    probabilities: Callable[[Logits], Tensor],
     score: Callable[[Tensor], Tensor],
     *,
+    levels: Sequence[str] = LEVELS,
     passes: int,
     seed: int,
 ) -> Posterior:
@@ -74,7 +86,9 @@ def predict(
     inputs : tensors
         What the network is called with.
     probabilities, score : callable
-        Logits to class probabilities, and those to the discriminant.
+        Logits to class probabilities of the items, and those to the discriminant.
+    levels : sequence of str
+        The levels whose logits are asked for.
     passes : int
         Number of passes, at least 2.
     seed : int
@@ -89,19 +103,18 @@ def predict(
     """
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        decide: Any = getattr(model, "decide", model)
-        encoded = (model.encode(*inputs),) if hasattr(model, "encode") else inputs  # type: ignore[operator]
-        mean_BC = probabilities(decide(*encoded)).double()
-        first_B = score(mean_BC)
-        score_mean_B, squares_B, entropies_B = first_B.clone(), torch.zeros_like(first_B), entropy(mean_BC)
+        decide, encoded = _parted(model, inputs, levels)
+        mean_MC = probabilities(decide(*encoded)).double()
+        first_M = score(mean_MC)
+        score_mean_M, squares_M, entropies_M = first_M.clone(), torch.zeros_like(first_M), entropy(mean_MC)
         for count in range(2, passes + 1):
-            p_BC = probabilities(decide(*encoded)).double()
-            mean_BC += (p_BC - mean_BC) / count
-            score_B = score(p_BC)
-            delta_B = score_B - score_mean_B
-            score_mean_B += delta_B / count
-            squares_B += delta_B * (score_B - score_mean_B)
-            entropies_B += (entropy(p_BC) - entropies_B) / count
-    total_B = entropy(mean_BC)
-    std_B = (squares_B / (passes - 1)).sqrt()
-    return Posterior(mean_BC, score_mean_B, std_B, total_B, (total_B - entropies_B).clamp(min=0))
+            p_MC = probabilities(decide(*encoded)).double()
+            mean_MC += (p_MC - mean_MC) / count
+            score_M = score(p_MC)
+            delta_M = score_M - score_mean_M
+            score_mean_M += delta_M / count
+            squares_M += delta_M * (score_M - score_mean_M)
+            entropies_M += (entropy(p_MC) - entropies_M) / count
+    total_M = entropy(mean_MC)
+    std_M = (squares_M / (passes - 1)).sqrt()
+    return Posterior(mean_MC, score_mean_M, std_M, total_M, (total_M - entropies_M).clamp(min=0))

@@ -1,10 +1,11 @@
-"""Judge the trained networks on the test split: accuracy, rejection, MC dropout, calibration.
+"""Judge the trained networks on the test split: accuracy, rejection, MC dropout, calibration, figures of merit.
 
-N: jet, C: class.
+M: item, that is what the task tells apart: a jet, a constituent.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +14,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bunchtrain import provenance
+from bunchtrain import provenance, registry
 from bunchtrain.config.specs import EvaluateSpec
 from bunchtrain.discrimination import Scores, likelihood_ratio
-from bunchtrain.errors import InputError, TrainingError
-from bunchtrain.evaluate import dropout
+from bunchtrain.errors import InputError
+from bunchtrain.evaluate.answers import Answers, answer
 from bunchtrain.evaluate.calibration import balanced, calibration, usefulness
 from bunchtrain.events.reader import Dataset
-from bunchtrain.events.scaling import Scaler
 from bunchtrain.files import atomic, write_json
 from bunchtrain.models import base as models
-from bunchtrain.progress import track
 from bunchtrain.tasks import base as tasks
 from bunchtrain.tasks.base import TaskProtocol
 
-#: Jets of one batch.
-BATCH = 1024
-
-Columns = dict[str, NDArray[np.float64]]
+Floats = NDArray[np.float64]
 
 
 def evaluate(spec: EvaluateSpec, dataset: Path, trainings: list[Path], out: Path, *, threads: int = 1) -> None:
@@ -53,26 +49,34 @@ def evaluate(spec: EvaluateSpec, dataset: Path, trainings: list[Path], out: Path
     task = tasks.build(spec.task, data.classes)
     indices = data.indices("test")
     _require_positive(data, indices)
-    labels = data.column("label", indices).astype(np.int64)
-    weights = data.column("weight", indices).astype(np.float64)
-    runs = []
-    for number, folder in enumerate(trainings):
-        columns = _predict(spec, data, task, folder, indices)
-        _write_predictions(out / "predictions.h5", columns, indices, labels, data.classes) if number == 0 else None
-        runs.append(_judge(spec, task, columns, labels, weights))
-        print(
-            f"[evaluate] {folder.name}: AUC {runs[-1]['auc']['value']:.4f}, ECE {runs[-1]['calibration']['ece']:.4f}",
-            flush=True,
-        )
-    seeds = [{"auc": run["auc"]["value"], "accuracy": run["calibration"]["accuracy"]} for run in runs]
-    mass = _mass_baseline(spec, data, task, indices, labels, weights)
-    common = {"classes": data.classes, "signal": data.classes[task.signal], "background": data.classes[task.background]}
-    counts = {name: int(np.sum(labels == label)) for label, name in enumerate(data.classes)}
-    write_json(out / "metrics.json", {**common, "jets": counts, **runs[0], "mass": mass, "seeds": seeds})
+    first: dict[str, Any] = {}
+    seeds = []
+    for folder in trainings:
+        answers = answer(spec, data, task, folder, indices)
+        judged = _judge(spec, task, answers, dataset)
+        panels = [asdict(panel) for panel in answers.merit.panels()]
+        row = {"auc": judged["auc"]["value"], "accuracy": judged["calibration"]["accuracy"]}
+        seeds.append(row | {name: value for panel in panels for name, value in panel["figures"].items()})
+        if not first:
+            _write_predictions(out / "predictions.h5", answers, task.classes)
+            first = {**judged, "panels": panels, "baselines": _baselines(spec, data, task, answers)}
+        print(f"[evaluate] {folder.name}: AUC {row['auc']:.4f}, ECE {judged['calibration']['ece']:.4f}", flush=True)
+    write_json(out / "metrics.json", {**_about(spec, data, task, indices), **first, "seeds": seeds})
     inputs = [dataset, *(folder / name for folder in trainings for name in (models.WEIGHTS, models.CARD))]
-    facts = {"auc": runs[0]["auc"]["value"]}
-    written = [out / "metrics.json", out / "predictions.h5"]
+    written, facts = [out / "metrics.json", out / "predictions.h5"], {"auc": seeds[0]["auc"]}
     provenance.record(written, stage="evaluate", spec=spec.model_dump(mode="json"), inputs=inputs, facts=facts)
+
+
+def _about(spec: EvaluateSpec, data: Dataset, task: TaskProtocol, indices: NDArray[np.int64]) -> dict[str, Any]:
+    """Return what is judged: classes, those quoted, and how many jets of each class of jets."""
+    labels = data.column("label", indices)
+    return {
+        "items": registry.constant("tasks", spec.task["kind"], "ITEMS"),
+        "classes": task.classes,
+        "signal": task.classes[task.signal],
+        "background": task.classes[task.background],
+        "jets": {name: int(np.sum(labels == label)) for label, name in enumerate(data.classes)},
+    }
 
 
 def _require_positive(data: Dataset, indices: NDArray[np.int64]) -> None:
@@ -84,61 +88,34 @@ def _require_positive(data: Dataset, indices: NDArray[np.int64]) -> None:
             raise InputError(problem, file=data.path, key=name, found=float(total), mend="convert more jets of it")
 
 
-def _predict(
-    spec: EvaluateSpec, data: Dataset, task: TaskProtocol, folder: Path, indices: NDArray[np.int64]
-) -> Columns:
-    """Return the single-pass and the MC-dropout answers of one network."""
-    model, card = models.load_model(folder)
-    if card["classes"] != data.classes:
-        raise InputError(
-            "a network was trained for other classes", file=folder, found=card["classes"], expected=data.classes
-        )
-    scaler = Scaler(**card["scaler"])
-    scaler.require(data.inputs, data.path)
-    parts: list[list[NDArray[np.float64]]] = []
-    starts = range(0, len(indices), BATCH)
-    for start in track(starts, len(starts), f"evaluate {folder.name}"):
-        features = scaler(data.features(indices[start : start + BATCH], card["particles"]))
-        inputs = (features.nodes_BPF, features.momenta_BP4, features.globals_BG, features.mask_BP)
-        tensors = tuple(torch.from_numpy(values) for values in inputs)
-        model.eval()
-        with torch.no_grad():
-            single = task.probabilities(model(*tensors)).double()
-        dropout.switch_on(model)
-        settings = {"passes": spec.settings.passes, "seed": spec.seed + start}
-        posterior = dropout.predict(model, tensors, task.probabilities, task.discriminant, **settings)
-        parts.append([tensor.numpy() for tensor in (single, task.discriminant(single), *posterior)])
-    names = ("single", "single_score", "mean", "score", "spread", "entropy", "mutual_information")
-    columns = {name: np.concatenate([part[place] for part in parts]) for place, name in enumerate(names)}
-    for name, values in columns.items():
-        if not np.isfinite(values).all():
-            raise TrainingError("a network answers with NaN or infinity", file=folder, key=name, mend="train again")
-    return columns
-
-
-def _judge(
-    spec: EvaluateSpec, task: TaskProtocol, columns: Columns, labels: NDArray[np.int64], weights: NDArray[np.float64]
-) -> dict[str, Any]:
-    settings = spec.settings
-    right = columns["mean"].argmax(1) == labels
-    equal = balanced(weights, labels, len(task.classes))
+def _judge(spec: EvaluateSpec, task: TaskProtocol, answers: Answers, dataset: Path) -> dict[str, Any]:
+    settings, columns, labels = spec.settings, answers.columns, answers.labels
+    for number in (task.signal, task.background):
+        if not (labels == number).any():
+            problem, name = "the test split holds none of a class that the task tells apart", task.classes[number]
+            raise InputError(problem, file=dataset, key=name, found=0, mend="convert more jets, or look at the truth")
+    answer_M = columns["mean"].argmax(1)
+    right = answer_M == labels
+    # A network trained with equal classes states probabilities for such; each item's weight is then divided by that of
+    # its class.
+    weights = balanced(answers.weights, labels, len(task.classes)) if task.balanced else answers.weights
     options = {"bins": settings.bins, "bootstrap": settings.bootstrap, "seed": spec.seed}
     single = calibration(columns["single"], labels, weights, **options)
     uncertainties = ("spread", "entropy", "mutual_information")
     return {
-        **_discrimination(_scores(task, columns["score"], labels, weights), settings.working_points),
-        "single_pass": {"auc": _scores(task, columns["single_score"], labels, weights).auc(), "calibration": single},
+        **_discrimination(_scores(task, columns["score"], answers), settings.working_points),
+        "single_pass": {"auc": _scores(task, columns["single_score"], answers).auc(), "calibration": single},
         "calibration": calibration(columns["mean"], labels, weights, **options),
         "passes": settings.passes,
-        "confusion": _confusion(columns["mean"].argmax(1), labels, weights, len(task.classes)),
-        "uncertainty": {name: usefulness(columns[name], right, equal) for name in uncertainties},
+        "confusion": _confusion(answer_M, labels, answers.weights, len(task.classes)),
+        "uncertainty": {name: usefulness(columns[name], right, weights) for name in uncertainties},
         "spread": {"right": _quantiles(columns["spread"][right]), "wrong": _quantiles(columns["spread"][~right])},
     }
 
 
-def _scores(task: TaskProtocol, score: NDArray[Any], labels: NDArray[np.int64], weights: NDArray[np.float64]) -> Scores:
-    signal, background = labels == task.signal, labels == task.background
-    return Scores(score[signal], score[background], weights[signal], weights[background])
+def _scores(task: TaskProtocol, score_M: NDArray[Any], answers: Answers) -> Scores:
+    signal, background = answers.labels == task.signal, answers.labels == task.background
+    return Scores(score_M[signal], score_M[background], answers.weights[signal], answers.weights[background])
 
 
 def _discrimination(scores: Scores, working_points: list[float]) -> dict[str, Any]:
@@ -150,26 +127,30 @@ def _discrimination(scores: Scores, working_points: list[float]) -> dict[str, An
     }
 
 
-def _mass_baseline(
-    spec: EvaluateSpec,
-    data: Dataset,
-    task: TaskProtocol,
-    indices: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    weights: NDArray[np.float64],
-) -> dict[str, Any]:
-    """Judge the jet mass alone: a cut from below, and the best window (likelihood ratio of the training split)."""
-    mass, train = data.column("mass", indices), data.indices("train")
-    train_labels = data.column("label", train)
-    pair = train[(train_labels == task.signal) | (train_labels == task.background)]
-    seen = (data.column("mass", pair), data.column("label", pair) == task.signal, data.column("weight", pair))
-    found = {"cut": mass, "window": likelihood_ratio(*seen, mass)}
+def _baselines(spec: EvaluateSpec, data: Dataset, task: TaskProtocol, answers: Answers) -> list[dict[str, Any]]:
+    """Judge what simpler methods say of the same items: those of the task, and each of its variables alone."""
+    found: dict[str, NDArray[Any]] = {name: score_M.numpy() for name, score_M in answers.merit.rivals().items()}
+    for name in task.variables:
+        window, cut = _variable(data, task, name, answers.jets)
+        found |= {f"best {name} window": window, f"cut on {name}": cut}
     points = spec.settings.working_points
-    return {name: _discrimination(_scores(task, x, labels, weights), points) for name, x in found.items()}
+    return [{"name": name, **_discrimination(_scores(task, x, answers), points)} for name, x in found.items()]
+
+
+def _variable(
+    data: Dataset, task: TaskProtocol, name: str, jets: NDArray[np.int64]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the scores [M] of one column of jets: in the best window (likelihood ratio of the training split), cut."""
+    train = data.indices("train")
+    labels = data.column("label", train)
+    pair = train[(labels == task.signal) | (labels == task.background)]
+    seen = (data.column(name, pair), data.column("label", pair) == task.signal, data.column("weight", pair))
+    values = data.column(name, jets)
+    return likelihood_ratio(*seen, values), values
 
 
 def _confusion(
-    answers: NDArray[np.int64], labels: NDArray[np.int64], weights: NDArray[np.float64], classes: int
+    answers: NDArray[np.int64], labels: NDArray[np.int64], weights: Floats, classes: int
 ) -> list[list[float]]:
     table = np.bincount(labels * classes + answers, weights, minlength=classes**2)
     return [[float(cell) for cell in row] for row in table.reshape(classes, classes)]
@@ -180,12 +161,10 @@ def _quantiles(values: NDArray[Any]) -> list[float]:
     return np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95]).tolist() if len(values) else []
 
 
-def _write_predictions(
-    path: Path, columns: Columns, indices: NDArray[np.int64], labels: NDArray[np.int64], classes: list[str]
-) -> None:
-    """Write what was predicted for each test jet, so that figures can be made again without the network."""
+def _write_predictions(path: Path, answers: Answers, classes: list[str]) -> None:
+    """Write what was predicted for each item, so that figures can be made again without the network."""
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
-        file["index"], file["label"] = indices, labels
-        for name, values in columns.items():
+        file["index"], file["label"], file["weight"] = answers.jets, answers.labels, answers.weights
+        for name, values in answers.columns.items():
             file[name] = values.astype(np.float32)
         file.attrs["classes"] = classes

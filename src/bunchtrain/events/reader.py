@@ -293,6 +293,35 @@ class Dataset:
         """
         return self.padded(P4, indices, particles or self.particles)
 
+    def require(self, names: Sequence[str]) -> None:
+        """Refuse columns of constituents that are wanted and that not all shards have.
+
+        Raises
+        ------
+        InputError
+            Naming the column and the nearest one.
+        """
+        known = [one.removeprefix("constituents/") for one in self.columns if one.startswith("constituents/")]
+        for name in names:
+            if name not in known:
+                raise InputError(
+                    "there is no such column of constituents, which the task learns from",
+                    file=self.path,
+                    key="task",
+                    found=name,
+                    choices=known,
+                    mend="add it to convert.format.columns or convert.derive",
+                )
+
+    def truth(self, names: Sequence[str], indices: NDArray[np.int64], width: int) -> NDArray[np.int32]:
+        """Return whole numbers that are known of the first constituents of the given jets, int32 [B, P, T].
+
+        A number for each name; zero where padded.
+        """
+        if not names:
+            return np.zeros((len(indices), width, 0), np.int32)
+        return self.padded([f"constituents/{name}" for name in names], indices, width)[0].astype(np.int32)
+
     def counts(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return how many constituents the given jets have among the `particles` that are kept, int64 [B]."""
         return np.minimum(self._multiplicity[indices], self.particles)

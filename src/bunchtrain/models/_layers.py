@@ -1,6 +1,6 @@
 """What several networks are built from.
 
-B: batch, P: constituent, F: node feature, H: hidden width, G: global feature, C: class.
+B: batch, P: constituent, H: hidden width.
 """
 
 from __future__ import annotations
@@ -8,25 +8,6 @@ from __future__ import annotations
 from itertools import pairwise
 
 from torch import Tensor, nn
-
-
-class Tagger(nn.Module):
-    """A network whose classifier, `head`, follows on what `encode` makes of a jet; dropout acts in the former alone."""
-
-    head: nn.Module
-
-    def encode(self, nodes_BPF: Tensor, momenta_BP4: Tensor, globals_BG: Tensor, mask_BP: Tensor) -> Tensor:
-        """Return what the classifier sees, shape [B, H]."""
-        raise NotImplementedError
-
-    def decide(self, encoded_BH: Tensor) -> Tensor:
-        """Return logits, shape [B, C], from what `encode` gave."""
-        logits: Tensor = self.head(encoded_BH)
-        return logits
-
-    def forward(self, nodes_BPF: Tensor, momenta_BP4: Tensor, globals_BG: Tensor, mask_BP: Tensor) -> Tensor:
-        """Return logits, shape [B, C]."""
-        return self.decide(self.encode(nodes_BPF, momenta_BP4, globals_BG, mask_BP))
 
 
 def mean(x_BPH: Tensor, mask_BP: Tensor) -> Tensor:
@@ -38,19 +19,6 @@ def mean(x_BPH: Tensor, mask_BP: Tensor) -> Tensor:
 def largest(x_BPH: Tensor, mask_BP: Tensor) -> Tensor:
     """Return the largest over the constituents of what is not negative, shape [B, H]; zero where there are none."""
     return (x_BPH * mask_BP[..., None]).amax(1)
-
-
-def classifier(inputs: int, width: int, outputs: int, dropout: float) -> nn.Sequential:
-    """Return two hidden layers with dropout, and the logits."""
-    return nn.Sequential(
-        nn.Linear(inputs, width),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-        nn.Linear(width, width),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-        nn.Linear(width, outputs),
-    )
 
 
 def perceptron(*widths: int) -> nn.Sequential:

@@ -1,7 +1,7 @@
 """What all networks share: their call, how one is built from a campaign, and how one is kept on disk.
 
 A network is called as `model(nodes_BPF, momenta_BP4, globals_BG, mask_BP)` with scaled features and with momenta in GeV
-(see `events.features`) and returns logits, shape [B, classes]. On disk it is two files side by side:
+(see `events.features`) and returns `levels.Logits`. On disk it is two files side by side:
 `model.safetensors`, the weights alone, and `model.json`, its card.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -20,18 +20,27 @@ from torch import nn
 from bunchtrain import registry
 from bunchtrain.errors import InputError, TrainingError
 from bunchtrain.files import atomic, disk_problem, read_json, sha256, write_json
+from bunchtrain.levels import Shape
+from bunchtrain.models._heads import Encoded, Tagger
+
+__all__ = [
+    "CARD",
+    "WEIGHTS",
+    "Encoded",
+    "Shape",
+    "Tagger",
+    "build",
+    "load_model",
+    "load_state",
+    "load_weights",
+    "require_fit",
+    "save_model",
+    "save_weights",
+    "written_to",
+]
 
 WEIGHTS = "model.safetensors"
 CARD = "model.json"
-
-
-class Shape(NamedTuple):
-    """Widths of a network's inputs and output; `inputs` of the node features, the last, follow from no momentum."""
-
-    nodes: int
-    globals: int
-    outputs: int
-    inputs: int = 0
 
 
 def build(section: Mapping[str, Any], shape: Shape) -> nn.Module:

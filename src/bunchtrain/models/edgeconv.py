@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bunchtrain.models._geometry import angles, differences, gathered, nearest, squared_distances
-from bunchtrain.models._layers import Tagger, classifier, largest, mean
-from bunchtrain.models.base import Shape
+from bunchtrain.geometry import angles, differences, gathered, nearest, squared_distances
+from bunchtrain.models._layers import largest, mean
+from bunchtrain.models.base import Encoded, Shape, Tagger
 
 
 class Config(BaseModel):
@@ -26,8 +26,8 @@ class Config(BaseModel):
     hidden: int = Field(64, ge=1, le=1024, description="width of the node states")
     blocks: int = Field(2, ge=1, le=8, description="edge convolutions")
     neighbours: int = Field(8, ge=1, le=128, description="edges per node")
-    head: int = Field(64, ge=1, le=4096, description="width of the classifier's hidden layers")
-    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the classifier; MC dropout needs it above 0")
+    head: int = Field(64, ge=1, le=4096, description="width of the heads' hidden layers")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the heads; MC dropout needs it above 0")
 
 
 class EdgeConvolution(nn.Module):
@@ -63,10 +63,10 @@ class Model(Tagger):
         self.neighbours = config.neighbours
         widths = [shape.nodes, *([config.hidden] * config.blocks)]
         self.blocks = nn.ModuleList(EdgeConvolution(one, after) for one, after in pairwise(widths))
-        self.head = classifier(2 * config.hidden + shape.globals, config.head, shape.outputs, config.dropout)
+        self.add_heads(shape, config, graph=2 * config.hidden + shape.globals, nodes=config.hidden)
 
-    def encode(self, nodes_BPF: Tensor, momenta_BP4: Tensor, globals_BG: Tensor, mask_BP: Tensor) -> Tensor:
-        """Return what the classifier sees; no dropout acts before it."""
+    def encode(self, nodes_BPF: Tensor, momenta_BP4: Tensor, globals_BG: Tensor, mask_BP: Tensor) -> Encoded:
+        """Return what the heads see; no dropout acts before it."""
         squared_BPP = differences(angles(momenta_BP4)).square().sum(-1)
         x_BPH = nodes_BPF
         for block in self.blocks:
@@ -74,4 +74,5 @@ class Model(Tagger):
                 squared_BPP = squared_distances(x_BPH) if x_BPH is not nodes_BPF else squared_BPP
                 index_BPK, found_BPK = nearest(squared_BPP, mask_BP, self.neighbours)
             x_BPH = block(x_BPH, index_BPK, torch.isfinite(found_BPK).to(x_BPH.dtype))
-        return torch.cat([mean(x_BPH, mask_BP), largest(x_BPH, mask_BP), globals_BG], -1)
+        graph_BG = torch.cat([mean(x_BPH, mask_BP), largest(x_BPH, mask_BP), globals_BG], -1)
+        return Encoded(graph_BG, x_BPH)

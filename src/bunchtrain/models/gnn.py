@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bunchtrain.models._geometry import angles, differences, gathered, nearest
-from bunchtrain.models._layers import Tagger, classifier, largest, mean
-from bunchtrain.models.base import Shape
+from bunchtrain.geometry import angles, differences, gathered, nearest
+from bunchtrain.models._layers import largest, mean
+from bunchtrain.models.base import Encoded, Shape, Tagger
 
 
 class Config(BaseModel):
@@ -21,8 +21,8 @@ class Config(BaseModel):
     hidden: int = Field(32, ge=1, le=1024, description="width of the node states")
     layers: int = Field(2, ge=1, le=12, description="rounds of message passing")
     neighbours: int = Field(8, ge=1, le=128, description="edges per node, to the nearest in ΔR")
-    head: int = Field(64, ge=1, le=4096, description="width of the classifier's hidden layer")
-    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the classifier; MC dropout needs it above 0")
+    head: int = Field(64, ge=1, le=4096, description="width of the heads' hidden layer")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the heads; MC dropout needs it above 0")
 
 
 class MessagePassing(nn.Module):
@@ -58,10 +58,10 @@ class Model(Tagger):
         self.neighbours = config.neighbours
         self.embed = nn.Linear(shape.nodes, config.hidden)
         self.rounds = nn.ModuleList(MessagePassing(config.hidden) for _ in range(config.layers))
-        self.head = classifier(2 * config.hidden + shape.globals, config.head, shape.outputs, config.dropout)
+        self.add_heads(shape, config, graph=2 * config.hidden + shape.globals, nodes=config.hidden)
 
-    def encode(self, nodes_BPF: Tensor, momenta_BP4: Tensor, globals_BG: Tensor, mask_BP: Tensor) -> Tensor:
-        """Return what the classifier sees; no dropout acts before it."""
+    def encode(self, nodes_BPF: Tensor, momenta_BP4: Tensor, globals_BG: Tensor, mask_BP: Tensor) -> Encoded:
+        """Return what the heads see; no dropout acts before it."""
         squared_BPP = differences(angles(momenta_BP4)).square().sum(-1)
         index_BPK, squared_BPK = nearest(squared_BPP, mask_BP, self.neighbours)
         real_BPK = torch.isfinite(squared_BPK)
@@ -71,4 +71,5 @@ class Model(Tagger):
         x_BPH = functional.relu(self.embed(nodes_BPF))
         for passing in self.rounds:
             x_BPH = passing(x_BPH, index_BPK, edges_BPK2, real_BPK)
-        return torch.cat([mean(x_BPH, mask_BP), largest(x_BPH, mask_BP), globals_BG], -1)
+        graph_BG = torch.cat([mean(x_BPH, mask_BP), largest(x_BPH, mask_BP), globals_BG], -1)
+        return Encoded(graph_BG, x_BPH)

@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bunchtrain.models._geometry import pair_features
-from bunchtrain.models._layers import Tagger, classifier, mean, perceptron
-from bunchtrain.models.base import Shape
+from bunchtrain.geometry import pair_features
+from bunchtrain.models._layers import mean, perceptron
+from bunchtrain.models.base import Encoded, Shape, Tagger
 
 
 class Config(BaseModel):
@@ -19,8 +19,8 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     hidden: int = Field(32, ge=1, le=1024, description="width of messages and node states")
-    head: int = Field(64, ge=1, le=4096, description="width of the classifier's hidden layers")
-    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the classifier; MC dropout needs it above 0")
+    head: int = Field(64, ge=1, le=4096, description="width of the heads' hidden layers")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the heads; MC dropout needs it above 0")
 
 
 class Model(Tagger):
@@ -37,10 +37,10 @@ class Model(Tagger):
         self.edge = nn.Linear(4, width, bias=False)
         self.message = nn.Linear(width, width)
         self.node = perceptron(shape.nodes + width, width, width)
-        self.head = classifier(width + shape.globals, config.head, shape.outputs, config.dropout)
+        self.add_heads(shape, config, graph=width + shape.globals, nodes=width)
 
-    def encode(self, nodes_BPF: Tensor, momenta_BP4: Tensor, globals_BG: Tensor, mask_BP: Tensor) -> Tensor:
-        """Return what the classifier sees; no dropout acts before it."""
+    def encode(self, nodes_BPF: Tensor, momenta_BP4: Tensor, globals_BG: Tensor, mask_BP: Tensor) -> Encoded:
+        """Return what the heads see; no dropout acts before it."""
         others_BPP = mask_BP[:, None, :] & ~torch.eye(mask_BP.shape[1], dtype=torch.bool, device=mask_BP.device)
         others_BPP1 = others_BPP[..., None].to(nodes_BPF.dtype)
         sent_BPPH = self.receiver(nodes_BPF)[:, :, None] + self.sender(nodes_BPF)[:, None]
@@ -48,4 +48,4 @@ class Model(Tagger):
         sent_BPPH = functional.relu(self.message(sent_BPPH)) * others_BPP1
         heard_BPH = sent_BPPH.sum(2) / others_BPP1.sum(2).clamp(min=1)
         x_BPH = functional.relu(self.node(torch.cat([nodes_BPF, heard_BPH], -1)))
-        return torch.cat([mean(x_BPH, mask_BP), globals_BG], -1)
+        return Encoded(torch.cat([mean(x_BPH, mask_BP), globals_BG], -1), x_BPH)

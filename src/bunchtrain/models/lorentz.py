@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bunchtrain.models._layers import Tagger, classifier, mean, perceptron
-from bunchtrain.models.base import Shape
+from bunchtrain.models._layers import mean, perceptron
+from bunchtrain.models.base import Encoded, Shape, Tagger
 
 
 class Config(BaseModel):
@@ -23,8 +23,8 @@ class Config(BaseModel):
 
     hidden: int = Field(32, ge=1, le=1024, description="width of the scalars of a node")
     layers: int = Field(2, ge=1, le=12, description="blocks of messages")
-    head: int = Field(64, ge=1, le=4096, description="width of the classifier's hidden layers")
-    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the classifier; MC dropout needs it above 0")
+    head: int = Field(64, ge=1, le=4096, description="width of the heads' hidden layers")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the heads; MC dropout needs it above 0")
 
 
 def products(one: Tensor, other: Tensor) -> Tensor:
@@ -75,10 +75,10 @@ class Model(Tagger):
         self.embed = nn.Linear(2 + shape.inputs, config.hidden)
         last = config.layers - 1
         self.blocks = nn.ModuleList(Block(config.hidden, last=number == last) for number in range(config.layers))
-        self.head = classifier(config.hidden, config.head, shape.outputs, config.dropout)
+        self.add_heads(shape, config, graph=config.hidden, nodes=config.hidden)
 
-    def encode(self, nodes_BPF: Tensor, momenta_BP4: Tensor, globals_BG: Tensor, mask_BP: Tensor) -> Tensor:
-        """Return what the classifier sees, scalars; no dropout acts before it."""
+    def encode(self, nodes_BPF: Tensor, momenta_BP4: Tensor, globals_BG: Tensor, mask_BP: Tensor) -> Encoded:
+        """Return what the heads see, scalars; no dropout acts before it."""
         x_BP4 = momenta_BP4 * mask_BP[..., None]
         whole_B14 = x_BP4.sum(1, keepdim=True)
         others_BPP = mask_BP[:, None, :] & ~torch.eye(mask_BP.shape[1], dtype=torch.bool, device=mask_BP.device)
@@ -89,4 +89,4 @@ class Model(Tagger):
         h_BPH = self.embed(torch.cat([squeezed(own_BP2), scalars_BPI], -1))
         for block in self.blocks:
             h_BPH, x_BP4 = block(h_BPH, x_BP4, others_BPP1)
-        return mean(h_BPH, mask_BP)
+        return Encoded(mean(h_BPH, mask_BP), h_BPH)

@@ -8,9 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bunchtrain.models._geometry import pair_features
-from bunchtrain.models._layers import Tagger, classifier
-from bunchtrain.models.base import Shape
+from bunchtrain.geometry import pair_features
+from bunchtrain.models.base import Encoded, Shape, Tagger
 
 #: Centre and width of ln ΔR, ln kT, ln z, ln m² in jets of some hundred GeV: the bias network sees values of order 1.
 _PAIR_CENTRE, _PAIR_WIDTH = (-1.5, 0.0, -1.5, 1.0), (1.0, 1.5, 1.0, 3.0)
@@ -24,8 +23,8 @@ class Config(BaseModel):
     hidden: int = Field(64, ge=1, le=1024, description="width of the node states")
     layers: int = Field(2, ge=1, le=24, description="blocks of attention among the constituents")
     heads: int = Field(4, ge=1, le=64, description="attention heads of a block")
-    head: int = Field(64, ge=1, le=4096, description="width of the classifier's hidden layers")
-    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the classifier; MC dropout needs it above 0")
+    head: int = Field(64, ge=1, le=4096, description="width of the heads' hidden layers")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the heads; MC dropout needs it above 0")
 
 
 class Block(nn.Module):
@@ -70,12 +69,12 @@ class Model(Tagger):
         self.query = nn.Parameter(torch.empty(config.hidden).normal_(0, 0.02))
         self.summary = Block(config.hidden, config.heads)
         self.norm = nn.LayerNorm(config.hidden)
-        self.head = classifier(config.hidden + shape.globals, config.head, shape.outputs, config.dropout)
+        self.add_heads(shape, config, graph=config.hidden + shape.globals, nodes=config.hidden)
         self.register_buffer("centre", torch.tensor(_PAIR_CENTRE), persistent=False)
         self.register_buffer("width", torch.tensor(_PAIR_WIDTH), persistent=False)
 
-    def encode(self, nodes_BPF: Tensor, momenta_BP4: Tensor, globals_BG: Tensor, mask_BP: Tensor) -> Tensor:
-        """Return what the classifier sees; no dropout acts before it."""
+    def encode(self, nodes_BPF: Tensor, momenta_BP4: Tensor, globals_BG: Tensor, mask_BP: Tensor) -> Encoded:
+        """Return what the heads see; no dropout acts before it."""
         x_BPH = self.embed(nodes_BPF)
         # Finite, so that a jet without constituents attends to its padding instead of to nothing, which is NaN.
         hidden_B11P = (~mask_BP)[:, None, None].to(x_BPH.dtype) * -1e4
@@ -85,7 +84,7 @@ class Model(Tagger):
         query_B1H = self.query.expand(len(x_BPH), 1, -1)
         summary_BH = self.norm(self.summary(query_B1H, x_BPH, hidden_B11P)[:, 0])
         real_B1 = mask_BP.any(1, keepdim=True).to(x_BPH.dtype)
-        return torch.cat([summary_BH * real_B1, globals_BG], -1)
+        return Encoded(torch.cat([summary_BH * real_B1, globals_BG], -1), x_BPH)
 
     def _bias(self, momenta_BP4: Tensor) -> Tensor:
         """Return the bias of each pair, shape [B, N, P, P]; it is symmetric, so half of the pairs are computed."""

@@ -64,19 +64,12 @@ def panels(count: int, width: float, height: float) -> Iterator[tuple[list[Axes]
 
 
 def roc(metrics: Mapping[str, Any]) -> str:
-    """Background rejection against signal efficiency: the network, and what the jet mass alone can do."""
-    curves = (
-        (f"network, AUC {metrics['auc']['value']:.3f}", metrics["roc"], BLUE, "-"),
-        (
-            f"best mass window, AUC {metrics['mass']['window']['auc']['value']:.3f}",
-            metrics["mass"]["window"]["roc"],
-            ORANGE,
-            "--",
-        ),
-        (f"cut on mass, AUC {metrics['mass']['cut']['auc']['value']:.3f}", metrics["mass"]["cut"]["roc"], GREY, ":"),
-    )
+    """Background rejection against signal efficiency: the network, and what simpler methods can do."""
+    styles = [(BLUE, "-"), (ORANGE, "--"), (GREY, ":"), (GREEN, "-."), (PURPLE, "--")]
     with _figure() as (axes, svg):
-        for label, curve, colour, line in curves:
+        for number, row in enumerate([{"name": "network", **metrics}, *metrics["baselines"]]):
+            colour, line = styles[number % len(styles)]
+            curve, label = row["roc"], f"{row['name']}, AUC {row['auc']['value']:.3f}"
             x, y = np.array(curve["signal_efficiency"]), np.array(curve["background_efficiency"])
             shown = (y > 0) & (x > 0.02)
             axes.plot(x[shown], 1 / y[shown], line, color=colour, label=label, linewidth=2)
@@ -159,8 +152,19 @@ def reliability(metrics: Mapping[str, Any]) -> str:
     return svg[0]
 
 
+def plot(about: Mapping[str, Any]) -> str:
+    """Curves that a task shows; see `panels.Plot`."""
+    with _figure() as (axes, svg):
+        for number, curve in enumerate(about["curves"]):
+            line = "--" if curve["dashed"] else "-"
+            axes.plot(curve["x"], curve["y"], line, color=COLOURS[number % 6], label=curve["name"], linewidth=2)
+        axes.set(xlabel=about["x"], ylabel=about["y"], yscale="log" if about["logarithmic"] else "linear")
+        axes.legend()
+    return svg[0]
+
+
 def retention(metrics: Mapping[str, Any]) -> str:
-    """Accuracy when only the most certain jets are kept."""
+    """Accuracy when only the most certain items are kept."""
     with _figure() as (axes, svg):
         names = {"entropy": "entropy", "mutual_information": "mutual information", "spread": "spread"}
         for (name, label), colour in zip(names.items(), COLOURS, strict=False):
@@ -170,27 +174,32 @@ def retention(metrics: Mapping[str, Any]) -> str:
             axes.plot(
                 [row["kept"] for row in rows], [row["accuracy"] for row in rows], color=colour, label=label + area
             )
-        axes.set(xlabel="share of jets kept, most certain first", ylabel="accuracy", xlim=(0, 1))
+        axes.set(xlabel=f"share of {metrics['items']} kept, most certain first", ylabel="accuracy", xlim=(0, 1))
         axes.legend(loc="lower left")
     return svg[0]
 
 
-def scores(score: NDArray[Any], labels: NDArray[Any], classes: Sequence[str]) -> str:
+def scores(score: NDArray[Any], labels: NDArray[Any], metrics: Mapping[str, Any]) -> str:
     """Distribution of the discriminant for each class."""
     with _figure() as (axes, svg):
         edges = np.linspace(0, 1, 41).tolist()
-        for number, name in enumerate(classes):
+        for number, name in enumerate(metrics["classes"]):
             values = score[labels == number]
             if len(values):
                 axes.hist(
                     values, edges, density=True, histtype="step", color=COLOURS[number % 6], label=name, linewidth=2
                 )
-        axes.set(xlabel="signal-against-background score", ylabel="jets, normalised", yscale="log", xlim=(0, 1))
+        axes.set(
+            xlabel="signal-against-background score",
+            ylabel=f"{metrics['items']}, normalised",
+            yscale="log",
+            xlim=(0, 1),
+        )
         axes.legend(loc="upper center")
     return svg[0]
 
 
-def spread(values: NDArray[Any], right: NDArray[np.bool_]) -> str:
+def spread(values: NDArray[Any], right: NDArray[np.bool_], items: str) -> str:
     """Distribution of the MC-dropout spread for right and wrong answers."""
     with _figure() as (axes, svg):
         edges = np.linspace(0, max(float(np.quantile(values, 0.995)), 1e-6), 41).tolist()
@@ -199,7 +208,7 @@ def spread(values: NDArray[Any], right: NDArray[np.bool_]) -> str:
                 axes.hist(
                     values[chosen], edges, density=True, histtype="stepfilled", alpha=0.45, color=colour, label=label
                 )
-        axes.set(xlabel="spread of the score over passes", ylabel="jets, normalised")
+        axes.set(xlabel="spread of the score over passes", ylabel=f"{items}, normalised")
         axes.legend()
     return svg[0]
 

@@ -50,7 +50,7 @@ def ladder(metrics: dict[str, Any], synthesis: dict[str, Any]) -> list[tuple[str
         ("student, quantised", areas["quantised_student"]),
         ("C simulation", areas["c_simulation"]),
         ("RTL", areas["rtl"]),
-        ("best mass window", metrics["mass"]["window"]["auc"]["value"]),
+        *((row["name"], row["auc"]["value"]) for row in metrics["baselines"][:1]),
     ]
 
 

@@ -19,6 +19,10 @@ from bunchtrain.report import columns, fpga
 
 STAGES = ("simulate", "convert", "prepare", "scan", "train", "evaluate", "synthesize", "report")
 
+#: What the chain ends in, stage by stage.
+ENDS = ("prepare/dataset.h5", "scan/best.json", "train/seed0/model.safetensors", "evaluate/metrics.json")
+ENDS_WITH_CORE = ("synthesize/core.zip",)
+
 
 def report(spec: ReportSpec, results: Path, manifests: list[Path], histories: list[Path], out: Path) -> None:
     """Write the page of the campaign in `results` to `out`.
@@ -38,7 +42,7 @@ def report(spec: ReportSpec, results: Path, manifests: list[Path], histories: li
     InputError
         If a stage has not run.
     """
-    inputs = _Inputs(results, manifests, histories)
+    inputs = _Inputs(results, manifests, histories, spec.core)
     write_text(out, _render({**_header(spec, inputs), **_figures(inputs), **_tables(inputs)}))
     provenance.record([out], stage="report", spec=spec.model_dump(mode="json"), inputs=inputs.paths)
     print(f"[report] {out}", flush=True)
@@ -47,19 +51,20 @@ def report(spec: ReportSpec, results: Path, manifests: list[Path], histories: li
 class _Inputs:
     """What the stages left in the folder of results."""
 
-    def __init__(self, results: Path, manifests: list[Path], histories: list[Path]) -> None:
+    def __init__(self, results: Path, manifests: list[Path], histories: list[Path], core: bool) -> None:
         self.results = results
         self.summary = read_json(results / "prepare/summary.json")
         self.metrics = read_json(results / "evaluate/metrics.json")
         self.best = read_json(results / "scan/best.json")
-        self.synthesis = read_json(results / "synthesize/report.json")
+        self.synthesis = read_json(results / "synthesize/report.json") if core else None
         self.history = read_json(histories[0])
         self.sources = [entry for path in manifests for entry in read_json(path)["inputs"]]
         with (results / "scan/results.csv").open(encoding="utf-8", newline="") as stream:
             self.scan = list(csv.DictReader(stream))
         fixed = "prepare/summary.json scan/results.csv scan/best.json evaluate/metrics.json evaluate/predictions.h5"
         self.paths = [*(results / name for name in fixed.split()), *histories, *manifests]
-        self.paths += [results / "synthesize/report.json", results / "synthesize/core.zip"]
+        self.ends = ENDS + ENDS_WITH_CORE if core else ENDS
+        self.paths += [results / "synthesize/report.json", results / "synthesize/core.zip"] if core else []
 
 
 def _render(values: dict[str, Any]) -> str:
@@ -77,8 +82,9 @@ def _header(spec: ReportSpec, inputs: _Inputs) -> dict[str, Any]:
     return {
         "title": spec.title,
         "summary": f"{jets:,} jets of {len(spec.classes)} classes ({', '.join(spec.classes)}), "
-        f"a network that tells {signal} from {background}, its uncertainty, and an FPGA core.",
-        "stages": STAGES,
+        f"a network that tells {signal} from {background}, its uncertainty{', and an FPGA core' if spec.core else ''}.",
+        "stages": [name for name in STAGES if spec.core or name != "synthesize"],
+        "items": metrics["items"],
         "signal": signal,
         "background": background,
         "classes": metrics["classes"],
@@ -94,10 +100,10 @@ def _header(spec: ReportSpec, inputs: _Inputs) -> dict[str, Any]:
 def _cards(inputs: _Inputs) -> list[dict[str, str]]:
     metrics = inputs.metrics
     middle = min(metrics["working_points"], key=lambda row: abs(row["efficiency"] - 0.5))
-    area, window = metrics["auc"], metrics["mass"]["window"]["auc"]["value"]
-    ece = metrics["calibration"]
+    area, ece = metrics["auc"], metrics["calibration"]
+    beside = "".join(f"{row['name']}: {row['auc']['value']:.3f}" for row in metrics["baselines"][:1])
     return [
-        _card("AUC", f"{area['value']:.3f}", f"± {area['error']:.3f}", f"best mass window: {window:.3f}"),
+        _card("AUC", f"{area['value']:.3f}", f"± {area['error']:.3f}", beside),
         _card(
             f"{metrics['background']} rejection",
             _rejection(middle, error=False),
@@ -105,7 +111,7 @@ def _cards(inputs: _Inputs) -> list[dict[str, str]]:
             f"at {100 * middle['efficiency']:.0f} % {metrics['signal']} efficiency",
         ),
         _card("calibration error", f"{100 * ece['ece']:.1f}", f"± {100 * ece['ece_error']:.1f} %", "0 is perfect"),
-        *(_card(**card) for card in fpga.cards(inputs.synthesis)),
+        *(_card(**card) for card in (fpga.cards(inputs.synthesis) if inputs.synthesis else ())),
     ]
 
 
@@ -119,7 +125,7 @@ def _rejection(row: dict[str, Any], *, error: bool = True) -> str:
     return f"{row['rejection']:.1f}" + (f" ± {row['error']:.1f}" if error else "")
 
 
-def _figures(inputs: _Inputs) -> dict[str, str]:
+def _figures(inputs: _Inputs) -> dict[str, Any]:
     from bunchtrain.report import figures
 
     metrics = inputs.metrics
@@ -128,13 +134,17 @@ def _figures(inputs: _Inputs) -> dict[str, str]:
         right = file["mean"][:].argmax(1) == labels
     return {
         "roc": figures.roc(metrics),
-        "scores": figures.scores(score, labels, metrics["classes"]),
+        "scores": figures.scores(score, labels, metrics),
         "reliability": figures.reliability(metrics),
         "retention": figures.retention(metrics),
-        "spread": figures.spread(spread, right),
+        "spread": figures.spread(spread, right, metrics["items"]),
         "training": figures.training(inputs.history["rows"], inputs.history["best_epoch"]),
         "scan": figures.scan(inputs.scan) if inputs.scan else "",
-        "ladder": figures.ladder(fpga.ladder(inputs.metrics, inputs.synthesis)),
+        "ladder": figures.ladder(fpga.ladder(metrics, inputs.synthesis)) if inputs.synthesis else "",
+        "panels": [
+            {**panel, "drawn": [(figures.plot(plot), plot["caption"]) for plot in panel["plots"]]}
+            for panel in metrics["panels"]
+        ],
     }
 
 
@@ -142,11 +152,12 @@ def _tables(inputs: _Inputs) -> dict[str, Any]:
     quarantined = [entry for entry in inputs.sources if entry["status"] != "ok"]
     audit = inputs.summary["audit"]
     return {
+        "baselines": [row["name"] for row in inputs.metrics["baselines"]],
         "working_points": _working_points(inputs.metrics),
         "confusion": _confusion(inputs.metrics),
         **_scan(inputs),
         "training_text": _training_text(inputs.history),
-        "fpga": fpga.section(inputs.synthesis),
+        "fpga": fpga.section(inputs.synthesis) if inputs.synthesis else None,
         "quarantined": quarantined,
         "warnings": columns.warnings(inputs.sources),
         "columns": columns.rows(inputs.sources),
@@ -155,22 +166,19 @@ def _tables(inputs: _Inputs) -> dict[str, Any]:
         "samples_text": f"{audit['jets']:,} jets of {audit['events']:,} events. All jets of an event are on the same "
         "side of the split; an audit found no event and no jet on two sides.",
         "sources": inputs.sources,
-        "records": _records(inputs.results),
+        "records": _records(inputs.results, inputs.ends),
     }
 
 
-def _working_points(metrics: dict[str, Any]) -> list[dict[str, str]]:
-    mass = metrics["mass"]
-    rows = zip(metrics["working_points"], mass["window"]["working_points"], mass["cut"]["working_points"], strict=True)
+def _working_points(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = zip(metrics["working_points"], *(one["working_points"] for one in metrics["baselines"]), strict=True)
     return [
         {
             "efficiency": f"{100 * network['efficiency']:.0f} %",
-            "network": _rejection(network),
-            "window": _rejection(window),
-            "cut": _rejection(cut),
+            "rejections": [_rejection(network), *map(_rejection, baselines)],
             "passing": f"{network['background_passing']} of {network['background_total']}",
         }
-        for network, window, cut in rows
+        for network, *baselines in rows
     ]
 
 
@@ -239,15 +247,8 @@ def _samples(summary: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _records(results: Path) -> list[dict[str, str]]:
+def _records(results: Path, ends: Sequence[str]) -> list[dict[str, str]]:
     """Return the records of what the chain ends in."""
-    ends: Sequence[str] = (
-        "prepare/dataset.h5",
-        "scan/best.json",
-        "train/seed0/model.safetensors",
-        "evaluate/metrics.json",
-        "synthesize/core.zip",
-    )
     rows = []
     for name in ends:
         record = provenance.read(results / name)

@@ -5,6 +5,7 @@ B: batch, I: input, C: class.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,11 @@ def _chosen(indices: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int6
     return np.sort(np.random.default_rng(seed).choice(indices, most, replace=False))
 
 
+def _logits(teacher: nn.Module, inputs: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = teacher(*map(torch.from_numpy, inputs)).graph_BC.numpy()
+    return found
+
+
 def answers(teacher: nn.Module, features: Features) -> NDArray[np.float32]:
     """Return the tagger's logits for scaled features, shape [B, C]."""
     before = torch.get_num_threads()
@@ -144,7 +150,7 @@ def answers(teacher: nn.Module, features: Features) -> NDArray[np.float32]:
     try:
         with torch.inference_mode():
             parts = [
-                teacher(*(torch.from_numpy(values[start : start + _BATCH]) for values in features)).numpy()
+                _logits(teacher, [values[start : start + _BATCH] for values in features])
                 for start in range(0, len(features.mask_BP), _BATCH)
             ]
     finally:

@@ -138,7 +138,7 @@ def areas(task: TaskProtocol, jets: Jets, logits: dict[str, NDArray[Any]]) -> di
     signal, background = jets.labels_B == task.signal, jets.labels_B == task.background
     found = {}
     for name, logits_BC in logits.items():
-        scores_B = task.discriminant(task.probabilities(torch.from_numpy(logits_BC.astype(np.float64)))).numpy()
+        scores_B = task.discriminant(torch.softmax(torch.from_numpy(logits_BC.astype(np.float64)), -1)).numpy()
         found[name] = auc(scores_B[signal], scores_B[background], jets.weights_B[signal], jets.weights_B[background])
     return found
 

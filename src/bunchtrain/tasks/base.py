@@ -1,44 +1,106 @@
 """How a task is built from a campaign.
 
-A task module has a `Config` and a `Task(config, classes)` with `outputs`, `loss`, `probabilities` and `discriminant`;
-and `ROWS`, a literal: the rows that it learns from, as a format's `ROWS` names them.
+A task module has a `Config`, a `Task(config, classes)`, and three literals, which are read without importing it:
+
+    ROWS     the rows that it learns from, as a format's `ROWS` names them
+    LEVELS   the levels on which it wants answers, see `levels.LEVELS`
+    ITEMS    what it tells apart: `jets`, or a word for what each jet has several of
 """
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor
 
 from bunchtrain import registry
+from bunchtrain.levels import Items, Logits, Targets, Widths
+from bunchtrain.panels import Panel
 
 
 class TaskProtocol(Protocol):
-    """What the stages ask of a task."""
+    """What the stages ask of a task.
+
+    Attributes
+    ----------
+    classes : list of str
+        The classes of its items.
+    signal, background : int
+        Those that working points are quoted for.
+    level : str
+        The level of the items.
+    truth : sequence of str
+        Columns of constituents that it learns from, in the order of `Targets.truth_BPT`.
+    variables : sequence of str
+        Columns of jets that are judged alone, beside the network.
+    balanced : bool
+        Whether classes weigh the same in the training, however many items they have.
+    """
 
     classes: list[str]
     signal: int
     background: int
+    level: str
+    truth: Sequence[str]
+    variables: Sequence[str]
+    balanced: bool
 
     @property
-    def outputs(self) -> int:
-        """Width of the network's answer."""
+    def widths(self) -> Widths:
+        """How many numbers a network has to answer with on each level."""
         ...
 
-    def loss(self, logits_BC: Tensor, labels_B: Tensor, weights_B: Tensor) -> Tensor:
-        """Return the weighted loss summed over the batch."""
+    def loss(self, logits: Logits, targets: Targets) -> Tensor:
+        """Return the loss of each jet times its weight, summed over the batch."""
         ...
 
-    def probabilities(self, logits_BC: Tensor) -> Tensor:
-        """Return the class probabilities, shape [B, C]."""
+    def items(self, logits: Logits, targets: Targets) -> Items:
+        """Return what is told apart."""
         ...
 
-    def discriminant(self, probabilities_BC: Tensor) -> Tensor:
-        """Return the signal-against-background score, shape [B]."""
+    def discriminant(self, probabilities_MC: Tensor) -> Tensor:
+        """Return the signal-against-background score, shape [M]."""
         ...
+
+    def merit(self) -> Merit:
+        """Return what the answers are worth, for jets to be added."""
+        ...
+
+
+class Merit:
+    """Figures of merit beyond telling items apart, added up over batches of jets; this one has none."""
+
+    def add(self, momenta_BP4: Tensor, logits: Logits, targets: Targets) -> None:
+        """Add a batch.
+
+        Parameters
+        ----------
+        momenta_BP4 : [B, P, 4]
+            Of the constituents, GeV, in the frame in which a network sees them.
+        logits : Logits
+            Of a single pass without dropout.
+        targets : Targets
+            Whose weights are those of the evaluation.
+        """
+
+    def rivals(self) -> dict[str, Tensor]:
+        """Return the scores that simpler methods give to all items so far, by name, each of shape [M]."""
+        return {}
+
+    def panels(self) -> list[Panel]:
+        """Return what is to be shown."""
+        return []
+
+
+def score(probabilities_MC: Tensor, signal: int, background: int) -> Tensor:
+    """Return p_signal / (p_signal + p_background), shape [M]."""
+    p_signal, p_background = probabilities_MC[..., signal], probabilities_MC[..., background]
+    return p_signal / (p_signal + p_background).clamp(min=1e-12)
 
 
 def build(section: Mapping[str, Any], classes: list[str]) -> TaskProtocol:
-    """Build a task from a campaign's `task` section (kind and options)."""
+    """Build a task from a campaign's `task` section (kind and options) and the classes of its jets."""
     options = dict(section)
     module = registry.load("tasks", options.pop("kind"), "task.kind")
     task: TaskProtocol = module.Task(module.Config.model_validate(options), classes)

@@ -9,9 +9,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from bunchtrain.errors import CampaignError
+from bunchtrain.levels import Items, Logits, Targets, Widths
+from bunchtrain.tasks.base import Merit, score
 
-#: What it learns from: see `tasks.base`.
+#: See `tasks.base`.
 ROWS = "jets"
+LEVELS = ("graph",)
+ITEMS = "jets"
 
 
 class Config(BaseModel):
@@ -21,10 +25,17 @@ class Config(BaseModel):
 
     signal: str = Field("top", description="label of the signal")
     background: str = Field("qcd", description="label of the background")
+    variables: list[str] = Field(
+        ["mass"], max_length=4, description="columns of jets whose cut and best window are shown beside the network"
+    )
 
 
 class Task:
     """Cross entropy over the classes, and the discriminant p_signal / (p_signal + p_background)."""
+
+    level = "graph"
+    truth: tuple[str, ...] = ()
+    balanced = True
 
     def __init__(self, config: Config, classes: list[str]) -> None:
         for key in ("signal", "background"):
@@ -38,21 +49,27 @@ class Task:
         self.classes = classes
         self.signal = classes.index(config.signal)
         self.background = classes.index(config.background)
+        self.variables = config.variables
 
     @property
-    def outputs(self) -> int:
-        """Width of the network's answer."""
-        return len(self.classes)
+    def widths(self) -> Widths:
+        """A number for each class of jets."""
+        return Widths(graph=len(self.classes))
 
-    def loss(self, logits_BC: Tensor, labels_B: Tensor, weights_B: Tensor) -> Tensor:
+    def loss(self, logits: Logits, targets: Targets) -> Tensor:
         """Return the weighted cross entropy summed over the batch."""
-        return (functional.cross_entropy(logits_BC, labels_B, reduction="none") * weights_B).sum()
+        losses_B = functional.cross_entropy(logits.graph_BC, targets.labels_B, reduction="none")
+        return (losses_B * targets.weights_B).sum()
 
-    def probabilities(self, logits_BC: Tensor) -> Tensor:
-        """Return the class probabilities, shape [B, C]."""
-        return torch.softmax(logits_BC, -1)
+    def items(self, logits: Logits, targets: Targets) -> Items:
+        """Return the jets."""
+        rows_B = torch.arange(len(targets.labels_B), device=targets.labels_B.device)
+        return Items(torch.softmax(logits.graph_BC, -1), targets.labels_B, targets.weights_B, rows_B)
 
-    def discriminant(self, probabilities_BC: Tensor) -> Tensor:
-        """Return the signal-against-background score, shape [B]."""
-        signal, background = probabilities_BC[..., self.signal], probabilities_BC[..., self.background]
-        return signal / (signal + background).clamp(min=1e-12)
+    def discriminant(self, probabilities_MC: Tensor) -> Tensor:
+        """Return the signal-against-background score, shape [M]."""
+        return score(probabilities_MC, self.signal, self.background)
+
+    def merit(self) -> Merit:
+        """Return no more than that."""
+        return Merit()

@@ -5,7 +5,7 @@ B: batch, P: constituent, F: node feature, G: global feature.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,7 @@ from bunchtrain.events.features import GLOBALS, Features
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Scaler
 from bunchtrain.files import write_json
+from bunchtrain.levels import Targets
 from bunchtrain.train.packing import packs
 from bunchtrain.train.sampler import Step
 
@@ -38,8 +39,7 @@ class Batch(NamedTuple):
     """Jets that are computed together; `constituents` is how many they have in all."""
 
     inputs: tuple[Tensor, Tensor, Tensor, Tensor]
-    labels_B: Tensor
-    weights_B: Tensor
+    targets: Targets
     constituents: int
 
     @property
@@ -63,6 +63,8 @@ class BatchSource:
         Where batches are wanted.
     padding : float
         Largest share of padding in the batches of a call.
+    truth : sequence of str
+        Columns of constituents that a task learns from.
     """
 
     def __init__(
@@ -73,13 +75,15 @@ class BatchSource:
         dtype: torch.dtype = torch.float32,
         device: torch.device = _CPU,
         padding: float = 1.0,
+        truth: Sequence[str] = (),
     ) -> None:
         scaler.require(data.inputs, data.path)
+        data.require(truth)
         self._data, self._scaler, self._dtype, self._device = data, scaler, dtype, device
-        self._padding = padding
+        self._padding, self._truth = padding, truth
         self._labels, self._weights = data.column("label"), data.training_weights()
         self._indices = np.sort(indices)
-        row = data.particles * (4 * (len(data.nodes) + 4) + 1) + 4 * len(GLOBALS)
+        row = data.particles * (4 * (len(data.nodes) + 4 + len(truth)) + 1) + 4 * len(GLOBALS)
         self._kept = self._all() if len(indices) * row <= IN_MEMORY else None
 
     @property
@@ -109,7 +113,9 @@ class BatchSource:
         nodes, momenta, jets, mask = (self._sent(torch.from_numpy(values)) for values in features)
         labels = self._sent(torch.from_numpy(self._labels[indices].astype(np.int64)))
         weights = self._sent(torch.from_numpy(self._weights[indices].astype(np.float64)).to(self._dtype))
-        return Batch((nodes, momenta, jets, mask), labels, weights, int(features.mask_BP.sum()))
+        truth = self._sent(torch.from_numpy(self._data.truth(self._truth, indices, features.mask_BP.shape[1])))
+        targets = Targets(labels, weights, truth, mask)
+        return Batch((nodes, momenta, jets, mask), targets, int(features.mask_BP.sum()))
 
     def _sent(self, values: Tensor) -> Tensor:
         values = values.to(self._dtype) if values.dtype == torch.float32 else values
@@ -135,11 +141,11 @@ class BatchSource:
         if self._kept is None:
             return self._batch(self._compute(indices, width), indices)
         rows = self._sent(torch.from_numpy(np.searchsorted(self._indices, indices)))
-        inputs, labels_B, weights_B, _ = self._kept
-        nodes, momenta, jets, mask = inputs
-        nodes, momenta, mask = (values[:, :width].index_select(0, rows) for values in (nodes, momenta, mask))
-        inputs = (nodes, momenta, jets.index_select(0, rows), mask)
-        return Batch(inputs, labels_B[rows], weights_B[rows], int(self.sizes(indices).sum()))
+        (nodes, momenta, jets, mask), targets, _ = self._kept
+        items = (nodes, momenta, mask, targets.truth_BPT)
+        nodes, momenta, mask, truth = (values[:, :width].index_select(0, rows) for values in items)
+        targets = Targets(targets.labels_B[rows], targets.weights_B[rows], truth, mask)
+        return Batch((nodes, momenta, jets.index_select(0, rows), mask), targets, int(self.sizes(indices).sum()))
 
 
 class Ahead(Generic[T]):

@@ -9,6 +9,7 @@ import torch
 
 from bunchtrain.config.train import Train
 from bunchtrain.errors import TrainingError
+from bunchtrain.levels import Logits
 from bunchtrain.parallel import place_on_node
 
 #: Precisions that autocast lowers products to; the weights stay in single precision.
@@ -56,6 +57,10 @@ class Precision:
         self.dtype = torch.float64 if name == "float64" else torch.float32
         self._device, self._lowered = device, _LOWERED.get(name)
         self.scaler = torch.amp.GradScaler(device.type, enabled=name == "fp16")
+
+    def raised(self, logits: Logits) -> Logits:
+        """Return a network's answers in the precision in which losses are computed."""
+        return Logits(*(one.to(self.dtype) for one in logits))
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return the context in which the network is computed."""

@@ -228,8 +228,7 @@ class Trainer:
         with torch.no_grad(), self.state.precision.autocast():
             starts = range(0, len(mine), 1024)
             for batch in chain.from_iterable(validation.source(mine[start : start + 1024]) for start in starts):
-                logits = network(*batch.inputs).to(self.state.precision.dtype)
-                sums.add(self.state.task, logits, batch.labels_B, batch.weights_B)
+                sums.add(self.state.task, self.state.precision.raised(network(*batch.inputs)), batch.targets)
         sums.merge(self.parallel)
         if not math.isfinite(sums.loss):
             raise NonFiniteLoss(

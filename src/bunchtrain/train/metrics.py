@@ -1,13 +1,13 @@
 """Sums of the validation that add up over ranks: loss, weight, and the discriminant's histograms, which give the AUC.
 
-B: batch, C: class.
+M: item.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
+from bunchtrain.levels import Logits, Targets
 from bunchtrain.parallel.base import ParallelProtocol
 from bunchtrain.tasks.base import TaskProtocol
 
@@ -22,13 +22,15 @@ class ValidationSums:
         self._loss = torch.zeros(2, dtype=torch.float64)
         self._histograms = torch.zeros(2, BINS, dtype=torch.float64)
 
-    def add(self, task: TaskProtocol, logits_BC: Tensor, labels_B: Tensor, weights_B: Tensor) -> None:
+    def add(self, task: TaskProtocol, logits: Logits, targets: Targets) -> None:
         """Add a batch."""
-        self._loss += torch.stack([task.loss(logits_BC, labels_B, weights_B), weights_B.sum()]).double().cpu()
-        bins_B = (task.discriminant(task.probabilities(logits_BC)) * BINS).long().clamp(0, BINS - 1).cpu()
+        self._loss += torch.stack([task.loss(logits, targets), targets.weights_B.sum()]).double().cpu()
+        items = task.items(logits, targets)
+        bins_M = (task.discriminant(items.probabilities_MC) * BINS).long().clamp(0, BINS - 1).cpu()
+        labels_M, weights_M = items.labels_M.cpu(), items.weights_M.cpu().double()
         for row, label in enumerate((task.signal, task.background)):
-            chosen = labels_B.cpu() == label
-            self._histograms[row] += torch.bincount(bins_B[chosen], weights_B.cpu()[chosen].double(), minlength=BINS)
+            chosen = labels_M == label
+            self._histograms[row] += torch.bincount(bins_M[chosen], weights_M[chosen], minlength=BINS)
 
     def merge(self, parallel: ParallelProtocol) -> None:
         """Add up over ranks."""
@@ -44,7 +46,7 @@ class ValidationSums:
 
     @property
     def auc(self) -> float:
-        """Probability that a signal jet scores above a background jet, ties half; 0.5 without a class."""
+        """Probability that a signal item scores above a background item, ties half; 0.5 without a class."""
         signal, background = self._histograms
         pairs = float(signal.sum() * background.sum())
         below = background.cumsum(0) - background / 2

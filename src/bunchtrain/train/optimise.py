@@ -110,10 +110,10 @@ class Optimisation:
         The mean over ranks of size/count times each rank's sum is the mean over the step's jets, however it was dealt.
         """
         with self.precision.autocast():
-            logits_BC = self._run(*batch.inputs)
-        loss = self.task.loss(logits_BC.to(self.precision.dtype), batch.labels_B, batch.weights_B)
+            logits = self._run(*batch.inputs)
+        loss = self.task.loss(self.precision.raised(logits), batch.targets)
         torch.autograd.backward(self.precision.scaler.scale(loss * factor))
-        return torch.stack([loss.detach().double(), batch.weights_B.double().sum()])
+        return torch.stack([loss.detach().double(), batch.targets.weights_B.double().sum()])
 
     def _exchange(self, figures: Tensor, meanwhile: Callable[[], None]) -> Tensor:
         for parameter in self._parameters:

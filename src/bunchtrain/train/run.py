@@ -116,7 +116,9 @@ def _train(
             checkpoints.clear()  # a kill may have come between the last record and this
         return
     task = tasks.build(spec.task, data.classes)
-    shape = models.Shape(len(data.nodes), len(GLOBALS), task.outputs, len(data.inputs))
+    wanted = task.widths
+    widths = {"outputs": wanted.graph, "node_outputs": wanted.nodes, "edge_outputs": wanted.edges}
+    shape = models.Shape(len(data.nodes), len(GLOBALS), inputs=len(data.inputs), **widths)
     torch.manual_seed(spec.seed)
     state = Optimisation(models.build(spec.model, shape), task, parallel, settings, device)
     tracker = Tracker(out if parallel.rank == 0 else None, settings.log_every, settings.tensorboard)
@@ -202,8 +204,9 @@ def _split(data: Dataset, scaler: Scaler, name: str, most: int | None, seed: int
         )
     if most is not None and most < len(indices):
         indices = np.sort(np.random.default_rng([seed, len(indices)]).choice(indices, most, replace=False))
+    where = (state.precision.dtype, state.device)
     return Split(
-        indices, BatchSource(data, scaler, indices, state.precision.dtype, state.device, state.settings.padding)
+        indices, BatchSource(data, scaler, indices, *where, padding=state.settings.padding, truth=state.task.truth)
     )
 
 
