@@ -33,7 +33,7 @@ from toys import train_spec
 
 CACHE = Path(os.environ.get("BUNCHTRAIN_CACHE") or Path.home() / ".cache/bunchtrain")
 SEEDS = range(max(2, int(os.environ.get("BUNCHTRAIN_BENCH_SEEDS", "5"))))  # errors need two
-EPOCHS, BATCH, RATE = 3, 128, 1e-3
+EPOCHS, BATCH, RATE, DECAY = 3, 128, 1e-3, 1e-4
 #: Training jets of both classes together.
 JETS = 5000
 #: Our kinds of networks, and their peers.
@@ -43,7 +43,9 @@ PEER = """
 import json, sys, time, numpy as np, torch
 from weaver.nn.model.ParticleNet import ParticleNet
 from weaver.nn.model.ParticleTransformer import ParticleTransformer
-name, data, out, seed, epochs, batch, rate = sys.argv[1:4] + [int(x) for x in sys.argv[4:7]] + [float(sys.argv[7])]
+name, data, out = sys.argv[1:4]
+seed, epochs, batch = (int(x) for x in sys.argv[4:7])
+rate, decay = (float(x) for x in sys.argv[7:9])
 torch.set_num_threads(1)
 torch.manual_seed(seed)
 parts = {key: torch.from_numpy(value) for key, value in np.load(data).items()}
@@ -59,7 +61,7 @@ if name == "ParticleNet":
 else:
     model = ParticleTransformer(input_dim=train[1].shape[1], num_classes=2)
     call = lambda points, nodes, momenta, mask: model(nodes, v=momenta, mask=mask)
-optimizer = torch.optim.AdamW(model.parameters(), rate)
+optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=decay)
 speeds = []
 for epoch in range(epochs):
     model.train()
@@ -137,8 +139,10 @@ def exported(data: Dataset, scaler: Scaler, folder: Path) -> dict[str, Any]:
 
 def ours(name: str, seed: int, paths: tuple[Path, Path], folder: Path) -> dict[str, Any]:
     """Train one of our networks as a campaign does; return its scores of the test jets, its speed and size."""
-    settings = {"batch_size": BATCH, "epochs": EPOCHS, "patience": EPOCHS, "learning_rate": RATE, "max_jets": JETS}
-    spec = train_spec({"kind": name}, seed=seed, backend="serial", **settings)
+    settings = {"batch_size": BATCH, "epochs": EPOCHS, "patience": EPOCHS, "max_jets": JETS}
+    # The same course as the peers': a campaign's own rises and falls.
+    course = {"learning_rate": RATE, "weight_decay": DECAY, "schedule": "constant", "warmup_epochs": 0}
+    spec = train_spec({"kind": name}, seed=seed, backend="serial", **settings, **course)
     out = folder / f"{name}-{seed}"
     command = [sys.executable, "-m", "bunchtrain", "train", "--spec", as_text(spec), "--dataset", str(paths[0])]
     command += ["--scaler", str(paths[1]), "--out", str(out)]
@@ -159,7 +163,7 @@ def ours(name: str, seed: int, paths: tuple[Path, Path], folder: Path) -> dict[s
 def peer(name: str, seed: int, folder: Path) -> dict[str, Any]:
     """Train a peer."""
     out = folder / f"{PEERS[name]}-{seed}.json"
-    numbers = [str(x) for x in (seed, EPOCHS, BATCH, RATE)]
+    numbers = [str(x) for x in (seed, EPOCHS, BATCH, RATE, DECAY)]
     command = [peer_python(), "-c", PEER, PEERS[name], folder / "jets.npz", out, *numbers]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     found: dict[str, Any] = json.loads(out.read_text())
@@ -197,7 +201,9 @@ def main() -> None:
     for name, one in all_figures.items():
         shown = [f"{one['auc'][0]:.4f} ± {one['auc'][1]:.4f}", f"{one['rejection'][0]:.0f} ± {one['rejection'][1]:.0f}"]
         rows.append((name, found[name][0]["weights"], *shown, f"{one['speed'][0]:.0f}"))
-    print(f"{JETS} training jets, {EPOCHS} epochs of {BATCH} jets a step, AdamW at {RATE}, {len(SEEDS)} seeds\n")
+    print(
+        f"{JETS} training jets, {EPOCHS} epochs of {BATCH} jets a step, AdamW at {RATE}, weight decay {DECAY}, {len(SEEDS)} seeds\n"
+    )
     table(("network", "weights", "AUC", "1/ε_B at ε_S = 50 %", "jets/s of training, one core"), rows)
     for name, other in PEERS.items():
         mine, theirs = all_figures[name], all_figures[other]

@@ -47,11 +47,12 @@ def test_a_neutral_beside_hard_tracks_weighs_more_than_one_among_pileup():
     spots = (2 * torch.rand(40, 2, generator=generator) - 1).tolist()
     rows = [(30.0, 0.0, 0.0), (20.0, 0.05, 0.05)]  # charged, hard
     rows += [(1.0, eta, phi) for eta, phi in spots]  # charged, pile-up
-    rows += [(5.0, 0.03, 0.0), (5.0, 0.9, -0.9)]  # neutral: beside the hard ones, and away from them
-    charged = torch.tensor([[True] * 42 + [False] * 2])
-    hard = torch.tensor([[True] * 2 + [False] * 40 + [True, False]])
+    # Neutral: beside the hard ones, away from them, and away but with more pt than pile-up has.
+    rows += [(2.0, 0.03, 0.0), (2.0, 0.9, -0.9), (7.0, 0.9, 0.9)]
+    charged = torch.tensor([[True] * 42 + [False] * 3])
+    hard = torch.tensor([[True] * 2 + [False] * 40 + [True, False, True]])
     found = _puppi.weights(momenta(*rows), charged, hard, torch.tensor([20.0]))[0]
-    assert found[-2] > 0.9 and found[-1] < 0.5
+    assert found[-3] > 0.9 and found[-2] < 0.5 and found[-1] == 1
 
 
 def test_without_charged_pileup_all_with_a_neighbour_is_kept():

@@ -6,6 +6,8 @@
 Median and σ, the root mean square below the median, are those of charged pile-up. The original takes them from all
 particles of an event, of which most are far from its jets. Here those of the jets are there alone; median and σ are
 taken over all jets of a batch, which gives the better resolution: in a jet alone they are those of its dense core.
+And few particles of pile-up have some GeV: above that a weight is raised to 1, as experiments do, without which the
+resolution of the mass is worse by a third.
 
 B: batch, P: constituent.
 """
@@ -16,6 +18,9 @@ from torch import Tensor
 from bunchtrain.geometry import angles, differences
 
 _FARTHEST, _NEAREST = 0.3, 1e-3
+
+#: pT (GeV) from which weights are raised, and that from which they are 1.
+_RAISED, _KEPT = 3.0, 6.0
 
 #: A smaller weight counts as none.
 _LOWEST = 0.1
@@ -56,5 +61,6 @@ def weights(momenta_BP4: Tensor, charged_BP: Tensor, hard_BP: Tensor, collisions
     sigma = (known[known <= median] - median).square().mean().sqrt().clamp(min=1e-6)
     weight_BP = torch.erf(((alpha_BP - median) / sigma).clamp(min=0) / 2**0.5)
     pt_BP = torch.hypot(momenta_BP4[..., 0], momenta_BP4[..., 1])
+    weight_BP = torch.maximum(weight_BP, ((pt_BP - _RAISED) / (_KEPT - _RAISED)).clamp(0, 1))
     enough_BP = weight_BP * pt_BP > (_PT + _PT_PER_COLLISION * collisions_B)[:, None]
     return weight_BP * (enough_BP & (weight_BP > _LOWEST))
