@@ -21,7 +21,7 @@ WINDOW = {"radius": 0.4, "pt_min": 20, "pt_max": 250, "eta_max": 2.5}
 
 
 def spec(process="beauty", jets=400, tracks=(), **settings):
-    settings = {**WINDOW, "tracks": dict(tracks), **settings}
+    settings = {**WINDOW, "tracks": None if tracks is None else dict(tracks), **settings}
     return SimulateSpec(version=VERSION, sample=process, process=process, shard=0, jets=jets, seed=3, settings=settings)
 
 
@@ -199,10 +199,11 @@ def test_vertices_closer_than_a_tenth_of_a_millimetre_are_one():
 
 
 def record(*rows):
-    """One event of rows: PDG code, mother, pt, eta."""
+    """One event of rows: PDG code, mother, pt, eta; what a quark or hadron decays to is made later."""
     ids, mothers, pt, eta = (np.array(column) for column in zip(*rows, strict=True))
+    later = [None if mother < 2 else {"e": 1.0} for mother in mothers]
     momentum = ak.zip({"px": pt * 1.0, "py": pt * 0.0, "pz": pt * np.sinh(eta)})
-    return ak.Array([{"id": ids, "mother1": mothers, "p": momentum}])
+    return ak.Array([{"id": ids, "mother1": mothers, "p": momentum, "vProd": later}])
 
 
 def test_the_nearest_weak_decay_is_the_origin():
@@ -226,9 +227,12 @@ def test_the_nearest_weak_decay_is_the_origin():
         (321, 14, 5, 0.0),  # from c
         (15, 0, 9, 0.0),
         (211, 17, 9, 0.0),  # of a tau
+        (1, 3, 9, 0.0),  # a b hadron that decays to partons
+        (111, 19, 9, 0.0),
+        (211, 20, 9, 0.0),
     )
     found = dict(enumerate(origins(events)[0].to_list()))
-    expected = {5: 3, 7: 3, 9: 4, 10: 6, 12: 3, 13: 2, 15: 5, 16: 5, 18: 6}
+    expected = {5: 3, 7: 3, 9: 4, 10: 6, 12: 3, 13: 2, 15: 5, 16: 5, 18: 6, 21: 3}
     assert {place: found[place] for place in expected} == expected
 
 
@@ -317,9 +321,9 @@ def test_without_tracks_nothing_is_said_of_them(tmp_path):
     plain, seen = Simulate(), Simulate(tracks={})
     assert "tracks" not in plain.model_dump(mode="json") and "tracks" not in plain.model_dump_json()
     assert Simulate.model_validate(seen.model_dump(mode="json")) == seen
-    simulate(spec("top", 3, tracks=(), **{"tracks": None, "pt_min": 500, "pt_max": 1000}), tmp_path / "a.root")
+    simulate(spec("qcd", 3, tracks=None), tmp_path / "a.root")
     assert not [one for one in arrays(tmp_path / "a.root").fields if "track" in one or "flavour" in one or "sv" in one]
-    simulate(spec("beauty", 3, **{"tracks": None}), tmp_path / "b.root")
+    simulate(spec("beauty", 3, tracks=None), tmp_path / "b.root")
     assert arrays(tmp_path / "b.root").jet_flavour.tolist() == [5, 5, 5]
 
 

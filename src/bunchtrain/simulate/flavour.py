@@ -38,9 +38,10 @@ def origins(particles: Any) -> Any:
     first = np.repeat(np.cumsum(counts) - counts, counts)
     mother = first + ak.to_numpy(ak.flatten(particles.mother1))
     code = np.abs(ak.to_numpy(ak.flatten(particles.id)))
-    # Above a hadron that no hadron decays to is the string: its mothers are partons, and say nothing about lifetimes.
-    hadron = (code > 100) | (code == _TAU)
-    return ak.unflatten(_downstream(code, np.where(hadron[mother], mother, -1)), counts)
+    # What is made at the primary vertex has nothing above it that flew. Not by hadrons alone: some decay to partons,
+    # and hadrons are made of these.
+    time = ak.to_numpy(ak.flatten(ak.fill_none(particles.vProd.e, 0.0)))
+    return ak.unflatten(_downstream(code, np.where(time > 0, mother, -1)), counts)
 
 
 def _downstream(code: NDArray[Any], mother: NDArray[Any]) -> NDArray[np.int8]:

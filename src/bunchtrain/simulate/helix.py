@@ -62,9 +62,7 @@ def perigee(x: ArrayLike, y: ArrayLike, z: ArrayLike, phi: ArrayLike, cot_theta:
     return Perigee(d0, z - arc * cot_theta, _wrapped(phi - turn), arc)
 
 
-def approach(
-    tracks: Perigee, cot_theta: ArrayLike, bend: ArrayLike, x: ArrayLike, y: ArrayLike, z: ArrayLike
-) -> Perigee:
+def approach(tracks: Perigee, cot_theta: ArrayLike, bend: ArrayLike, x: Floats, y: Floats, z: Floats) -> Perigee:
     """Return the perigee of helices, given theirs to the origin, with respect to other points (mm)."""
     px, py = -tracks.d0 * np.sin(tracks.phi), tracks.d0 * np.cos(tracks.phi)
     return perigee(px - x, py - y, tracks.z0 - z, tracks.phi, cot_theta, bend)

@@ -51,7 +51,9 @@ class JetFile:
 
     def write(self, jets: Jets) -> None:
         """Append jets; `jets.event` holds their event numbers."""
-        columns = {f"jet_{name}": np.float32(getattr(jets, name)) for name in ("pt", "eta", "phi", "mass")}
+        columns: dict[str, Any] = {
+            f"jet_{name}": np.float32(getattr(jets, name)) for name in ("pt", "eta", "phi", "mass")
+        }
         event = np.asarray(jets.event, np.uint64)
         run = np.full(len(event), self._run, np.uint64)
         weight = np.float32(jets.weight)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bunchtrain.config.tracks import Tracks
 from bunchtrain.simulate.tracker import PION
-from bunchtrain.simulate.tracks import filled, padded
+from bunchtrain.simulate.tracks import filled, padded, turned
 from bunchtrain.simulate.vertexfit import CUT, Floats, Lines, adaptive, fit, lines, residuals
 
 #: What is told of each jet, with the types in the file.
@@ -72,8 +72,10 @@ def summary(eta: NDArray[Any], phi: NDArray[Any], tracks: Any, settings: Tracks)
     return {name: found[name].astype(kind) for name, kind in FIELDS.items()}
 
 
-_READ = ("px", "py", "pz", "energy", "charge", "d0", "z0_sin_theta", "d0_error", "z0_sin_theta_error")
-_READ += ("phi_error", "theta_error", "d0_significance")
+_READ = (
+    *("px", "py", "pz", "energy", "charge", "d0", "z0_sin_theta", "d0_error", "z0_sin_theta_error"),
+    *("phi_error", "theta_error", "d0_significance"),
+)
 #: Where there is no track: one along x, of no significance.
 _FILL = {"py": 0.0, "pz": 0.0, "d0": 0.0, "z0_sin_theta": 0.0, "d0_significance": -np.inf}
 
@@ -162,7 +164,8 @@ def _seeds(tracks: Lines, significance: Floats, axis: Floats) -> tuple[Floats, N
 def _momenta(tracks: Lines, points: Floats) -> Floats:
     """Return the momenta of tracks where they pass points, GeV, shape [..., t, 3]."""
     phi = residuals(tracks, points).here.phi
-    return tracks.pt[..., None] * np.stack([np.cos(phi), np.sin(phi), 1 / np.tan(tracks.theta)], axis=-1)
+    direction = np.stack([np.cos(phi), np.sin(phi), 1 / np.tan(tracks.theta)], axis=-1)
+    return np.asarray(tracks.pt[..., None] * direction)
 
 
 def _strange_pair(tracks: Lines, members: NDArray[np.bool_], momenta: Floats) -> NDArray[np.bool_]:
@@ -176,7 +179,7 @@ def _strange_pair(tracks: Lines, members: NDArray[np.bool_], momenta: Floats) ->
     for mass, first, second in _STRANGE:
         energy = np.sqrt(squared[..., 0] + first**2) + np.sqrt(squared[..., 1] + second**2)
         looks |= np.abs(np.sqrt(np.maximum(energy**2 - total, 0.0)) - mass) < _WINDOW
-    return two & looks
+    return np.asarray(two & looks)
 
 
 def _told(
@@ -209,4 +212,4 @@ def _delta_r(one: Floats, other: Floats) -> Floats:
         (np.arcsinh(v[:, 2] / np.maximum(np.hypot(v[:, 0], v[:, 1]), 1e-9)), np.arctan2(v[:, 1], v[:, 0]))
         for v in (one, other)
     )
-    return np.hypot(eta - other_eta, (phi - other_phi + np.pi) % (2 * np.pi) - np.pi)
+    return np.asarray(np.hypot(eta - other_eta, turned(phi - other_phi)))

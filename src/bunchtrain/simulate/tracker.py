@@ -97,7 +97,7 @@ class Tracker:
         crossed = (radius[:, None] < self.radii) & (far[:, None] > self.radii)
         sides = self.rng.random((2, *crossed.shape)) < self.settings.hit_efficiency
         sides[1, :, : len(self.settings.pixel_radii)] = False
-        return (crossed * sides.sum(axis=0)).astype(np.int8)
+        return np.asarray(crossed * sides.sum(axis=0), np.int8)
 
     def _counts(self, hits: NDArray[np.int8]) -> Columns:
         """Return the hits by groups of layers."""
@@ -107,7 +107,7 @@ class Tracker:
 
     def _first(self, hits: NDArray[np.int8]) -> NDArray[np.float64]:
         """Return the radius of the first hit, in units of the innermost layer's: d0 and z0 are as much worse."""
-        return self.radii[np.argmax(hits > 0, axis=1)] / self.radii[0]
+        return np.asarray(self.radii[np.argmax(hits > 0, axis=1)] / self.radii[0])
 
     def _smeared(self, true: Columns) -> Columns:
         """Return measured tracks: each parameter off by a Gaussian of its own."""
@@ -187,14 +187,16 @@ class Tracker:
 
 
 #: What of the parameters stays with a measured track.
-_KEPT = ("d0", "z0_sin_theta", "innermost_hits", "next_hits", "pixel_hits", "strip_hits")
-_KEPT += ("x", "y", "z", "origin", "event")
+_KEPT = (
+    *("d0", "z0_sin_theta", "innermost_hits", "next_hits", "pixel_hits", "strip_hits"),
+    *("x", "y", "z", "origin", "event"),
+)
 
 
 def _sigma(resolution: Resolution, pt: NDArray[Any], theta: NDArray[Any]) -> NDArray[np.float64]:
     """Return a ⊕ b / (pt √sin θ), as the ATLAS and CMS trackers are described (CERN-LHCC-97-16)."""
     constant, scattering = resolution
-    return np.hypot(constant, scattering / (pt * np.sqrt(np.sin(theta))))
+    return np.asarray(np.hypot(constant, scattering / (pt * np.sqrt(np.sin(theta)))))
 
 
 def _taken(columns: Columns, kept: NDArray[np.bool_]) -> Columns:

@@ -17,8 +17,10 @@ from bunchtrain.simulate.tracker import Columns, Tracker
 #: Decay vertices closer than this (mm) cannot be told apart: their tracks share one.
 SAME_VERTEX = 0.1
 
-_FLOATS = ("px", "py", "pz", "energy", "d0", "z0_sin_theta", "d0_error", "z0_sin_theta_error")
-_FLOATS += ("d0_significance", "z0_significance", "q_over_p", "q_over_p_error", "theta_error", "phi_error")
+_FLOATS = (
+    *("px", "py", "pz", "energy", "d0", "z0_sin_theta", "d0_error", "z0_sin_theta_error"),
+    *("d0_significance", "z0_significance", "q_over_p", "q_over_p_error", "theta_error", "phi_error"),
+)
 _HITS = ("innermost_hits", "next_hits", "pixel_hits", "strip_hits", "shared_hits", "split_hits")
 
 #: The fields of a track in the file, with their types.

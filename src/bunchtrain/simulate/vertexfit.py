@@ -82,7 +82,7 @@ class Residuals:
     @property
     def chi2(self) -> Floats:
         """χ² of each track, shape [n, t]."""
-        return np.sum(self.values**2, axis=-1)
+        return np.asarray(np.sum(self.values**2, axis=-1))
 
 
 def residuals(tracks: Lines, points: Floats) -> Residuals:
