@@ -75,14 +75,9 @@ def find_jets(
     if pileup is not None:
         visible = ak.concatenate([visible, pileup.draw(len(events))], axis=1)
     jets, members = _cluster(visible, settings)
-    keep = (jets.pt >= settings.pt_min) & (jets.pt < settings.pt_max) & (abs(jets.eta) < settings.eta_max)
-    if process.origins:
-        keep = keep & _contains(jets, _decay_partons(events.prt, process.origins), settings.radius)
-    more: dict[str, Any] = {}
-    if process.flavour is not None or tracker is not None:
-        flavour = flavours(jets, events.prt)
-        keep = keep if process.flavour is None else keep & (flavour == process.flavour)
-        more["flavour"] = ak.to_numpy(ak.flatten(flavour[keep]))
+    flavour = None if process.flavour is None and tracker is None else flavours(jets, events.prt)
+    keep = _selected(jets, events.prt, settings, process, flavour)
+    more = {} if flavour is None else {"flavour": ak.to_numpy(ak.flatten(flavour[keep]))}
     if tracker is not None:
         more["tracks"] = find_tracks(tracker, visible, jets, keep)
     chosen, members = jets[keep], members[keep]
@@ -91,6 +86,14 @@ def find_jets(
     parts = ak.flatten(_pick(visible, members), axis=1)
     flat = {name: ak.to_numpy(ak.flatten(chosen[name])) for name in ("pt", "eta", "phi", "mass")}
     return Jets(event=event, weight=weights[event], parts=_falling(parts), **flat, **more)
+
+
+def _selected(jets: Any, particles: Any, settings: Simulate, process: Process, flavour: Any) -> Any:
+    """Return which jets lie in the window, and hold what the process asks for."""
+    keep = (jets.pt >= settings.pt_min) & (jets.pt < settings.pt_max) & (abs(jets.eta) < settings.eta_max)
+    if process.origins:
+        keep = keep & _contains(jets, _decay_partons(particles, process.origins), settings.radius)
+    return keep if process.flavour is None else keep & (flavour == process.flavour)
 
 
 def visible_particles(particles: Any, settings: Simulate) -> Any:
