@@ -355,3 +355,22 @@ def test_pileup_is_labelled_and_mostly_kept_out(tmp_path):
 def test_settings_that_cannot_be_are_refused(wrong, problem):
     with pytest.raises(ValidationError, match=problem):
         Simulate(tracks=wrong)
+
+
+@pytest.mark.parametrize(
+    "tracks",
+    [
+        {"efficiency": 0.0},
+        {"strip_radii": [], "least_hits": 3, "fakes": 0.5},
+        {"field": 0.001, "eta_max": 5.0, "decay_strange": False},
+        {"most": 1, "radius": 2.0, "field": 10.0, "two_track_distance": 100.0},
+        {name: [1e-12, 0.0] for name in ("d0", "z0_sin_theta", "phi", "theta", "curvature")},
+    ],
+)
+def test_odd_trackers_give_numbers(tmp_path, tracks):
+    simulate(spec(jets=30, tracks=tracks), tmp_path / "a.root")
+    jets = arrays(tmp_path / "a.root")
+    for name in jets.fields:
+        assert np.isfinite(ak.to_numpy(ak.flatten(jets[name], axis=None))).all(), name
+    assert ak.max(jets.ntrack) <= tracks.get("most", 40)
+    assert ak.all(jets.jet_sv_tracks <= jets.ntrack)

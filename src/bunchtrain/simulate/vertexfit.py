@@ -17,6 +17,9 @@ Floats = NDArray[np.float64]
 #: A vertex is within about so many mm of the beam: what keeps parallel tracks from meeting at infinity.
 _LOOSE = 100.0
 
+#: Smaller errors (mm) are taken for this one: beside `_LOOSE` the equations could not be solved.
+_FINEST = 1e-4
+
 #: χ² (two degrees of freedom) at which a track belongs to a vertex as much as to none.
 CUT = 9.0
 
@@ -93,8 +96,8 @@ def residuals(tracks: Lines, points: Floats) -> Residuals:
     x, y, z = (points[..., None, number] for number in range(3))
     sin, cos = np.sin(tracks.theta), np.cos(tracks.theta)
     here = approach(Perigee(tracks.d0, tracks.z0, tracks.phi, np.zeros(1)), cos / sin, tracks.bend, x, y, z)
-    across = np.hypot(tracks.d0_error, here.arc * tracks.phi_error)
-    along = np.hypot(tracks.z0_sin_theta_error, here.arc * tracks.theta_error / sin)
+    across = np.maximum(np.hypot(tracks.d0_error, here.arc * tracks.phi_error), _FINEST)
+    along = np.maximum(np.hypot(tracks.z0_sin_theta_error, here.arc * tracks.theta_error / sin), _FINEST)
     values = np.stack([here.d0 / across, here.z0 * sin / along], axis=-1)
     zero = np.zeros_like(here.d0)
     first = np.stack([np.sin(here.phi), -np.cos(here.phi), zero], axis=-1) / across[..., None]
