@@ -9,12 +9,12 @@ import pytest
 import uproot
 
 from bunchtrain import provenance
-from bunchtrain.config.samples import Process
+from bunchtrain.config import samples
 from bunchtrain.config.simulate import Simulate
 from bunchtrain.config.specs import SimulateSpec
 from bunchtrain.errors import CampaignError
 from bunchtrain.simulate import VERSION, pileup
-from bunchtrain.simulate.generator import PROCESSES, pythia_seed, run_number, steering
+from bunchtrain.simulate.generator import PROCESSES, Process, pythia_seed, run_number, steering
 from bunchtrain.simulate.jets import find_jets
 from bunchtrain.simulate.run import simulate
 
@@ -39,7 +39,7 @@ def made(tmp_path_factory):
 
 
 def test_every_process_of_the_campaign_can_be_made():
-    assert set(PROCESSES) == set(typing.get_args(Process))
+    assert set(PROCESSES) == set(typing.get_args(samples.Process))
 
 
 @pytest.mark.parametrize("process", PROCESSES)
@@ -204,16 +204,16 @@ def test_collisions_are_drawn_whole_and_turned(monkeypatch):
 def test_a_jet_must_hold_the_whole_decay():
     contained, spread = (ak.Array([{"prt": top_event(py), "info": {"weights": [0.5]}}]) for py in (60.0, 300.0))
     settings = Simulate()
-    both = find_jets(contained, settings, ())
+    both = find_jets(contained, settings, Process(()))
     np.testing.assert_allclose(both.pt, [np.hypot(20, 650), np.hypot(600, 10)], rtol=1e-6)
-    matched = find_jets(contained, settings, (6,))
+    matched = find_jets(contained, settings, Process((), (6,)))
     np.testing.assert_allclose(matched.pt, [np.hypot(600, 10)], rtol=1e-6)
     assert ak.to_list(matched.parts.id) == [[211]]
     assert matched.weight.tolist() == [0.5] and matched.event.tolist() == [0]
     # The quarks of the W fly at more than the radius: the jet holds a part of the top and is dropped.
-    assert len(find_jets(spread, settings, (6,)).pt) == 0
-    assert len(find_jets(spread, settings, (24,)).pt) == 0
-    assert len(find_jets(contained, settings, (23,)).pt) == 0
+    assert len(find_jets(spread, settings, Process((), (6,))).pt) == 0
+    assert len(find_jets(spread, settings, Process((), (24,))).pt) == 0
+    assert len(find_jets(contained, settings, Process((), (23,))).pt) == 0
 
 
 def test_settings_reach_pythia():

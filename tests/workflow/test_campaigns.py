@@ -57,4 +57,4 @@ def test_a_campaign_ends_in_its_report(path, tmp_path):
 
 
 def test_there_are_campaigns():
-    assert [path.stem for path in CAMPAIGNS] == ["jet-tagging", "tagging-in-pileup"]
+    assert [path.stem for path in CAMPAIGNS] == ["flavour-tagging", "jet-tagging", "tagging-in-pileup"]

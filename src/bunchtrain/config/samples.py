@@ -7,14 +7,14 @@ from pydantic import Field, model_validator
 from bunchtrain.config.base import Name, Positive, Section
 from bunchtrain.config.expression import Formula
 
-Process = Literal["qcd", "quark", "gluon", "top", "w", "z", "wz", "higgs"]
+Process = Literal["qcd", "quark", "gluon", "top", "w", "z", "wz", "higgs", "beauty", "charm", "light"]
 
 
 class Generate(Section):
     """A sample made by the embedded generator."""
 
     process: Process = Field(
-        description="hard process: QCD dijets, quarks or gluons alone, or what decays to quarks in a jet"
+        description="hard process: QCD dijets, quarks or gluons alone, what decays to quarks, or jets of a flavour"
     )
     shards: Positive = Field(2, description="number of ROOT files")
     jets_per_shard: Positive = Field(2000, description="accepted jets in each file")

@@ -1,10 +1,11 @@
 """Section `simulate`: the embedded generator's settings, the same for all samples."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from bunchtrain.config.base import Positive, Section
+from bunchtrain.config.tracks import Tracks
 
 Energy = Annotated[float, Field(gt=0)]
 
@@ -21,6 +22,7 @@ class Simulate(Section):
     multiparton_interactions: bool = Field(False, description="the underlying event; three times slower")
     pileup: float = Field(0.0, ge=0, le=200, description="mean number of further collisions in an event, μ")
     pileup_pool: Positive = Field(1000, description="collisions that a shard makes, to draw its pile-up from")
+    tracks: Tracks | None = Field(None, description="reconstructed tracks of a parametrised tracker; null: none")
 
     @model_validator(mode="after")
     def _window(self) -> "Simulate":
@@ -28,4 +30,12 @@ class Simulate(Section):
             raise ValueError("pt_max must exceed pt_min")
         if 2 * self.pt_min >= self.collision_energy:
             raise ValueError("two jets of pt_min need more than the collision_energy")
+        if self.tracks and self.tracks.pt_min < self.constituent_pt_min:
+            raise ValueError("tracks.pt_min is below constituent_pt_min: softer particles are not kept")
         return self
+
+    @model_serializer(mode="wrap")
+    def _brief(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `tracks` where there are none: what is written of older campaigns, and hashed, stays as it was."""
+        values: dict[str, Any] = dump(self)
+        return {name: value for name, value in values.items() if name != "tracks" or value is not None}

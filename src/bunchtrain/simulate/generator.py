@@ -26,13 +26,20 @@ _BELOW, _ABOVE = 0.9, 1.25
 #: Particles with a longer mean decay length c tau (mm) reach the detector and are left as they are.
 _STABLE_MM = 10.0
 
+#: With a tracker: K_S and strange baryons decay, charged pions and kaons, K_L and neutrons do not.
+_STABLE_TO_TRACKERS_MM = 1000.0
+
 
 @dataclass(frozen=True)
 class Process:
-    """A hard process: Pythia's switches, and the particles (absolute PDG ids) whose decay a jet must hold, if any."""
+    """A hard process: Pythia's switches, and what a jet must hold.
+
+    That is the decay of one of the particles `origins` (absolute PDG ids), if any; and the flavour 5, 4 or 0, if any.
+    """
 
     switches: tuple[str, ...]
     origins: tuple[int, ...] = ()
+    flavour: int | None = None
 
 
 _W = ("WeakBosonAndParton:qqbar2Wg = on", "WeakBosonAndParton:qg2Wq = on", *_HADRONIC_W)
@@ -43,6 +50,7 @@ _Z = (
     *_HADRONIC_Z,
 )
 _HIGGS = ("HiggsSM:ffbar2HZ = on", "HiggsSM:ffbar2HW = on", "25:onMode = off", "25:onIfAny = 5")
+_LIGHT = ("HardQCD:gg2gg = on", "HardQCD:qqbar2gg = on", "HardQCD:qg2qg = on")
 _QUARKS = ("HardQCD:qq2qq = on", "HardQCD:gg2qqbar = on", "HardQCD:qqbar2qqbarNew = on")
 
 PROCESSES = {
@@ -54,6 +62,9 @@ PROCESSES = {
     "z": Process(_Z, (23,)),
     "wz": Process((*_Z, *_W), (23, 24)),
     "higgs": Process(_HIGGS, (25,)),
+    "beauty": Process(("HardQCD:hardbbbar = on",), flavour=5),
+    "charm": Process(("HardQCD:hardccbar = on",), flavour=4),
+    "light": Process((*_LIGHT, *_QUARKS), flavour=0),
 }
 
 
@@ -70,6 +81,11 @@ def pythia_seed(spec: SimulateSpec) -> int:
 def pileup_seed(spec: SimulateSpec) -> int:
     """Return the seed of one shard's pile-up, in 1 to 900 000 000."""
     return _number("pileup", spec.seed, spec.sample, spec.shard, bits=40) % _SEEDS + 1
+
+
+def tracks_seed(spec: SimulateSpec) -> int:
+    """Return the seed of what one shard's tracker draws."""
+    return _number("tracks", spec.seed, spec.sample, spec.shard, bits=40)
 
 
 def run_number(spec: SimulateSpec) -> int:
@@ -96,13 +112,14 @@ def minimum_bias(settings: Simulate, seed: int) -> list[str]:
 
 
 def _common(settings: Simulate, seed: int) -> list[str]:
+    strange = settings.tracks is not None and settings.tracks.decay_strange
     return [
         "Print:quiet = on",
         "Random:setSeed = on",
         f"Random:seed = {seed}",
         f"Beams:eCM = {settings.collision_energy}",
         "ParticleDecays:limitTau0 = on",
-        f"ParticleDecays:tau0Max = {_STABLE_MM}",
+        f"ParticleDecays:tau0Max = {_STABLE_TO_TRACKERS_MM if strange else _STABLE_MM}",
     ]
 
 

@@ -8,9 +8,13 @@ import numpy as np
 
 from bunchtrain.config.simulate import Simulate
 from bunchtrain.errors import MissingDependency
+from bunchtrain.simulate.flavour import distances, flavours, origins
+from bunchtrain.simulate.tracks import find_tracks
 
 if TYPE_CHECKING:
+    from bunchtrain.simulate.generator import Process
     from bunchtrain.simulate.pileup import Pileup
+    from bunchtrain.simulate.tracker import Tracker
 
 _NEUTRINOS = (12, 14, 16)
 _W = 24
@@ -24,6 +28,7 @@ class Jets(NamedTuple):
 
     `event` is the place of the event in its batch; `parts` has the fields px, py, pz, energy (GeV), id and vertex, by
     falling pt; `vertex` is 0 for those of the hard process, and counts the collisions of the pile-up from 1.
+    `flavour` is 5, 4 or 0 and `tracks` has the fields of `tracks.FIELDS`; None where nobody asked.
     """
 
     event: Any
@@ -33,13 +38,21 @@ class Jets(NamedTuple):
     phi: Any
     mass: Any
     parts: Any
+    flavour: Any = None
+    tracks: Any = None
 
     def take(self, count: int) -> Jets:
         """Return the first `count` jets."""
-        return Jets(*(column[:count] for column in self))
+        return Jets(*(None if column is None else column[:count] for column in self))
 
 
-def find_jets(events: Any, settings: Simulate, origins: tuple[int, ...], pileup: Pileup | None = None) -> Jets:
+def find_jets(
+    events: Any,
+    settings: Simulate,
+    process: Process,
+    pileup: Pileup | None = None,
+    tracker: Tracker | None = None,
+) -> Jets:
     """Return the jets of a batch of events that pass the selection.
 
     Parameters
@@ -48,11 +61,13 @@ def find_jets(events: Any, settings: Simulate, origins: tuple[int, ...], pileup:
         A batch from `Generator.batch`.
     settings : Simulate
         Radius (rad), window in pt (GeV) and eta.
-    origins : tuple of int
-        Absolute PDG ids; a jet must hold all the quarks that such a particle decays to, each within `radius` of its
-        axis. Empty: any jet will do.
+    process : Process
+        What a jet must hold: all the quarks that one of the particles `origins` decays to, each within `radius` of its
+        axis; and the flavour.
     pileup : Pileup, optional
         What else collides in each event.
+    tracker : Tracker, optional
+        What sees their tracks.
     """
     import awkward as ak
 
@@ -60,19 +75,32 @@ def find_jets(events: Any, settings: Simulate, origins: tuple[int, ...], pileup:
     if pileup is not None:
         visible = ak.concatenate([visible, pileup.draw(len(events))], axis=1)
     jets, members = _cluster(visible, settings)
-    keep = (jets.pt >= settings.pt_min) & (jets.pt < settings.pt_max) & (abs(jets.eta) < settings.eta_max)
-    if origins:
-        keep = keep & _contains(jets, _decay_partons(events.prt, origins), settings.radius)
+    flavour = None if process.flavour is None and tracker is None else flavours(jets, events.prt)
+    keep = _selected(jets, events.prt, settings, process, flavour)
+    more = {} if flavour is None else {"flavour": ak.to_numpy(ak.flatten(flavour[keep]))}
+    if tracker is not None:
+        more["tracks"] = find_tracks(tracker, visible, jets, keep)
     chosen, members = jets[keep], members[keep]
     event = np.repeat(np.arange(len(events)), ak.to_numpy(ak.num(chosen.pt)))
     weights = ak.to_numpy(events.info.weights[:, 0])
     parts = ak.flatten(_pick(visible, members), axis=1)
     flat = {name: ak.to_numpy(ak.flatten(chosen[name])) for name in ("pt", "eta", "phi", "mass")}
-    return Jets(event=event, weight=weights[event], parts=_falling(parts), **flat)
+    return Jets(event=event, weight=weights[event], parts=_falling(parts), **flat, **more)
+
+
+def _selected(jets: Any, particles: Any, settings: Simulate, process: Process, flavour: Any) -> Any:
+    """Return which jets lie in the window, and hold what the process asks for."""
+    keep = (jets.pt >= settings.pt_min) & (jets.pt < settings.pt_max) & (abs(jets.eta) < settings.eta_max)
+    if process.origins:
+        keep = keep & _contains(jets, _decay_partons(particles, process.origins), settings.radius)
+    return keep if process.flavour is None else keep & (flavour == process.flavour)
 
 
 def visible_particles(particles: Any, settings: Simulate) -> Any:
-    """Return the stable particles that are no neutrinos and have some pt: px, py, pz, energy, id, vertex."""
+    """Return the stable particles that are no neutrinos and have some pt: px, py, pz, energy, id, vertex.
+
+    For tracks they have the place where they are made too, x, y, z (mm), and their `origin`.
+    """
     import awkward as ak
 
     pt = np.hypot(particles.p.px, particles.p.py)
@@ -80,8 +108,13 @@ def visible_particles(particles: Any, settings: Simulate) -> Any:
     for neutrino in _NEUTRINOS:
         seen = seen & (abs(particles.id) != neutrino)
     chosen = particles[seen]
-    momenta = {"px": chosen.p.px, "py": chosen.p.py, "pz": chosen.p.pz, "energy": chosen.p.e}
-    return ak.zip({**momenta, "id": chosen.id, "vertex": ak.zeros_like(chosen.id)})
+    columns = {"px": chosen.p.px, "py": chosen.p.py, "pz": chosen.p.pz, "energy": chosen.p.e}
+    columns |= {"id": chosen.id, "vertex": ak.zeros_like(chosen.id)}
+    if settings.tracks is not None:
+        places = {"x": chosen.vProd.px, "y": chosen.vProd.py, "z": chosen.vProd.pz}
+        columns |= {name: ak.fill_none(place, 0.0) for name, place in places.items()}
+        columns["origin"] = origins(particles)[seen]
+    return ak.zip(columns)
 
 
 def _cluster(visible: Any, settings: Simulate) -> tuple[Any, Any]:
@@ -111,14 +144,14 @@ def _fastjet() -> Any:
     return fastjet
 
 
-def _decay_partons(particles: Any, origins: tuple[int, ...]) -> tuple[Any, Any, Any]:
+def _decay_partons(particles: Any, ids: tuple[int, ...]) -> tuple[Any, Any, Any]:
     """Return the partons that the particles with one of the ids decay to: b, q, q' of a top; q, q', q' of a W or Z.
 
     A particle is taken at its last copy, after its recoils in the shower; the W of a top is followed in the same way.
     """
     import awkward as ak
 
-    candidates = ak.local_index(particles.id)[_is_any(particles.id, origins)]
+    candidates = ak.local_index(particles.id)[_is_any(particles.id, ids)]
     chosen = candidates[particles.id[particles.daughter1[candidates]] != particles.id[candidates]]
     first, second = particles.daughter1[chosen], particles.daughter2[chosen]
     leads = abs(particles.id[first]) == _W
@@ -155,20 +188,8 @@ def _contains(jets: Any, partons: tuple[Any, ...], radius: float) -> Any:
     """Return for each jet whether all partons of one decay lie within `radius` of its axis in eta and phi."""
     import awkward as ak
 
-    near = [_near(jets, parton, radius) for parton in partons]
+    near = [distances(jets, parton) < radius for parton in partons]
     return ak.any(near[0] & near[1] & near[2], axis=-1)
-
-
-def _near(jets: Any, momentum: Any, radius: float) -> Any:
-    """Return whether each jet of an event is near each of the event's momenta: event, jet, momentum."""
-    import awkward as ak
-
-    eta = np.arcsinh(momentum.pz / np.hypot(momentum.px, momentum.py))
-    phi = np.arctan2(momentum.py, momentum.px)
-    jet_eta, other_eta = ak.unzip(ak.cartesian([jets.eta, eta], nested=True))
-    jet_phi, other_phi = ak.unzip(ak.cartesian([jets.phi, phi], nested=True))
-    turn = (jet_phi - other_phi + np.pi) % (2 * np.pi) - np.pi
-    return np.hypot(jet_eta - other_eta, turn) < radius
 
 
 def _pick(visible: Any, members: Any) -> Any:

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from bunchtrain.config.simulate import Simulate
 from bunchtrain.config.specs import SimulateSpec
+from bunchtrain.config.tracks import Tracks
 from bunchtrain.events.ragged import starts, total, within
+from bunchtrain.simulate.flavour import PILEUP
 from bunchtrain.simulate.generator import Generator, minimum_bias, pileup_seed
 from bunchtrain.simulate.jets import visible_particles
 
@@ -27,7 +29,9 @@ class Pileup:
     def __init__(self, spec: SimulateSpec) -> None:
         seed = pileup_seed(spec)
         self._mean = spec.settings.pileup
+        self._spot = spec.settings.tracks
         self._rng = np.random.default_rng(seed)
+        self._places = np.random.default_rng([seed, 1])  # apart: what is drawn of collisions does not depend on tracks
         self._columns, self._sizes = _pool(spec, seed)
         self._starts = starts(self._sizes)[:-1]
 
@@ -45,10 +49,24 @@ class Pileup:
         places = within(self._starts[used], sizes)
         parts = {name: values[places] for name, values in self._columns.items()}
         cos, sin = np.repeat(np.cos(angles), sizes), np.repeat(np.sin(angles), sizes)
-        parts["px"], parts["py"] = cos * parts["px"] - sin * parts["py"], sin * parts["px"] + cos * parts["py"]
+        for x, y in (("px", "py"), ("x", "y")):
+            if x in parts:
+                parts[x], parts[y] = cos * parts[x] - sin * parts[y], sin * parts[x] + cos * parts[y]
+        if self._spot is not None:
+            for name, shift in self._shifts(self._spot, collisions).items():
+                parts[name] = parts[name] + np.repeat(shift, sizes)
         numbers = within(np.ones(events, np.int64), collisions)
         parts["vertex"] = np.repeat(numbers, sizes).astype(np.int32)
         return ak.unflatten(ak.zip(parts), total(sizes, collisions))
+
+    def _shifts(self, spot: Tracks, collisions: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+        """Return where each collision is relative to that of the hard process, mm: both lie in the beam spot."""
+        widths = {"x": spot.beam_spot_width, "y": spot.beam_spot_width, "z": spot.beam_spot_length}
+        shifts = {}
+        for name, width in widths.items():
+            primary = self._places.normal(0, width, len(collisions))
+            shifts[name] = self._places.normal(0, width, collisions.sum()) - np.repeat(primary, collisions)
+        return shifts
 
 
 def _pool(spec: SimulateSpec, seed: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
@@ -62,7 +80,10 @@ def _pool(spec: SimulateSpec, seed: int) -> tuple[dict[str, NDArray[Any]], NDArr
         found.append(batch[_reaches(batch, spec.settings)])
     parts = ak.concatenate(found)
     flat = ak.flatten(parts)
-    columns = {name: ak.to_numpy(flat[name]) for name in ("px", "py", "pz", "energy", "id")}
+    names = [name for name in ak.fields(flat) if name != "vertex"]
+    columns = {name: ak.to_numpy(flat[name]) for name in names}
+    if "origin" in columns:
+        columns["origin"][:] = PILEUP
     return columns, ak.to_numpy(ak.num(parts)).astype(np.int64)
 
 

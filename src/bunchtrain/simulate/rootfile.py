@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from bunchtrain.config.tracks import Tracks
+from bunchtrain.simulate import secondary
+from bunchtrain.simulate import tracks as reconstructed
 from bunchtrain.simulate.jets import Jets
 
 TREE = "jets"
@@ -28,20 +31,37 @@ _BRANCHES = {
 }
 
 
-class JetFile:
-    """An open ROOT file with the tree `jets`, one entry per jet; `npart` counts the constituents, `part_<field>`."""
+_TRACKS = {f"jet_{name}": kind for name, kind in secondary.FIELDS.items()}
+_TRACKS["track"] = "var * {" + ", ".join(f"{name}: {kind}" for name, kind in reconstructed.FIELDS.items()) + "}"
+_FLAVOUR = {"jet_flavour": "int32"}
 
-    def __init__(self, file: Any, run: int) -> None:
+
+class JetFile:
+    """An open ROOT file with the tree `jets`, one entry per jet; `npart` counts the constituents, `part_<field>`.
+
+    With a tracker `ntrack` counts the tracks, `track_<field>`.
+    """
+
+    def __init__(self, file: Any, run: int, flavour: bool, tracks: Tracks | None) -> None:
         self._file = file
         self._run = run
-        self._tree = file.mktree(TREE, _BRANCHES, title="one entry per jet; GeV, rad")
+        self._tracks = tracks
+        branches = _BRANCHES | (_FLAVOUR if flavour or tracks else {}) | (_TRACKS if tracks else {})
+        self._tree = file.mktree(TREE, branches, title="one entry per jet; GeV, rad")
 
     def write(self, jets: Jets) -> None:
         """Append jets; `jets.event` holds their event numbers."""
-        columns = {f"jet_{name}": np.float32(getattr(jets, name)) for name in ("pt", "eta", "phi", "mass")}
+        columns: dict[str, Any] = {
+            f"jet_{name}": np.float32(getattr(jets, name)) for name in ("pt", "eta", "phi", "mass")
+        }
         event = np.asarray(jets.event, np.uint64)
         run = np.full(len(event), self._run, np.uint64)
         weight = np.float32(jets.weight)
+        if jets.flavour is not None:
+            columns["jet_flavour"] = np.int32(jets.flavour)
+        if self._tracks is not None:
+            found = secondary.summary(jets.eta, jets.phi, jets.tracks, self._tracks)
+            columns |= {f"jet_{name}": values for name, values in found.items()} | {"track": jets.tracks}
         self._tree.extend({"run_number": run, "event_number": event, "weight": weight, **columns, "part": jets.parts})
 
     def describe(self, metadata: dict[str, Any]) -> None:
@@ -50,8 +70,8 @@ class JetFile:
 
 
 @contextlib.contextmanager
-def jet_file(path: Path, run: int) -> Iterator[JetFile]:
-    """Open a new ROOT file at `path`.
+def jet_file(path: Path, run: int, flavour: bool = False, tracks: Tracks | None = None) -> Iterator[JetFile]:
+    """Open a new ROOT file at `path`, with or without the flavour of jets, and their tracks.
 
     LZ4 is used because its blocks carry a checksum: a flipped bit is noticed when the file is read.
     """
@@ -61,7 +81,7 @@ def jet_file(path: Path, run: int) -> Iterator[JetFile]:
     options = {"compression": uproot.LZ4(4), "uuid_function": lambda: identity}
     # A stream, not a path: ROOT stores the path, and this one is temporary.
     with path.open("wb+") as stream, _no_clock(), uproot.recreate(stream, **options) as file:
-        yield JetFile(file, run)
+        yield JetFile(file, run, flavour, tracks)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from bunchtrain.simulate.generator import PROCESSES, Generator, pythia_seed, run
 from bunchtrain.simulate.jets import Jets, find_jets
 from bunchtrain.simulate.pileup import Pileup
 from bunchtrain.simulate.rootfile import jet_file
+from bunchtrain.simulate.tracker import Tracker
 
 #: With less than one jet in so many events, the settings are taken for a mistake.
 _HOPELESS = 500
@@ -69,8 +70,11 @@ def _fill(spec: SimulateSpec, path: Path) -> dict[str, Any]:
     generator = Generator(spec, seed, steering(spec.process, spec.settings, seed))
     pileup = Pileup(spec) if spec.settings.pileup > 0 else None
     normalisation = {"events": 0, "sum_of_weights": 0.0}
-    with jet_file(path, run_number(spec)) as file:
-        batches = _enough(spec, generator, pileup, normalisation)
+    tracks = spec.settings.tracks
+    tracker = Tracker(spec, generator.charges) if tracks else None
+    flavour = PROCESSES[spec.process].flavour is not None
+    with jet_file(path, run_number(spec), flavour, tracks) as file:
+        batches = _enough(spec, generator, pileup, tracker, normalisation)
         for jets in track(batches, spec.jets, f"simulate {spec.sample}", lambda jets: len(jets.event)):
             file.write(jets)
         metadata = {**_about(spec), **generator.facts(), **normalisation}
@@ -93,7 +97,11 @@ def _about(spec: SimulateSpec) -> dict[str, Any]:
 
 
 def _enough(
-    spec: SimulateSpec, generator: Generator, pileup: Pileup | None, normalisation: dict[str, Any]
+    spec: SimulateSpec,
+    generator: Generator,
+    pileup: Pileup | None,
+    tracker: Tracker | None,
+    normalisation: dict[str, Any],
 ) -> Iterator[Jets]:
     """Yield batches of jets until there are exactly `spec.jets`.
 
@@ -103,8 +111,7 @@ def _enough(
     while found < spec.jets:
         batch = generator.batch(_next_size(spec.jets - found, found, generator.tried))
         weights = np.asarray(batch.info.weights[:, 0])
-        origins = PROCESSES[spec.process].origins
-        jets = find_jets(batch, spec.settings, origins, pileup).take(spec.jets - found)
+        jets = find_jets(batch, spec.settings, PROCESSES[spec.process], pileup, tracker).take(spec.jets - found)
         found += len(jets.event)
         looked_at = len(weights) if found < spec.jets else int(jets.event[-1]) + 1
         if len(jets.event):
