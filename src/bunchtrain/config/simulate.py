@@ -1,9 +1,10 @@
 """Section `simulate`: the embedded generator's settings, the same for all samples."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.base import Positive, Section
 
 Energy = Annotated[float, Field(gt=0)]
@@ -21,6 +22,7 @@ class Simulate(Section):
     multiparton_interactions: bool = Field(False, description="the underlying event; three times slower")
     pileup: float = Field(0.0, ge=0, le=200, description="mean number of further collisions in an event, μ")
     pileup_pool: Positive = Field(1000, description="collisions that a shard makes, to draw its pile-up from")
+    barrel: Barrel | None = Field(None, description="tracking detector, for process collisions; null: its defaults")
 
     @model_validator(mode="after")
     def _window(self) -> "Simulate":
@@ -29,3 +31,8 @@ class Simulate(Section):
         if 2 * self.pt_min >= self.collision_energy:
             raise ValueError("two jets of pt_min need more than the collision_energy")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_null(self, usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out a part that is null: specs and files of samples that have none stay as they are."""
+        return {key: value for key, value in usual(self).items() if value is not None}

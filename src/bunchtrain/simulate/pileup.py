@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bunchtrain.config.simulate import Simulate
 from bunchtrain.config.specs import SimulateSpec
-from bunchtrain.events.ragged import starts, total, within
+from bunchtrain.events.ragged import Columns, starts, total, within
 from bunchtrain.simulate.generator import Generator, minimum_bias, pileup_seed
 from bunchtrain.simulate.jets import visible_particles
 
@@ -22,22 +22,35 @@ class Pileup:
 
     Making every collision anew would take longer than all else: with a pool, as the experiments have it, a shard makes
     `pileup_pool` of them and uses each many times.
+
+    Parameters
+    ----------
+    spec : SimulateSpec
+        What the shard is to hold.
+    pool : tuple, optional
+        Particles of collisions, one after the other, by column, and how many each has; without it, what is visible of
+        collisions made for the purpose.
     """
 
-    def __init__(self, spec: SimulateSpec) -> None:
+    def __init__(self, spec: SimulateSpec, pool: tuple[Columns, NDArray[np.int64]] | None = None) -> None:
         seed = pileup_seed(spec)
         self._mean = spec.settings.pileup
         self._rng = np.random.default_rng(seed)
-        self._columns, self._sizes = _pool(spec, seed)
+        self._columns, self._sizes = pool or _pool(spec, seed)
         self._starts = starts(self._sizes)[:-1]
 
     def draw(self, events: int) -> Any:
-        """Return the visible particles of the pile-up of so many events: px, py, pz, energy (GeV), id, vertex.
+        """Return the visible particles of the pile-up of so many events: px, py, pz, energy (GeV), id, vertex."""
+        import awkward as ak
+
+        parts, counts = self.columns(events)
+        return ak.unflatten(ak.zip(parts), counts)
+
+    def columns(self, events: int) -> tuple[Columns, NDArray[np.int64]]:
+        """Return the particles of the pile-up of so many events, and how many each event has.
 
         The number of collisions of an event is a Poisson number; `vertex` counts them from 1.
         """
-        import awkward as ak
-
         collisions = self._rng.poisson(self._mean, events)
         used = self._rng.integers(0, len(self._sizes), collisions.sum())
         angles = self._rng.uniform(0, 2 * np.pi, len(used))
@@ -45,10 +58,12 @@ class Pileup:
         places = within(self._starts[used], sizes)
         parts = {name: values[places] for name, values in self._columns.items()}
         cos, sin = np.repeat(np.cos(angles), sizes), np.repeat(np.sin(angles), sizes)
-        parts["px"], parts["py"] = cos * parts["px"] - sin * parts["py"], sin * parts["px"] + cos * parts["py"]
+        for x, y in (("px", "py"), ("vx", "vy")):
+            if x in parts:
+                parts[x], parts[y] = cos * parts[x] - sin * parts[y], sin * parts[x] + cos * parts[y]
         numbers = within(np.ones(events, np.int64), collisions)
         parts["vertex"] = np.repeat(numbers, sizes).astype(np.int32)
-        return ak.unflatten(ak.zip(parts), total(sizes, collisions))
+        return parts, total(sizes, collisions)
 
 
 def _pool(spec: SimulateSpec, seed: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
