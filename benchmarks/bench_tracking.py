@@ -197,9 +197,8 @@ def main() -> None:
     start = time.process_time()
     events = simulated()
     hits, noise = (sum(int(np.sum(event.particle >= low)) for event in events) for low in (-1, 0))
-    print(
-        f"{EVENTS} events of about {COLLISIONS} collisions in {time.process_time() - start:.0f} CPU s, start and pool included"
-    )
+    spent = f"{time.process_time() - start:.0f} CPU s, start and pool included"
+    print(f"{EVENTS} events of about {COLLISIONS} collisions in {spent}")
     print(f"{hits / EVENTS:.0f} hits an event, {1 - noise / hits:.1%} of them noise\n")
     conclude([*cost(events), *graphs(events), *tracks(events)])
 
