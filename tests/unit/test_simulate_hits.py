@@ -227,6 +227,8 @@ def test_a_shard_takes_the_number_of_its_own_rows():
     assert Generate(process="collisions").rows_per_shard == 200
     assert Generate(process="collisions", events_per_shard=7).rows_per_shard == 7
     assert Generate(process="qcd", jets_per_shard=9).rows_per_shard == 9
+    for one in (Generate(process="collisions", events_per_shard=7), Generate(process="qcd", jets_per_shard=9)):
+        assert Generate.model_validate(one.model_dump()) == one
     with pytest.raises(ValidationError, match="takes `events_per_shard`, not `jets_per_shard`"):
         Generate(process="collisions", jets_per_shard=9)
     with pytest.raises(ValidationError, match="takes `jets_per_shard`, not `events_per_shard`"):
@@ -353,7 +355,8 @@ def test_the_file_is_known_again_and_converted_with_its_particles(tmp_path, made
     assert section["run"] == "run_number" and section["weight"] == "weight"
     settings = {"label": 0, "classes": ["collision"], "step_size": "20 kB", "on_bad_file": "fail"}
     checked = checked_kind(Kind.model_validate(section), "convert.formats", "convert.format")
-    convert([path], ConvertSpec(version=CONVERT, sample="minbias", format=checked, **settings), tmp_path / "a.h5")
+    spec = ConvertSpec(version=CONVERT, sample="minbias", format=checked, **settings)
+    convert(spec, [path], tmp_path / "a.h5", tmp_path / "a.json")
     assert check(tmp_path / "a.h5") == 12
     with h5py.File(tmp_path / "a.h5") as file:
         assert file.attrs["rows"] == "events"

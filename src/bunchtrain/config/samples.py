@@ -29,7 +29,7 @@ class Generate(Section):
         idle, own = "events_per_shard", "jets_per_shard"
         if self.process in OF_EVENTS:
             idle, own = own, idle
-        if idle in self.model_fields_set:
+        if getattr(self, idle) != type(self).model_fields[idle].default:  # not: is set, for a dump sets both
             raise ValueError(f"the process {self.process} takes `{own}`, not `{idle}`")
         return self
 
