@@ -1,6 +1,8 @@
 """Simulated tracking: helices against an integrated motion, scattering, the detector, and the files of collisions."""
 
 import json
+import re
+from pathlib import Path
 
 import awkward as ak
 import h5py
@@ -15,7 +17,7 @@ from bunchtrain import provenance
 from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.base import Kind
 from bunchtrain.config.campaign import checked_kind
-from bunchtrain.config.samples import Generate
+from bunchtrain.config.samples import Generate, Sample
 from bunchtrain.config.simulate import Simulate
 from bunchtrain.config.specs import ConvertSpec, SimulateSpec, as_text
 from bunchtrain.convert import VERSION as CONVERT
@@ -23,12 +25,14 @@ from bunchtrain.convert.inspect import inspect
 from bunchtrain.convert.run import convert
 from bunchtrain.dag import Plan
 from bunchtrain.errors import CampaignError
+from bunchtrain.events.hitgraph import Windows, build, true_edges
 from bunchtrain.events.layout import check
 from bunchtrain.simulate import VERSION
 from bunchtrain.simulate.generator import run_number
 from bunchtrain.simulate.helix import Helices, advanced, highland, scattered, turn_to
 from bunchtrain.simulate.run import simulate
 from bunchtrain.simulate.tracker import crossings, hits
+from bunchtrain.trackfinding import Sought, Truth, candidates, figures, joined
 
 PERFECT = {"efficiency": 1, "noise_hits": 0, "material": 0, "resolution_rphi": 0, "resolution_z": 0}
 
@@ -334,11 +338,28 @@ def test_every_collision_lies_elsewhere_in_the_beam_spot(made):
 def test_the_same_spec_gives_the_same_bytes(tmp_path, made, capfd):
     simulate(spec(pileup=6, pileup_pool=20), tmp_path / "again.root")
     assert (tmp_path / "again.root").read_bytes() == made[0].read_bytes()
-    simulate(spec(events=2, shard=1), tmp_path / "other.root")
-    with uproot.open(tmp_path / "other.root") as file:
-        other = file["events"].arrays()
-    assert len(other) == 2 and run_number(spec(shard=1)) == other.run_number[0]
     assert all(line.startswith("[simulate] minbias shard") for line in capfd.readouterr().out.splitlines())
+
+
+def test_the_page_shows_sections_and_specs_that_are_some():
+    text = (Path(__file__).parents[2] / "docs" / "samples.md").read_text().partition("## Collisions in a tracking")[2]
+    sections, made, converted = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
+    assert Sample.model_validate(sections["samples"]["minbias"]).generate.rows_per_shard == 200
+    assert Simulate.model_validate(sections["simulate"]).barrel == Barrel()
+    assert SimulateSpec.model_validate(made).version == VERSION
+    mapping = ConvertSpec.model_validate(converted)
+    assert mapping.version == CONVERT
+    assert set(checked_kind(Kind(**mapping.format), "convert.formats", "format")["columns"]) == {"hits", "particles"}
+
+
+def test_events_may_have_no_hits(tmp_path):
+    """A shard without pile-up, noise, and nearly without a detector."""
+    path = tmp_path / "empty.root"
+    simulate(spec(events=3, shard=1, barrel={"radii": [500], "half_length": 0.01, "noise_hits": 0}), path)
+    with uproot.open(path) as file:
+        events = file["events"].arrays()
+    assert events.nhit.to_list() == events.nparticle.to_list() == [0, 0, 0]
+    assert set(events.run_number) == {run_number(spec(shard=1))}
 
 
 def test_a_shard_without_events_is_refused(tmp_path):
@@ -367,3 +388,17 @@ def test_the_file_is_known_again_and_converted_with_its_particles(tmp_path, made
         np.testing.assert_array_equal(np.diff(file["particles/offsets"][:]), events.nparticle)
         np.testing.assert_array_equal(file["events/run_number"][:], events.run_number)
         assert file["particles/px"].attrs["units"] == "GeV" and file["particles/vx"].attrs["units"] == "mm"
+        tracks = [tracks_of_perfect_scores(file, event) for event in range(12)]
+    found = figures(*joined(tracks), Sought(min_hits=6, pt_min=0.6, eta_max=1.5))
+    assert found["efficiency"].total > 20 and found["efficiency"].value > 0.97 and found["fake"].value == 0
+
+
+def tracks_of_perfect_scores(file, event):
+    """Return the candidates and the truth of an event of an HDF5 file."""
+    items = {name: slice(*file[f"{name}/offsets"][event : event + 2]) for name in ("hits", "particles")}
+    x, y, z, layer, particle = (file[f"hits/{name}"][items["hits"]] for name in ("x", "y", "z", "layer", "particle"))
+    px, py, pz = (file[f"particles/{name}"][items["particles"]] for name in ("px", "py", "pz"))
+    graph = build(x, y, z, layer, Windows())
+    scores = true_edges(graph.edges, layer, particle).astype("f4")
+    pt = np.hypot(px, py)
+    return candidates(scores, graph.edges, len(x)), Truth(particle, pt, np.arcsinh(pz / pt))

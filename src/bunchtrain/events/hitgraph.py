@@ -21,8 +21,8 @@ from bunchtrain.events.ragged import within
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 
-#: GeV per T and mm: pt = _BEND · B · R for one elementary charge (PDG, section Particle Detectors).
-_BEND = 0.299792458e-3
+#: GeV per T and mm: pt = BEND · B · R for one elementary charge (PDG, section Particle Detectors).
+BEND = 0.299792458e-3
 
 #: Most azimuthal bins: more gain nothing, and cost digits.
 _BINS = 100_000
@@ -70,7 +70,7 @@ class Windows:
     @property
     def curvature(self) -> float:
         """One over the smallest radius of a track's circle, 1/mm."""
-        return _BEND * self.field / self.pt_min
+        return BEND * self.field / self.pt_min
 
     def azimuth(self, inner: Floats | float, outer: Floats | float) -> Floats:
         """Return the largest angle between hits at two distances (mm) from the beam line, rad.

@@ -26,8 +26,8 @@ from bunchtrain.simulate.pileup import Pileup
 from bunchtrain.simulate.rootfile import event_file
 from bunchtrain.simulate.tracker import Hits, hits
 
-#: Events in memory at a time.
-_BATCH = 50
+#: Events in memory at a time; of 200 collisions one has 50 000 hits.
+_BATCH = 20
 
 #: Collisions of the pool that are made at a time.
 _POOL_BATCH = 500

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from bunchtrain.events.hitgraph import BEND
 
-#: GeV per T and mm, for one elementary charge: c in units that make pt = _BEND · B · R.
-_BEND = 0.299792458e-3
+Array = NDArray[np.float64]
 
 #: Highland's formula: PDG, section Passage of Particles Through Matter, equation 34.16 (2024).
 _HIGHLAND_GEV = 0.0136
@@ -69,7 +68,7 @@ class Helices:
 
     def curvature(self, field: float) -> Array:
         """Return the turn of the direction per length in the transverse plane, rad/mm, with its sign."""
-        return -self.charge * _BEND * field / self.pt
+        return -self.charge * BEND * field / self.pt
 
     def take(self, kept: NDArray[np.bool_]) -> Helices:
         """Return the particles where `kept`, bool [n], is true."""
