@@ -198,7 +198,7 @@ def rate(passing: int, total: int) -> Rate:
     """Return the share of `total` that passes, with its binomial error.
 
     The error is the standard deviation of the share's posterior with a flat prior, which is not 0 where none or all
-    pass (Ullrich and Xu, arXiv:physics/0701199, equation 12).
+    pass (Ullrich and Xu, arXiv:physics/0701199).
     """
     if total == 0:
         return Rate(float("nan"), float("nan"), 0)
