@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from bunchtrain.config.barrel import Barrel
 from bunchtrain.errors import CampaignError, ContractError
 from bunchtrain.events.hitgraph import EDGE_FEATURES, NODE_FEATURES, Windows, build, count_true, quality, true_edges
-from bunchtrain.simulate.helix import Helices
-from bunchtrain.simulate.tracker import hits
+from bunchtrain.simulate.barrel import hits
+from bunchtrain.simulate.solenoid import Helices
 
 RADII = np.array([32.0, 72.0, 116.0, 172.0])
 

@@ -28,10 +28,10 @@ from bunchtrain.errors import CampaignError
 from bunchtrain.events.hitgraph import Windows, build, true_edges
 from bunchtrain.events.layout import check
 from bunchtrain.simulate import VERSION
+from bunchtrain.simulate.barrel import crossings, hits
 from bunchtrain.simulate.generator import run_number
-from bunchtrain.simulate.helix import Helices, advanced, highland, scattered, turn_to
 from bunchtrain.simulate.run import simulate
-from bunchtrain.simulate.tracker import crossings, hits
+from bunchtrain.simulate.solenoid import Helices, advanced, highland, scattered, turn_to
 from bunchtrain.trackfinding import Sought, Truth, candidates, figures, joined
 
 PERFECT = {"efficiency": 1, "noise_hits": 0, "material": 0, "resolution_rphi": 0, "resolution_z": 0}

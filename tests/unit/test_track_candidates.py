@@ -9,7 +9,7 @@ from test_hitgraph import tracks
 from bunchtrain.config.barrel import Barrel
 from bunchtrain.errors import CampaignError, ContractError
 from bunchtrain.events.hitgraph import Windows, build, true_edges
-from bunchtrain.simulate.tracker import hits
+from bunchtrain.simulate.barrel import hits
 from bunchtrain.trackfinding import (
     Sought,
     Truth,

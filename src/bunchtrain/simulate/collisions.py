@@ -20,11 +20,11 @@ from bunchtrain.config.simulate import Simulate
 from bunchtrain.config.specs import SimulateSpec
 from bunchtrain.events.ragged import Columns
 from bunchtrain.progress import track
+from bunchtrain.simulate.barrel import Hits, hits
 from bunchtrain.simulate.generator import Generator, detector_seed, minimum_bias, pythia_seed, run_number
-from bunchtrain.simulate.helix import Helices
 from bunchtrain.simulate.pileup import Pileup
 from bunchtrain.simulate.rootfile import event_file
-from bunchtrain.simulate.tracker import Hits, hits
+from bunchtrain.simulate.solenoid import Helices
 
 #: Events in memory at a time; of 200 collisions one has 50 000 hits.
 _BATCH = 20

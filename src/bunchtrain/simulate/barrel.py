@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunchtrain.config.barrel import Barrel
-from bunchtrain.simulate.helix import Helices, advanced, scattered, turn_to
+from bunchtrain.simulate.solenoid import Helices, advanced, scattered, turn_to
 
 Array = NDArray[np.float64]
 
