@@ -21,9 +21,9 @@ from bunchtrain.config.specs import SimulateSpec
 from bunchtrain.events.ragged import Columns
 from bunchtrain.progress import track
 from bunchtrain.simulate.barrel import Hits, hits
+from bunchtrain.simulate.eventfile import event_file
 from bunchtrain.simulate.generator import Generator, detector_seed, minimum_bias, pythia_seed, run_number
 from bunchtrain.simulate.pileup import Pileup
-from bunchtrain.simulate.rootfile import event_file
 from bunchtrain.simulate.solenoid import Helices
 
 #: Events in memory at a time; of 200 collisions one has 50 000 hits.
@@ -36,7 +36,7 @@ _POOL_BATCH = 500
 _WIDTHS = 6
 
 _MOMENTA = ("px", "py", "pz")
-_VERTEX = ("vx", "vy", "vz")
+_PLACE = ("x", "y", "z")
 
 
 class Crossings(NamedTuple):
@@ -47,7 +47,8 @@ class Crossings(NamedTuple):
     weight : float64 [e]
         Event weights.
     particles : dict
-        px, py, pz, mass (GeV), vx, vy, vz (mm), charge, id, hits, each of shape [n]: those with a hit at least.
+        px, py, pz, mass (GeV), x, y, z (mm, where they are made), charge, id (PDG), hits, and vertex, which counts the
+        collisions of an event from 0; each of shape [n]: those with a hit at least.
     counts : int64 [e]
         Particles of each event; they add up to n.
     hits : Hits
@@ -130,7 +131,7 @@ class Source:
         chosen = chosen[ak.unflatten(charge != 0, counts)]
         flat = ak.flatten(chosen)
         columns = {name: ak.to_numpy(flat.p[name]) for name in _MOMENTA}
-        columns |= {vertex: _places(flat.vProd, name) for vertex, name in zip(_VERTEX, _MOMENTA, strict=True)}
+        columns |= {place: _places(flat.vProd, name) for place, name in zip(_PLACE, _MOMENTA, strict=True)}
         columns |= {"mass": ak.to_numpy(flat.m), "id": ak.to_numpy(flat.id), "charge": charge[charge != 0]}
         columns["vertex"] = np.zeros(len(flat), np.int32)
         return columns, ak.to_numpy(ak.num(chosen.id)).astype(np.int64)
@@ -147,12 +148,12 @@ class Source:
         widths = (self.barrel.beam_spot_xy, self.barrel.beam_spot_xy, self.barrel.beam_spot_z)
         collisions = int(own["vertex"].max(initial=0)) + 1
         places = self._random.normal(size=(len(counts), collisions, 3)) * widths
-        own |= {name: own[name] + places[event, own["vertex"], i] for i, name in enumerate(_VERTEX)}
+        own |= {name: own[name] + places[event, own["vertex"], i] for i, name in enumerate(_PLACE)}
         return own, event
 
     def _seen(self, weight: NDArray[np.float64], particles: Columns, event: NDArray[np.int64]) -> Crossings:
         """Return the events with their hits, and the particles that have one."""
-        tracks = Helices(*(particles[name].astype(np.float64) for name in (*_VERTEX, *_MOMENTA, "charge", "mass")))
+        tracks = Helices(*(particles[name].astype(np.float64) for name in (*_PLACE, *_MOMENTA, "charge", "mass")))
         found = hits(tracks, event, len(weight), self.barrel, self._random)
         number = np.bincount(found.particle[found.particle >= 0], minlength=len(event))
         kept = number > 0

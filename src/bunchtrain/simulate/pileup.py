@@ -58,7 +58,7 @@ class Pileup:
         places = within(self._starts[used], sizes)
         parts = {name: values[places] for name, values in self._columns.items()}
         cos, sin = np.repeat(np.cos(angles), sizes), np.repeat(np.sin(angles), sizes)
-        for x, y in (("px", "py"), ("vx", "vy")):
+        for x, y in (("px", "py"), ("x", "y")):
             if x in parts:
                 parts[x], parts[y] = cos * parts[x] - sin * parts[y], sin * parts[x] + cos * parts[y]
         numbers = within(np.ones(events, np.int64), collisions)
