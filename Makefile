@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test test-all lint lock schema clean bench-convert bench-training bench-models bench-scaling \
-	bench-lost-ranks bench-fpga
+	bench-lost-ranks bench-fpga bench-tracking
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -51,6 +51,9 @@ bench-lost-ranks: env ## Measure how long a lost rank holds up a training
 
 bench-fpga: env ## Measure the synthesis
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_fpga.py
+
+bench-tracking: env ## Measure graphs of hits and track candidates
+	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_tracking.py
 
 clean: ## Remove the environment and all results
 	rm -rf .venv .venv.lock results .snakemake

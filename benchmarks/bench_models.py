@@ -201,9 +201,8 @@ def main() -> None:
     for name, one in all_figures.items():
         shown = [f"{one['auc'][0]:.4f} ± {one['auc'][1]:.4f}", f"{one['rejection'][0]:.0f} ± {one['rejection'][1]:.0f}"]
         rows.append((name, found[name][0]["weights"], *shown, f"{one['speed'][0]:.0f}"))
-    print(
-        f"{JETS} training jets, {EPOCHS} epochs of {BATCH} jets a step, AdamW at {RATE}, weight decay {DECAY}, {len(SEEDS)} seeds\n"
-    )
+    course = f"{EPOCHS} epochs of {BATCH} jets a step, AdamW at {RATE}, weight decay {DECAY}"
+    print(f"{JETS} training jets, {course}, {len(SEEDS)} seeds\n")
     table(("network", "weights", "AUC", "1/ε_B at ε_S = 50 %", "jets/s of training, one core"), rows)
     for name, other in PEERS.items():
         mine, theirs = all_figures[name], all_figures[other]

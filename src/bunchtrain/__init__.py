@@ -2,11 +2,11 @@
 
 errors, files, progress, registry, provenance   what everything stands on
 config      the campaign file, one section a module
-events      the HDF5 event contract
+events      the HDF5 event contract, and graphs of hits
 models      networks (kinds)
 tasks       what is learned (kinds)
 parallel    processes (kinds)
-simulate    Pythia 8 and FastJet into ROOT files
+simulate    Pythia 8 and FastJet into ROOT files; hits in a tracking detector
 convert     ROOT files into HDF5
 prepare     splits, scaler, class weights
 scan        DeepHyper over real trainings

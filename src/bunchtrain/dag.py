@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bunchtrain import convert, evaluate, prepare, registry, report, scan, simulate, synth, train
+from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.base import Kind
 from bunchtrain.config.campaign import KINDS, Campaign, checked_kind, parse_campaign
 from bunchtrain.config.convert import Columns, size_in_bytes
 from bunchtrain.config.inputs import Digests, is_remote, matching
+from bunchtrain.config.samples import OF_EVENTS
 from bunchtrain.config.specs import (
     ConvertSpec,
     EvaluateSpec,
@@ -217,14 +219,18 @@ class Plan:
         generate = self.campaign.samples[sample].generate
         if generate is None:
             raise CampaignError("a sample with files is not generated", file=self._file, key=f"samples.{sample}")
+        settings = self.campaign.simulate
+        of_events = generate.process in OF_EVENTS
+        detector = {"barrel": (settings.barrel or Barrel()) if of_events else None}
+        detector |= {"tracks": None} if of_events else {}
         return SimulateSpec(
             version=simulate.VERSION,
             sample=sample,
             process=generate.process,
             shard=int(shard),
-            jets=generate.jets_per_shard,
+            jets=generate.rows_per_shard,
             seed=self.campaign.seed,
-            settings=self.campaign.simulate,
+            settings=settings.model_copy(update=detector),
         )
 
     def _convert(self, sample: str) -> ConvertSpec:

@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "src" / "bunchtrain"
-GROUND = {"errors", "files", "registry", "provenance", "progress", "discrimination", "levels", "panels", "geometry"}
+GROUND = {
+    "errors",
+    "files",
+    "registry",
+    "provenance",
+    "progress",
+    "discrimination",
+    "levels",
+    "panels",
+    "geometry",
+    "trackfinding",
+}
 STAGES = {"simulate", "convert", "prepare", "scan", "train", "evaluate", "synth", "report", "scaling"}
 ALLOWED = {
     **{name: GROUND for name in GROUND},

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from bunchtrain import registry
 from bunchtrain.config.explain import explain
+from bunchtrain.config.samples import OF_EVENTS
 from bunchtrain.config.scan import Choice, Floats, Integers
 from bunchtrain.config.train import Train
 from bunchtrain.errors import CampaignError
@@ -47,6 +48,7 @@ def check_campaign(campaign: Campaign, file: str | Path) -> None:
     _check_rows(campaign, file)
     _check_classes(campaign, file)
     _check_levels(campaign, file)
+    _check_generated(campaign, file)
     _check_dropout(campaign, file)
     _check_student(campaign, file)
     _check_ranks(campaign, file)
@@ -158,6 +160,27 @@ def _check_levels(campaign: Campaign, file: str | Path) -> None:
 def _levels_of(model: str) -> tuple[str, ...]:
     found: tuple[str, ...] = registry.constant("models", model, "LEVELS") or LEVELS
     return found
+
+
+def _check_generated(campaign: Campaign, file: str | Path) -> None:
+    """Check that the format reads the rows that the generator makes."""
+    kind = campaign.convert.format.kind
+    given = registry.constant("convert.formats", kind, "ROWS")
+    for name, sample in campaign.samples.items():
+        if sample.generate is None or given is None:
+            continue
+        process = sample.generate.process
+        wanted = "events" if process in OF_EVENTS else "jets"
+        if given != wanted:
+            fit = "hits" if wanted == "events" else "ntuple"
+            raise CampaignError(
+                f"the process {process} makes {wanted}, which the format does not read",
+                file=file,
+                key=f"samples.{name}.generate.process",
+                found=f"{process}, with format {kind} of {given}",
+                expected=f"convert.format.kind: {fit}",
+                mend="all samples of a campaign share one format: jets and events take a campaign each",
+            )
 
 
 def _check_dropout(campaign: Campaign, file: str | Path) -> None:

@@ -11,7 +11,7 @@ from bunchtrain.config.expression import Formula
 Branch = str | None
 
 Rows = Literal["jets", "showers", "events"]
-Axis = Literal["jets", "showers", "events", "constituents", "tracks", "cells", "hits"]
+Axis = Literal["jets", "showers", "events", "constituents", "tracks", "cells", "hits", "particles"]
 
 
 #: Names that the project's own files use.

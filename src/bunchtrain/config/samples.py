@@ -7,17 +7,36 @@ from pydantic import Field, model_validator
 from bunchtrain.config.base import Name, Positive, Section
 from bunchtrain.config.expression import Formula
 
-Process = Literal["qcd", "quark", "gluon", "top", "w", "z", "wz", "higgs", "beauty", "charm", "light"]
+Process = Literal["qcd", "quark", "gluon", "top", "w", "z", "wz", "higgs", "beauty", "charm", "light", "collisions"]
+
+#: Processes whose rows are events with hits in a tracking detector, not jets.
+OF_EVENTS: frozenset[Process] = frozenset(["collisions"])
 
 
 class Generate(Section):
     """A sample made by the embedded generator."""
 
     process: Process = Field(
-        description="hard process: QCD dijets, quarks or gluons alone, what decays to quarks, or jets of a flavour"
+        description="hard process: QCD dijets, quarks or gluons alone, what decays to quarks, jets of a flavour; "
+        "collisions: events of any inelastic collisions, as hits in the tracking detector `simulate.barrel`"
     )
     shards: Positive = Field(2, description="number of ROOT files")
     jets_per_shard: Positive = Field(2000, description="accepted jets in each file")
+    events_per_shard: Positive = Field(200, description="events in each file, in place of jets, of process collisions")
+
+    @model_validator(mode="after")
+    def _own_number(self) -> "Generate":
+        idle, own = "events_per_shard", "jets_per_shard"
+        if self.process in OF_EVENTS:
+            idle, own = own, idle
+        if getattr(self, idle) != type(self).model_fields[idle].default:  # not: is set, for a dump sets both
+            raise ValueError(f"the process {self.process} takes `{own}`, not `{idle}`")
+        return self
+
+    @property
+    def rows_per_shard(self) -> int:
+        """Jets, or of process collisions events, in each file."""
+        return self.events_per_shard if self.process in OF_EVENTS else self.jets_per_shard
 
 
 class Sample(Section):

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.base import Positive, Section
 from bunchtrain.config.tracks import Tracks
 
@@ -23,6 +24,7 @@ class Simulate(Section):
     pileup: float = Field(0.0, ge=0, le=200, description="mean number of further collisions in an event, μ")
     pileup_pool: Positive = Field(1000, description="collisions that a shard makes, to draw its pile-up from")
     tracks: Tracks | None = Field(None, description="reconstructed tracks of a parametrised tracker; null: none")
+    barrel: Barrel | None = Field(None, description="tracking detector, for process collisions; null: its defaults")
 
     @model_validator(mode="after")
     def _window(self) -> "Simulate":
@@ -35,7 +37,6 @@ class Simulate(Section):
         return self
 
     @model_serializer(mode="wrap")
-    def _brief(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `tracks` where there are none: what is written of older campaigns, and hashed, stays as it was."""
-        values: dict[str, Any] = dump(self)
-        return {name: value for name, value in values.items() if name != "tracks" or value is not None}
+    def _without_null(self, usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out a part that is null: specs and files of samples that have none stay as they are."""
+        return {key: value for key, value in usual(self).items() if value is not None}

@@ -32,7 +32,7 @@ class Spec(Section):
 
 
 class SimulateSpec(Spec):
-    """One ROOT file of one sample."""
+    """One ROOT file of one sample; of process collisions `jets` is the number of events."""
 
     sample: Name
     process: Process

@@ -3,10 +3,11 @@
     jets/<column>                         one value per jet
     constituents/<column>                 flat float32, jet after jet, within a jet by falling pt
     constituents/offsets                  int64 [N + 1]: jet i owns the rows offsets[i] to offsets[i + 1]
-    <collection>/<column>, .../offsets    likewise: tracks, cells, hits
+    <collection>/<column>, .../offsets    likewise: tracks, cells, hits, particles
     systematics/<variation>/jets/<column> a column as a systematic variation has it; likewise for collections
 
-A file's rows are jets, showers (in a calorimeter, with cells) or events (in a tracker, with hits): attribute `rows`.
+A file's rows are jets, showers (in a calorimeter, with cells) or events (in a tracker, with hits, and the true
+particles where known): attribute `rows`.
 The name before the last stroke of a dataset is its axis: what it has one value for.
 
 Readable by h5py alone. Every dataset carries `units`, `description` and `source_branch`.
@@ -77,7 +78,7 @@ ROWS: dict[str, dict[str, tuple[Column, ...]]] = {
 }
 
 #: Collections that a row may own items of.
-COLLECTIONS = ("constituents", "tracks", "cells", "hits")
+COLLECTIONS = ("constituents", "tracks", "cells", "hits", "particles")
 
 SYSTEMATICS = "systematics"
 

@@ -88,6 +88,11 @@ def tracks_seed(spec: SimulateSpec) -> int:
     return _number("tracks", spec.seed, spec.sample, spec.shard, bits=40)
 
 
+def detector_seed(spec: SimulateSpec) -> int:
+    """Return the seed of one shard's detector, below 2^40."""
+    return _number("detector", spec.seed, spec.sample, spec.shard, bits=40)
+
+
 def run_number(spec: SimulateSpec) -> int:
     """Return the run number of one shard, below 2^60: a hash of seed and sample, then 20 bits of the shard."""
     return (_number("run", spec.seed, spec.sample, bits=40) << 20) + spec.shard

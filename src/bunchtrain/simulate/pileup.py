@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bunchtrain.config.simulate import Simulate
 from bunchtrain.config.specs import SimulateSpec
 from bunchtrain.config.tracks import Tracks
-from bunchtrain.events.ragged import starts, total, within
+from bunchtrain.events.ragged import Columns, starts, total, within
 from bunchtrain.simulate.flavour import PILEUP
 from bunchtrain.simulate.generator import Generator, minimum_bias, pileup_seed
 from bunchtrain.simulate.jets import visible_particles
@@ -24,24 +24,37 @@ class Pileup:
 
     Making every collision anew would take longer than all else: with a pool, as the experiments have it, a shard makes
     `pileup_pool` of them and uses each many times.
+
+    Parameters
+    ----------
+    spec : SimulateSpec
+        What the shard is to hold.
+    pool : tuple, optional
+        Particles of collisions, one after the other, by column, and how many each has; without it, what is visible of
+        collisions made for the purpose.
     """
 
-    def __init__(self, spec: SimulateSpec) -> None:
+    def __init__(self, spec: SimulateSpec, pool: tuple[Columns, NDArray[np.int64]] | None = None) -> None:
         seed = pileup_seed(spec)
         self._mean = spec.settings.pileup
         self._spot = spec.settings.tracks
         self._rng = np.random.default_rng(seed)
         self._places = np.random.default_rng([seed, 1])  # apart: what is drawn of collisions does not depend on tracks
-        self._columns, self._sizes = _pool(spec, seed)
+        self._columns, self._sizes = pool or _pool(spec, seed)
         self._starts = starts(self._sizes)[:-1]
 
     def draw(self, events: int) -> Any:
-        """Return the visible particles of the pile-up of so many events: px, py, pz, energy (GeV), id, vertex.
+        """Return the visible particles of the pile-up of so many events: px, py, pz, energy (GeV), id, vertex."""
+        import awkward as ak
+
+        parts, counts = self.columns(events)
+        return ak.unflatten(ak.zip(parts), counts)
+
+    def columns(self, events: int) -> tuple[Columns, NDArray[np.int64]]:
+        """Return the particles of the pile-up of so many events, and how many each event has.
 
         The number of collisions of an event is a Poisson number; `vertex` counts them from 1.
         """
-        import awkward as ak
-
         collisions = self._rng.poisson(self._mean, events)
         used = self._rng.integers(0, len(self._sizes), collisions.sum())
         angles = self._rng.uniform(0, 2 * np.pi, len(used))
@@ -57,7 +70,7 @@ class Pileup:
                 parts[name] = parts[name] + np.repeat(shift, sizes)
         numbers = within(np.ones(events, np.int64), collisions)
         parts["vertex"] = np.repeat(numbers, sizes).astype(np.int32)
-        return ak.unflatten(ak.zip(parts), total(sizes, collisions))
+        return parts, total(sizes, collisions)
 
     def _shifts(self, spot: Tracks, collisions: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
         """Return where each collision is relative to that of the hard process, mm: both lie in the beam spot."""

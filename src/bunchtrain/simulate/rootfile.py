@@ -1,4 +1,4 @@
-"""Jets into a ROOT file, the same bytes for the same jets."""
+"""Jets into a ROOT file, the same bytes for the same jets; `new_file` is for other content, too."""
 
 from __future__ import annotations
 
@@ -71,7 +71,14 @@ class JetFile:
 
 @contextlib.contextmanager
 def jet_file(path: Path, run: int, flavour: bool = False, tracks: Tracks | None = None) -> Iterator[JetFile]:
-    """Open a new ROOT file at `path`, with or without the flavour of jets, and their tracks.
+    """Open a new ROOT file of jets at `path`, with or without their flavour, and their tracks."""
+    with new_file(path, run) as file:
+        yield JetFile(file, run, flavour, tracks)
+
+
+@contextlib.contextmanager
+def new_file(path: Path, run: int) -> Iterator[Any]:
+    """Open a new ROOT file at `path`, as uproot has it.
 
     LZ4 is used because its blocks carry a checksum: a flipped bit is noticed when the file is read.
     """
@@ -81,7 +88,7 @@ def jet_file(path: Path, run: int, flavour: bool = False, tracks: Tracks | None 
     options = {"compression": uproot.LZ4(4), "uuid_function": lambda: identity}
     # A stream, not a path: ROOT stores the path, and this one is temporary.
     with path.open("wb+") as stream, _no_clock(), uproot.recreate(stream, **options) as file:
-        yield JetFile(file, run, flavour, tracks)
+        yield file
 
 
 @contextlib.contextmanager

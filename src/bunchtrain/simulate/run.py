@@ -1,4 +1,4 @@
-"""One shard of one sample: events, jets, a ROOT file and its record."""
+"""One shard of one sample: events, jets or hits, a ROOT file and its record."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from bunchtrain.config.samples import OF_EVENTS
 from bunchtrain.config.specs import SimulateSpec
 from bunchtrain.errors import CampaignError, MissingDependency
 from bunchtrain.files import atomic, disk_errors
 from bunchtrain.progress import track
 from bunchtrain.provenance import record
+from bunchtrain.simulate import collisions
 from bunchtrain.simulate.generator import PROCESSES, Generator, pythia_seed, run_number, steering
 from bunchtrain.simulate.jets import Jets, find_jets
 from bunchtrain.simulate.pileup import Pileup
@@ -31,7 +33,7 @@ _QUIET = 10.0
 
 
 def simulate(spec: SimulateSpec, out: Path) -> None:
-    """Generate the jets of one shard and write them to the ROOT file `out`, with a provenance record beside it.
+    """Generate the jets, or events, of one shard into the ROOT file `out`, with a provenance record beside it.
 
     The same spec gives the same bytes.
 
@@ -47,13 +49,14 @@ def simulate(spec: SimulateSpec, out: Path) -> None:
     _check(spec)
     with disk_errors(out):
         with atomic(out) as temporary:
-            facts = _fill(spec, temporary)
+            facts = collisions.fill(spec, temporary) if spec.process in OF_EVENTS else _fill(spec, temporary)
         record([out], stage="simulate", spec=spec.model_dump(mode="json"), facts=facts)
 
 
 def _check(spec: SimulateSpec) -> None:
     if spec.jets < 1:
-        raise CampaignError("a shard needs at least one jet", key="generate.jets_per_shard", found=spec.jets)
+        what, key = ("event", "events") if spec.process in OF_EVENTS else ("jet", "jets")
+        raise CampaignError(f"a shard needs at least one {what}", key=f"generate.{key}_per_shard", found=spec.jets)
     if not 0 <= spec.shard < 1 << 20:
         raise CampaignError(
             "the number of a shard is out of range", key="shard", found=spec.shard, expected="0 to 1048575"

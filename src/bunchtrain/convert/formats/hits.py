@@ -29,8 +29,9 @@ class Config(Section):
     y: str = Field("hit_y", description="along y")
     z: str = Field("hit_z", description="along the beam")
     units: Literal["mm", "cm", "m", "um"] = Field("mm", description="of x, y and z; columns are taken as they are")
-    columns: Annotated[MappedColumns, only_axes("events", "hits")] = Field(
-        default_factory=dict, description="more columns: `{hits: {layer: {branch: hit_layer, dtype: i4}}}`"
+    columns: Annotated[MappedColumns, only_axes("events", "hits", "particles")] = Field(
+        default_factory=dict,
+        description="more columns, also of the true particles: `{hits: {layer: {branch: hit_layer, dtype: i4}}}`",
     )
     run: Branch = Field(None, description="run; null: each file counts as a run")
     event: Branch = Field("event_number", description="event; null: each entry counts as an event")
@@ -97,6 +98,10 @@ _ALSO = {
     "edep": "energy",
 }
 
+#: Columns of the true particles, with their units, and those that are whole numbers.
+_TRUTH = {"px": "GeV", "py": "GeV", "pz": "GeV", "vx": "mm", "vy": "mm", "vz": "mm"}
+_WHOLE = ("charge", "id", "hits")
+
 
 def guess(tables: Mapping[str, list[str]]) -> float:
     """Return how sure it is that a file is of this kind, from 0 to 1."""
@@ -118,9 +123,21 @@ def options(tables: Mapping[str, list[str]]) -> dict[str, Any]:
             for name, column in also.items()
         }
         event = next((name for name in branches if re.match(r"(?i)event(_?(number|id|nr))?$", name)), None)
-        more = {"columns": {"hits": columns}} if columns else {}
-        return {"tree": tree, **names, "event": event, **more}
+        more = {"hits": columns} if columns else {}
+        if particles := _particles(branches):
+            more["particles"] = particles
+        numbers = {name: name for name in ("weight",) if name in branches}
+        numbers |= {"run": "run_number"} if "run_number" in branches else {}
+        return {"tree": tree, **names, "event": event, **numbers, **({"columns": more} if more else {})}
     return {}
+
+
+def _particles(branches: list[str]) -> dict[str, dict[str, str]]:
+    """Return the columns of the true particles, where the branches have the generator's names."""
+    known = {name.removeprefix("particle_"): name for name in branches if name.startswith("particle_")}
+    found = {name: {"branch": known[name], "units": unit} for name, unit in _TRUTH.items() if name in known}
+    whole = {name: {"branch": known[name], "dtype": "i4"} for name in _WHOLE if name in known}
+    return found | whole
 
 
 def _named(branches: list[str]) -> tuple[str, str] | None:
