@@ -44,7 +44,7 @@ def test_the_local_shape_wraps_around_in_phi():
 
 def test_a_neutral_beside_hard_tracks_weighs_more_than_one_among_pileup():
     generator = torch.Generator().manual_seed(3)
-    spots = (2 * torch.rand(40, 2, generator=generator) - 1).tolist()
+    spots = (torch.rand(40, 2, generator=generator) - 0.5).tolist()
     rows = [(30.0, 0.0, 0.0), (20.0, 0.05, 0.05)]  # charged, hard
     rows += [(1.0, eta, phi) for eta, phi in spots]  # charged, pile-up
     # Neutral: beside the hard ones, away from them, and away but with more pt than pile-up has.
@@ -56,7 +56,7 @@ def test_a_neutral_beside_hard_tracks_weighs_more_than_one_among_pileup():
 
 
 def test_without_charged_pileup_all_with_a_neighbour_is_kept():
-    p4 = momenta((30, 0, 0), (5, 0.1, 0), (5, 0.9, 0))
+    p4 = momenta((30, 0, 0), (2, 0.1, 0), (2, 0.9, 0))
     charged = hard = torch.tensor([[True, False, False]])
     assert _puppi.weights(p4, charged, hard, torch.zeros(1))[0].tolist()[1:] == [1.0, 0.0]
 

@@ -55,11 +55,11 @@ def weights(momenta_BP4: Tensor, charged_BP: Tensor, hard_BP: Tensor, collisions
     """
     alpha_BP = shape(momenta_BP4, charged_BP & hard_BP)
     known = alpha_BP[charged_BP & ~hard_BP & torch.isfinite(alpha_BP)]
-    if len(known) < _FEWEST:
-        return torch.isfinite(alpha_BP).to(alpha_BP.dtype)
-    median = known.median()
-    sigma = (known[known <= median] - median).square().mean().sqrt().clamp(min=1e-6)
-    weight_BP = torch.erf(((alpha_BP - median) / sigma).clamp(min=0) / 2**0.5)
+    weight_BP = torch.isfinite(alpha_BP).to(alpha_BP.dtype)
+    if len(known) >= _FEWEST:
+        median = known.median()
+        sigma = (known[known <= median] - median).square().mean().sqrt().clamp(min=1e-6)
+        weight_BP = torch.erf(((alpha_BP - median) / sigma).clamp(min=0) / 2**0.5)
     pt_BP = torch.hypot(momenta_BP4[..., 0], momenta_BP4[..., 1])
     weight_BP = torch.maximum(weight_BP, ((pt_BP - _RAISED) / (_KEPT - _RAISED)).clamp(0, 1))
     enough_BP = weight_BP * pt_BP > (_PT + _PT_PER_COLLISION * collisions_B)[:, None]
