@@ -77,14 +77,14 @@ def answer(spec: EvaluateSpec, data: Dataset, task: TaskProtocol, folder: Path, 
             "a network was trained for other classes", file=folder, found=card["classes"], expected=data.classes
         )
     scaler = Scaler(**card["scaler"])
-    scaler.require(data.inputs, data.path)
+    scaler.require(data.inputs, data.variables, data.path)
     data.require(task.truth)
     merit, parts = task.merit(), []
     size = BATCH_OF_PAIRS if task.widths.edges else BATCH
     starts = range(0, len(indices), size)
     for start in track(starts, len(starts), f"evaluate {folder.name}"):
         chosen = indices[start : start + size]
-        features = scaler(data.features(chosen, card["particles"]))
+        features = scaler(data.features(chosen, card["particles"])).of_width(card["shape"]["globals"])
         inputs = tuple(torch.from_numpy(values) for values in features)
         targets = _targets(data, task, chosen, inputs[3])
         parts.append(_batch(spec, task, model, inputs, targets, merit, seed=spec.seed + start))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bunchtrain import provenance
+from bunchtrain import provenance, registry
 from bunchtrain.config.base import Kind
 from bunchtrain.config.campaign import checked_kind, parse_section
 from bunchtrain.config.specs import TrainSpec
@@ -118,14 +118,15 @@ def _train(
     task = tasks.build(spec.task, data.classes)
     wanted = task.widths
     widths = {"outputs": wanted.graph, "node_outputs": wanted.nodes, "edge_outputs": wanted.edges}
-    shape = models.Shape(len(data.nodes), len(GLOBALS), inputs=len(data.inputs), **widths)
+    seen = data.globals if registry.constant("models", spec.model["kind"], "SEES") == "variables" else GLOBALS
+    shape = models.Shape(len(data.nodes), len(seen), inputs=len(data.inputs), **widths)
     torch.manual_seed(spec.seed)
     state = Optimisation(models.build(spec.model, shape), task, parallel, settings, device)
     tracker = Tracker(out if parallel.rank == 0 else None, settings.log_every, settings.tensorboard)
     trainer = Trainer(state, checkpoints, tracker, seed=spec.seed, say=say)
     kept = max(1, round(len(data.indices("validation")) * settings.validate_fraction))
     splits = [
-        _split(data, scaler, name, most, spec.seed, state)
+        _split(data, scaler, name, most, spec.seed, state, len(seen))
         for name, most in (("train", settings.max_jets), ("validation", kept))
     ]
     say(
@@ -196,7 +197,9 @@ def _finished(out: Path, identity: str) -> bool:
     return whole and isinstance(history, dict) and "rows" in history and bool(card.get("fingerprint") == identity)
 
 
-def _split(data: Dataset, scaler: Scaler, name: str, most: int | None, seed: int, state: Optimisation) -> Split:
+def _split(
+    data: Dataset, scaler: Scaler, name: str, most: int | None, seed: int, state: Optimisation, width: int
+) -> Split:
     indices: NDArray[np.int64] = data.indices(name)
     if len(indices) == 0:
         raise InputError(
@@ -204,10 +207,8 @@ def _split(data: Dataset, scaler: Scaler, name: str, most: int | None, seed: int
         )
     if most is not None and most < len(indices):
         indices = np.sort(np.random.default_rng([seed, len(indices)]).choice(indices, most, replace=False))
-    where = (state.precision.dtype, state.device)
-    return Split(
-        indices, BatchSource(data, scaler, indices, *where, padding=state.settings.padding, truth=state.task.truth)
-    )
+    where = (state.precision.dtype, state.device, state.settings.padding)
+    return Split(indices, BatchSource(data, scaler, indices, *where, truth=state.task.truth, width=width))
 
 
 def _speaker(parallel: ParallelProtocol) -> Any:
