@@ -1,8 +1,10 @@
 """What all networks share: their call, how one is built from a campaign, and how one is kept on disk.
 
 A network is called as `model(nodes_BPF, momenta_BP4, globals_BG, mask_BP)` with scaled features and with momenta in GeV
-(see `events.features`) and returns `levels.Logits`. On disk it is two files side by side:
-`model.safetensors`, the weights alone, and `model.json`, its card.
+(see `events.features`) and returns `levels.Logits`. Where its module says `ROWS = "events"`, it is called as
+`model(nodes_NF, features_EF, edges_2E)` with the scaled features of hits and of the edges of their graph (see
+`events.hitgraph`). `LEVELS` says on which levels it answers, all without it. On disk a network is two files side by
+side: `model.safetensors`, the weights alone, and `model.json`, its card.
 """
 
 from __future__ import annotations
