@@ -52,16 +52,16 @@ def test_a_network_learns_a_task(model, kind):
     torch.manual_seed(0)
     task, graphs = task_of(kind), joined(GRAPHS)
     graph, nodes, edges = task.widths
-    network = build({"kind": model, "dropout": 0.0}, Shape(5, 0, graph, 0, nodes, edges, 7)).double()
+    network = build({"kind": model, "dropout": 0.0, "hidden": 16}, Shape(5, 0, graph, 0, nodes, edges, 7)).double()
     optimizer = torch.optim.Adam(network.parameters(), 1e-2)
     losses = []
-    for _ in range(25):
+    for _ in range(15):
         optimizer.zero_grad()
         loss = task.loss(network(*graph_inputs(graphs)), targets_for(graphs))
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.7 * losses[0]
+    assert losses[-1] < 0.8 * losses[0]
     assert [name for name, p in network.named_parameters() if p.grad is None] == []
 
 

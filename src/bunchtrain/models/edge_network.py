@@ -34,7 +34,7 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     hidden: int = Field(32, ge=1, le=1024, description="width of the states of nodes and edges")
-    layers: int = Field(3, ge=0, le=16, description="rounds of messages between nodes and edges")
+    layers: int = Field(2, ge=1, le=16, description="rounds of messages between nodes and edges")
     head: int = Field(32, ge=1, le=4096, description="width of the head's hidden layers")
     dropout: float = Field(0.05, ge=0, lt=1, description="dropout in the head; MC dropout needs it above 0")
 
