@@ -18,6 +18,7 @@ from bunchtrain.config.base import Kind
 from bunchtrain.config.campaign import KINDS, Campaign, checked_kind, parse_campaign
 from bunchtrain.config.convert import Columns, size_in_bytes
 from bunchtrain.config.inputs import Digests, is_remote, matching
+from bunchtrain.config.prepare import Graph
 from bunchtrain.config.samples import OF_EVENTS
 from bunchtrain.config.specs import (
     ConvertSpec,
@@ -254,9 +255,10 @@ class Plan:
 
     def _prepare(self) -> PrepareSpec:
         campaign = self.campaign
-        return PrepareSpec(
-            version=prepare.VERSION, classes=campaign.classes, seed=campaign.seed, settings=campaign.prepare
-        )
+        settings = campaign.prepare
+        if registry.constant("tasks", campaign.task.kind, "ROWS") == "events":
+            settings = settings.model_copy(update={"graph": settings.graph or Graph()})
+        return PrepareSpec(version=prepare.VERSION, classes=campaign.classes, seed=campaign.seed, settings=settings)
 
     def _train(self, number: str = "0") -> TrainSpec:
         campaign = self.campaign

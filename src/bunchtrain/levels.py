@@ -1,6 +1,9 @@
 """What a network answers and what it should have answered, on three levels: of a jet, its constituents, pairs of them.
 
-B: batch, P: constituent, C: answer, T: column of truth.
+Of events the levels are the event, its hits, and the edges of their graph. The graphs of a batch are one list of hits
+and one of edges, numbered through, in place of padded arrays: [N, C] stands for [B, P, C], and [E, C] for [B, P, P, C].
+
+B: batch, P: constituent, C: answer, T: column of truth; N: hits, E: edges, Q: particles.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ class Widths(NamedTuple):
 class Shape(NamedTuple):
     """Widths of a network's inputs, and how many numbers it answers with of a jet, of each constituent, of each pair.
 
-    `inputs` of the node features, the last, follow from no momentum.
+    `inputs` of the node features, the last, follow from no momentum. `edges` features of edges are given, not made of
+    the nodes': those of a graph of hits.
     """
 
     nodes: int
@@ -34,6 +38,7 @@ class Shape(NamedTuple):
     inputs: int = 0
     node_outputs: int = 0
     edge_outputs: int = 0
+    edges: int = 0
 
 
 class Logits(NamedTuple):
@@ -54,6 +59,45 @@ class Targets(NamedTuple):
     weights_B: Tensor
     truth_BPT: Tensor
     mask_BP: Tensor
+
+
+class GraphTargets(NamedTuple):
+    """What is known of the events of a batch: class, weight, and of each edge its event and whether it is true."""
+
+    labels_B: Tensor
+    weights_B: Tensor
+    event_E: Tensor
+    true_E: Tensor
+
+
+class Hits(NamedTuple):
+    """What figures of merit are made of for the events of a batch.
+
+    Attributes
+    ----------
+    edges_2E : int64
+        Inner and outer hits.
+    z0_E, curvature_E : float64
+        Where an edge, followed back on the circle through the beam line, meets it (mm), and its curvature (1/mm).
+    r_N : float64
+        Distance of a hit from the beam line, mm.
+    layer_N, particle_N : int64
+        Layer and particle of each hit; -1 is noise.
+    leaving_N : int64
+        True edges that leave a hit outwards, whether or not they are among the edges.
+    pt_Q, eta_Q : float64
+        Of the particles; GeV, 1.
+    """
+
+    edges_2E: Tensor
+    z0_E: Tensor
+    curvature_E: Tensor
+    r_N: Tensor
+    layer_N: Tensor
+    particle_N: Tensor
+    leaving_N: Tensor
+    pt_Q: Tensor
+    eta_Q: Tensor
 
 
 class Items(NamedTuple):

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Curve:
-    """Points of a curve; a dashed one is a baseline's."""
+    """Points of a curve, with their errors where there are some; a dashed one is a baseline's."""
 
     name: str
     x: list[float]
     y: list[float]
     dashed: bool = False
+    errors: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

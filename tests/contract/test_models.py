@@ -11,7 +11,8 @@ from bunchtrain.levels import Logits
 from bunchtrain.models.base import Shape, build, load_model, save_model
 
 SHAPE = Shape(nodes=7, globals=3, outputs=3, node_outputs=2, edge_outputs=1)
-KINDS = registry.kinds("models")
+#: Networks of jets; those of graphs of hits are in test_graph_models.
+KINDS = [kind for kind in registry.kinds("models") if registry.constant("models", kind, "ROWS") in (None, "jets")]
 #: Those that see constituents, and those that answer for them.
 OF_CONSTITUENTS = [kind for kind in KINDS if registry.constant("models", kind, "SEES") != "variables"]
 

@@ -18,11 +18,14 @@ from hypothesis import strategies as st
 from bunchtrain.config.specs import as_text
 from bunchtrain.config.train import Train
 from bunchtrain.errors import InputError, TrainingError
+from bunchtrain.events.reader import Dataset
+from bunchtrain.events.scaling import Scaler
 from bunchtrain.files import write_json
 from bunchtrain.models.base import Shape, build, load_model, load_weights
 from bunchtrain.parallel.serial import Parallel
 from bunchtrain.tasks import base as tasks
 from bunchtrain.train import batches, device, loop, run
+from bunchtrain.train.batches import BatchSource
 from bunchtrain.train.checkpoint import Checkpoints
 from bunchtrain.train.metrics import ValidationSums
 from bunchtrain.train.optimise import Optimisation
@@ -174,8 +177,8 @@ def trainer(toy, path, *, settings=None, identity=IDENTITY, hidden=8):
 
 
 def splits(toy):
-    data, scaler = run.Dataset(toy[0]), run.Scaler.load(toy[1])
-    return [loop.Split(i, loop.BatchSource(data, scaler, i)) for i in map(data.indices, ("train", "validation"))]
+    data, scaler = Dataset(toy[0]), Scaler.load(toy[1])
+    return [loop.Split(i, BatchSource(data, scaler, i)) for i in map(data.indices, ("train", "validation"))]
 
 
 ALL = {"ema": 0.9, "clip_norm": 0.5, "schedule": "plateau", "plateau_patience": 1, "accumulation": 2}

@@ -15,6 +15,7 @@ import torch
 
 from bunchtrain.config.specs import as_text
 from bunchtrain.errors import BunchtrainError, ContractError, InputError, Requeue, TrainingError
+from bunchtrain.events.reader import Dataset
 from bunchtrain.models.base import load_weights
 from bunchtrain.parallel.serial import Parallel
 from bunchtrain.scaling.probe import Runner, Setting
@@ -218,7 +219,7 @@ def test_an_epoch_resumed_after_its_last_step_claims_no_speed(toy, tmp_path, mon
         last = step.number == -(-trained // spec.settings.batch_size) - 1
         return real(self, step, *rest, last, **options)
 
-    trained = len(run.Dataset(toy[0]).indices("train"))
+    trained = len(Dataset(toy[0]).indices("train"))
     monkeypatch.setattr(loop.Optimisation, "step", told_at_the_end)
     with pytest.raises(Requeue):
         run.train(spec, *toy, tmp_path)
@@ -229,7 +230,7 @@ def test_an_epoch_resumed_after_its_last_step_claims_no_speed(toy, tmp_path, mon
 
 
 def test_a_probe_that_was_killed_is_measured_from_its_start(toy, tmp_path, monkeypatch):
-    trained, judged = (len(run.Dataset(toy[0]).indices(split)) for split in ("train", "validation"))
+    trained, judged = (len(Dataset(toy[0]).indices(split)) for split in ("train", "validation"))
     launcher = "mpirun --allow-run-as-root --oversubscribe --bind-to none"
     runner = Runner(train_spec(), *toy, trained, judged, launcher, 1, 5, "digest")
     with monkeypatch.context() as killed:
@@ -304,7 +305,7 @@ def stub_state(parallel=None, **settings):
 def one_step(state, **options):
     jets = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
     inputs = (torch.zeros(4, 1, 7), torch.zeros(4, 1, 4), jets, torch.ones(4, 1, dtype=torch.bool))
-    batch = Batch(inputs, torch.tensor([0, 1, 0, 1]), torch.ones(4), 4)
+    batch = Batch(inputs, torch.tensor([0, 1, 0, 1]), torch.ones(4), 4, 4)
     step = Step(0, [Piece(0, np.arange(4))], 4)
     return state.step(step, [[batch]], 0.1, 1, 0, False, meanwhile=lambda: None, **options)
 

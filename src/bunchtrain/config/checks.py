@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from bunchtrain import registry
+from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.explain import explain
+from bunchtrain.config.prepare import Graph
 from bunchtrain.config.samples import OF_EVENTS
 from bunchtrain.config.scan import Choice, Floats, Integers
 from bunchtrain.config.train import Train
@@ -47,9 +49,11 @@ def check_campaign(campaign: Campaign, file: str | Path) -> None:
             _check_own_value(campaign, name, dimension, file)
     _check_rows(campaign, file)
     _check_classes(campaign, file)
+    _check_network(campaign, file)
     _check_levels(campaign, file)
     _check_baseline(campaign, file)
     _check_generated(campaign, file)
+    _check_graph(campaign, file)
     _check_dropout(campaign, file)
     _check_student(campaign, file)
     _check_ranks(campaign, file)
@@ -136,12 +140,54 @@ def _check_classes(campaign: Campaign, file: str | Path) -> None:
         raise CampaignError(problem, file=file, key="samples", found=", ".join(found), mend="add a sample of another")
 
 
+def fitting(task: str) -> list[str]:
+    """Return the kinds of networks that take the rows that a task learns from."""
+    wanted = registry.constant("tasks", task, "ROWS") or "jets"
+    return [one for one in registry.kinds("models") if (registry.constant("models", one, "ROWS") or "jets") == wanted]
+
+
+def _check_network(campaign: Campaign, file: str | Path) -> None:
+    """Check that the network takes the rows that the task learns from."""
+    task, kind = campaign.task.kind, campaign.model.kind
+    if kind not in fitting(task):
+        raise CampaignError(
+            f"the network takes no {registry.constant('tasks', task, 'ROWS') or 'jets'}, which the task {task} has",
+            file=file,
+            key="model.kind",
+            found=f"{kind}, which takes {registry.constant('models', kind, 'ROWS') or 'jets'}",
+            expected=f"one of {', '.join(fitting(task))}",
+        )
+
+
+def _check_graph(campaign: Campaign, file: str | Path) -> None:
+    """Check that settings of graphs stand with events alone, and with the field that the events are simulated in."""
+    prepare, of_events = campaign.prepare, registry.constant("tasks", campaign.task.kind, "ROWS") == "events"
+    if prepare.graph is not None and not of_events:
+        mend = "take it out, or take a task that learns from events"
+        raise CampaignError("jets have no graph of hits", file=file, key="prepare.graph", mend=mend)
+    if not of_events:
+        return
+    for key, found in (("inputs", prepare.inputs), ("reweight", prepare.reweight)):
+        if found:
+            mend = "take it out: graphs have features of their own, and events neither pt nor eta"
+            raise CampaignError("this is for jets, and the rows are events", file=file, key=f"prepare.{key}", mend=mend)
+    field, own = (campaign.simulate.barrel or Barrel()).field, (prepare.graph or Graph()).field
+    if field != own and any(one.generate is not None for one in campaign.samples.values()):
+        raise CampaignError(
+            "the graphs are made for another field than the events are simulated in",
+            file=file,
+            key="prepare.graph.field",
+            found=f"{own} T",
+            expected=f"{field} T, as simulate.barrel.field says",
+        )
+
+
 def _check_levels(campaign: Campaign, file: str | Path) -> None:
     """Check that the network has the answers that the task asks for, and a core, if one is asked for, too."""
     wanted = registry.constant("tasks", campaign.task.kind, "LEVELS") or ("graph",)
     given = levels_of(campaign.model.kind)
     if missing := [level for level in wanted if level not in given]:
-        fit = [one for one in registry.kinds("models") if set(wanted) <= set(levels_of(one))]
+        fit = [one for one in fitting(campaign.task.kind) if set(wanted) <= set(levels_of(one))]
         raise CampaignError(
             f"the network has no answer for {_OF_LEVEL[missing[0]]}, which the task {campaign.task.kind} asks for",
             file=file,

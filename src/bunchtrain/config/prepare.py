@@ -1,8 +1,8 @@
 """Section `prepare`: splits, weights and scaling."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from bunchtrain.config.base import Positive, Probability, Section
 from bunchtrain.config.convert import ColumnName
@@ -48,8 +48,19 @@ class Reweight(Section):
         return self
 
 
+class Graph(Section):
+    """Which pairs of hits of an event become edges: those that a particle from the beam line can have made."""
+
+    pt_min: float = Field(0.5, gt=0, description="lowest transverse momentum, GeV")
+    d0_max: float = Field(1.0, ge=0, description="largest distance of a track from the beam line, mm")
+    z0_max: float = Field(200.0, gt=0, description="largest |z| at which an edge, followed back, meets it, mm")
+    eta_max: float = Field(4.0, gt=0, description="largest |eta| of the direction of an edge")
+    skip: int = Field(1, ge=0, le=100, description="layers that an edge may leave out, against inefficiency")
+    field: float = Field(2.0, gt=0, le=20, description="of the solenoid, T; with simulated events simulate.barrel's")
+
+
 class Prepare(Section):
-    """How the samples are split and weighted, and what the network sees of a jet."""
+    """How the samples are split and weighted, and what the network sees of a jet, or of an event."""
 
     split: Split = Field(default_factory=Split)
     constituents: Positive = Field(40, description="hardest constituents kept per jet")
@@ -67,6 +78,13 @@ class Prepare(Section):
     scaler: Literal["standard", "robust"] = Field(
         "standard", description="mean and standard deviation, or median and half the width of the central 68 %"
     )
+
+    graph: Graph | None = Field(None, description="edges of graphs of hits, where rows are events; null: its defaults")
+
+    @model_serializer(mode="wrap")
+    def _without_null(self, usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out a graph that is null: specs of campaigns of jets stay as they are."""
+        return {key: value for key, value in usual(self).items() if key != "graph" or value is not None}
 
     @field_validator("inputs", "variables")
     @classmethod

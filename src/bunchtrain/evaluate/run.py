@@ -21,7 +21,8 @@ from bunchtrain.errors import InputError
 from bunchtrain.evaluate.answers import Answers, answer
 from bunchtrain.evaluate.byclass import by_class
 from bunchtrain.evaluate.calibration import balanced, calibration, usefulness
-from bunchtrain.events.reader import Dataset
+from bunchtrain.events.hitdata import HitDataset
+from bunchtrain.events.reader import Dataset, Index
 from bunchtrain.files import atomic, write_json
 from bunchtrain.models import base as models
 from bunchtrain.tasks import base as tasks
@@ -56,7 +57,7 @@ def evaluate(
         CPU threads.
     """
     torch.set_num_threads(threads)
-    data = Dataset(dataset)
+    data = _opened(spec, dataset)
     task = tasks.build(spec.task, data.classes)
     indices = data.indices("test")
     _require_positive(data, indices)
@@ -81,10 +82,16 @@ def evaluate(
     provenance.record(written, stage="evaluate", spec=spec.model_dump(mode="json"), inputs=inputs, facts=facts)
 
 
-def _about(spec: EvaluateSpec, data: Dataset, task: TaskProtocol, indices: NDArray[np.int64]) -> dict[str, Any]:
-    """Return what is judged: classes, those quoted, and how many jets of each class of jets."""
+def _opened(spec: EvaluateSpec, dataset: Path) -> Index:
+    rows = registry.constant("tasks", spec.task["kind"], "ROWS", "task.kind") or "jets"
+    return (HitDataset if rows == "events" else Dataset)(dataset)
+
+
+def _about(spec: EvaluateSpec, data: Index, task: TaskProtocol, indices: NDArray[np.int64]) -> dict[str, Any]:
+    """Return what is judged: classes, those quoted, and how many rows of each class of rows."""
     labels = data.column("label", indices)
     return {
+        "rows": data.ROWS,
         "items": registry.constant("tasks", spec.task["kind"], "ITEMS"),
         "classes": task.classes,
         "signal": task.classes[task.signal],
@@ -93,13 +100,15 @@ def _about(spec: EvaluateSpec, data: Dataset, task: TaskProtocol, indices: NDArr
     }
 
 
-def _require_positive(data: Dataset, indices: NDArray[np.int64]) -> None:
+def _require_positive(data: Index, indices: NDArray[np.int64]) -> None:
     """Refuse a test split in which the event weights of a class do not add up to a positive number."""
     sums = np.bincount(data.column("label", indices), data.column("weight", indices), len(data.classes))
     for name, total in zip(data.classes, sums, strict=True):
         if total <= 0:
             problem = "the event weights of a class in the test split do not add up to a positive number"
-            raise InputError(problem, file=data.path, key=name, found=float(total), mend="convert more jets of it")
+            raise InputError(
+                problem, file=data.path, key=name, found=float(total), mend=f"convert more {data.ROWS} of it"
+            )
 
 
 def _judge(spec: EvaluateSpec, task: TaskProtocol, answers: Answers, dataset: Path) -> dict[str, Any]:
@@ -107,7 +116,7 @@ def _judge(spec: EvaluateSpec, task: TaskProtocol, answers: Answers, dataset: Pa
     for number in (task.signal, task.background):
         if not (labels == number).any():
             problem, name = "the test split holds none of a class that the task tells apart", task.classes[number]
-            raise InputError(problem, file=dataset, key=name, found=0, mend="convert more jets, or look at the truth")
+            raise InputError(problem, file=dataset, key=name, found=0, mend="convert more, or look at the truth")
     answer_M = columns["mean"].argmax(1)
     right = answer_M == labels
     # A network trained with equal classes states probabilities for such; each item's weight is then divided by that of
@@ -141,7 +150,7 @@ def _discrimination(scores: Scores, working_points: list[float]) -> dict[str, An
     }
 
 
-def _rival(spec: EvaluateSpec, data: Dataset, folder: Path, answers: Answers) -> dict[str, NDArray[Any]]:
+def _rival(spec: EvaluateSpec, data: Index, folder: Path, answers: Answers) -> dict[str, NDArray[Any]]:
     """Return what another network, with a task of its own, says of the same jets, by its name.
 
     Raises
@@ -159,7 +168,7 @@ def _rival(spec: EvaluateSpec, data: Dataset, folder: Path, answers: Answers) ->
     return {f"{card['model']['kind']} network": said.columns["score"]}
 
 
-def _rivals(data: Dataset, task: TaskProtocol, answers: Answers) -> dict[str, NDArray[Any]]:
+def _rivals(data: Index, task: TaskProtocol, answers: Answers) -> dict[str, NDArray[Any]]:
     """Return what simpler methods say of the same items, by name: those of the task, and each of its variables."""
     found: dict[str, NDArray[Any]] = {name: score_M.numpy() for name, score_M in answers.merit.rivals().items()}
     for name in task.variables:
@@ -175,9 +184,7 @@ def _baselines(
     return [{"name": name, **_discrimination(_scores(task, x, answers), points)} for name, x in rivals.items()]
 
 
-def _variable(
-    data: Dataset, task: TaskProtocol, name: str, jets: NDArray[np.int64]
-) -> tuple[NDArray[Any], NDArray[Any]]:
+def _variable(data: Index, task: TaskProtocol, name: str, jets: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the scores [M] of one column of jets: in the best window (likelihood ratio of the training split), cut."""
     train = data.indices("train")
     labels = data.column("label", train)

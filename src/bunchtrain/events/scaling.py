@@ -127,7 +127,8 @@ def _edge(number: int) -> float:
 Statistics = Moments | Quantiles
 
 
-def _are_numbers(values: Any, width: int) -> bool:
+def are_numbers(values: Any, width: int) -> bool:
+    """Return whether `values` is a list of so many finite numbers."""
     numbers = isinstance(values, list) and all(isinstance(one, int | float) for one in values)
     return numbers and len(values) == width and bool(np.isfinite(values).all())
 
@@ -208,7 +209,7 @@ class Scaler:
             raise InputError("a scaler was fitted to other features", file=path, mend="run prepare again")
         for item in fields(cls)[:4]:
             width = len(nodes) if item.name.startswith("nodes") else len(jets)
-            if not _are_numbers(values.get(item.name), width):
+            if not are_numbers(values.get(item.name), width):
                 expected = f"{width} numbers"
                 mend, found = "run prepare again", values.get(item.name)
                 raise InputError(

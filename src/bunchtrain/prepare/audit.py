@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunchtrain.errors import InputError
-from bunchtrain.events.layout import CONSTITUENTS
+from bunchtrain.events.layout import CONSTITUENTS, HITS, KINEMATICS
 from bunchtrain.events.splits import SPLITS, mix
 
 #: Constituents looked at at a time.
@@ -20,21 +20,31 @@ _STEP = 1 << 20
 def content(shard: str | Path) -> NDArray[np.uint64]:
     """Return hashes of each jet's four numbers and of its constituents, shape [N, 2], a step at a time.
 
-    Constituents count as well, as the four numbers alone can agree by chance where they are quantised.
+    Constituents count as well, as the four numbers alone can agree by chance where they are quantised. Of events it is
+    their number of hits, and the hits; those without hits are alike and no copies, so their run and number count.
     """
     with h5py.File(shard) as file:
-        jets = _hash([file[f"jets/{name}"][:] for name in ("pt", "eta", "phi", "mass")])
-        offsets = file["constituents/offsets"][:]
+        of_jets = str(file.attrs.get("rows", "jets")) == "jets"
+        items, names = ("constituents", CONSTITUENTS) if of_jets else ("hits", HITS)
+        offsets = file[f"{items}/offsets"][:]
+        jets = _hash([file[f"jets/{one.name}"][:] for one in KINEMATICS]) if of_jets else _own(file, np.diff(offsets))
         inside = np.zeros(len(jets), np.uint64)
         start = 0
         while start < len(jets):
             end = max(int(np.searchsorted(offsets, offsets[start] + _STEP, side="right")) - 1, start + 1)
             first, last = offsets[start], offsets[end]
-            rows = _hash([file[f"constituents/{column.name}"][first:last] for column in CONSTITUENTS])
+            rows = _hash([file[f"{items}/{column.name}"][first:last] for column in names])
             ends = np.concatenate([np.zeros(1, np.uint64), np.cumsum(rows, dtype=np.uint64)])
             inside[start:end] = np.diff(ends[offsets[start : end + 1] - first])  # sums of unsigned numbers may wrap
             start = end
     return np.stack([jets, inside], -1)
+
+
+def _own(file: h5py.File, hits: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return a hash of each event that does not look at its hits."""
+    run, number = (file[f"events/{name}_number"][:].astype(np.uint64) for name in ("run", "event"))
+    with np.errstate(over="ignore"):
+        return np.where(hits > 0, mix(hits.astype(np.uint64)), mix(mix(run) + number))
 
 
 def _hash(columns: list[NDArray[Any]]) -> NDArray[np.uint64]:
@@ -56,7 +66,9 @@ def _in_two_splits(keys: NDArray[Any], split: NDArray[np.uint8]) -> NDArray[np.i
     return np.flatnonzero(keys == keys[order][crossing[0]])
 
 
-def audit(events: NDArray[np.uint64], content: NDArray[Any], split: NDArray[np.uint8]) -> dict[str, int]:
+def audit(
+    events: NDArray[np.uint64], content: NDArray[Any], split: NDArray[np.uint8], row: str = "jet"
+) -> dict[str, int]:
     """Refuse a leak between splits.
 
     Parameters
@@ -67,6 +79,8 @@ def audit(events: NDArray[np.uint64], content: NDArray[Any], split: NDArray[np.u
         Hashes of the jets' own values, see `content`; equal rows are the same jet under two names.
     split : uint8 [N]
         Index into `SPLITS`.
+    row : str
+        What to call a row.
 
     Returns
     -------
@@ -79,10 +93,10 @@ def audit(events: NDArray[np.uint64], content: NDArray[Any], split: NDArray[np.u
         Naming the jets and the splits.
     """
     hashed = np.unique(content, axis=0, return_inverse=True)[1].ravel()
-    for keys, what in ((events, "event"), (hashed, "jet")):
+    for keys, what in ((events, "event"), (hashed, row)):
         found = _in_two_splits(keys, split)
         if len(found):
-            where = ", ".join(f"jet {row} in {SPLITS[split[row]]}" for row in found[:4])
+            where = ", ".join(f"{row} {place} in {SPLITS[split[place]]}" for place in found[:4])
             mend = "the same simulation is in the campaign twice: leave one copy out"
             raise InputError(f"the same {what} stands in two splits", found=where, mend=mend)
     return {

@@ -25,11 +25,12 @@ class ShardInfo:
 
     path: Path
     sample: str
-    jets: int
+    jets: int  # or events: its rows
     sha256: str
     sources: list[dict[str, Any]]
     columns: dict[str, tuple[int, str]]  # dataset to length and dtype
     attributes: dict[str, dict[str, str]]
+    rows: str = "jets"
 
 
 def survey(paths: Sequence[Path], classes: Sequence[str]) -> list[ShardInfo]:
@@ -38,9 +39,9 @@ def survey(paths: Sequence[Path], classes: Sequence[str]) -> list[ShardInfo]:
     Raises
     ------
     ContractError
-        If a shard breaks the contract, or was converted for other classes.
+        If a shard breaks the contract, was converted for other classes, or holds other rows than the first one.
     """
-    shards = []
+    shards: list[ShardInfo] = []
     for path in paths:
         jets = check(path)
         with h5py.File(path) as file:
@@ -53,16 +54,27 @@ def survey(paths: Sequence[Path], classes: Sequence[str]) -> list[ShardInfo]:
                     expected=list(classes),
                     mend="convert it again",
                 )
-            if (rows := str(file.attrs.get("rows", "jets"))) != "jets":
-                mend = "train on them with a task of their own; prepare joins jets"
-                raise ContractError("a shard holds no jets", file=path, found=rows, expected="jets", mend=mend)
+            _check_rows(path, rows := str(file.attrs.get("rows", "jets")), shards[0].rows if shards else None)
             sources = json.loads(file.attrs["source_files"])
             found = datasets(file)
             columns = {name: (len(one), one.dtype.str[1:]) for name, one in found.items()}
             about = {name: {key: str(value) for key, value in one.attrs.items()} for name, one in found.items()}
             sample = str(file.attrs["sample"])
-            shards.append(ShardInfo(path, sample, jets, sha256(path), sources, columns, about))
+            shards.append(ShardInfo(path, sample, jets, sha256(path), sources, columns, about, rows))
     return shards
+
+
+#: Rows that can be joined: those that a task learns from.
+_JOINED = ("jets", "events")
+
+
+def _check_rows(path: Path, found: str, first: str | None) -> None:
+    if found not in _JOINED:
+        mend = f"no task learns from them yet; prepare joins {' and '.join(_JOINED)}"
+        raise ContractError("a shard holds no jets", file=path, found=found, expected=" or ".join(_JOINED), mend=mend)
+    if first not in (None, found):
+        mend = "give jets and events a campaign each"
+        raise ContractError("shards hold rows of two kinds", file=path, found=found, expected=first, mend=mend)
 
 
 def refuse_duplicates(shards: Sequence[ShardInfo]) -> None:
@@ -89,11 +101,11 @@ def refuse_duplicates(shards: Sequence[ShardInfo]) -> None:
 
 
 def column(shards: Sequence[ShardInfo], name: str) -> NDArray[Any]:
-    """Return a jet column of all shards, joined."""
+    """Return a column of the rows of all shards, joined."""
     parts = []
     for shard in shards:
         with h5py.File(shard.path) as file:
-            parts.append(file[f"jets/{name}"][:])
+            parts.append(file[f"{shard.rows}/{name}"][:])
     return np.concatenate(parts)
 
 
@@ -124,11 +136,13 @@ def write(
         for collection in (name for name in COLLECTIONS if name in file):
             file[f"{collection}/offsets"] = _joined_offsets(shards, collection)
         for name, values in own.items():
-            file[f"jets/{name}"] = values
+            file[f"{shards[0].rows}/{name}"] = values
         file["shards/path"] = np.array([name.encode() for name in names])
         file["shards/start"] = begins[:-1]
         file["shards/sha256"] = np.array([shard.sha256.encode() for shard in shards])
         file.attrs["contract"] = CONTRACT
+        if shards[0].rows != "jets":
+            file.attrs["rows"] = shards[0].rows
         file.attrs.update(attributes)
 
 

@@ -15,11 +15,13 @@ from bunchtrain import provenance
 from bunchtrain.config.prepare import Split
 from bunchtrain.config.specs import PrepareSpec
 from bunchtrain.errors import CampaignError, InputError
+from bunchtrain.events.hitdata import HitDataset
+from bunchtrain.events.hitscaling import GraphScaler
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Moments, Quantiles, Scaler
 from bunchtrain.events.splits import SPLITS, assign, assign_folds, assign_parity, event_hash
 from bunchtrain.files import write_json
-from bunchtrain.prepare import index
+from bunchtrain.prepare import hits, index
 from bunchtrain.prepare.audit import audit, content
 from bunchtrain.prepare.index import ShardInfo
 from bunchtrain.prepare.weights import class_weights, kinematic
@@ -39,12 +41,16 @@ def prepare(spec: PrepareSpec, shards: list[Path], out: Path, *, threads: int = 
     """
     infos = index.survey(shards, spec.classes)
     index.refuse_duplicates(infos)
-    columns = {name: index.column(infos, name) for name in ("label", "weight", "pt", "eta")}
+    rows = infos[0].rows
+    if rows == "events":
+        hits.refuse_jets(spec.settings)
+    names = ("label", "weight", *(("pt", "eta") if rows == "jets" else ()))
+    columns = {name: index.column(infos, name) for name in names}
     labels, weights = columns["label"], columns["weight"]
     events, split = _split(infos, spec)
     training = split == SPLITS.index("train")
-    looked_at = audit(events, np.concatenate([content(info.path) for info in infos]), split)
-    counts = _counts(labels, split, spec.classes)
+    looked_at = audit(events, np.concatenate([content(info.path) for info in infos]), split, rows[:-1])
+    counts = _counts(labels, split, spec.classes, rows[:-1])
     own: dict[str, NDArray[Any]] = {"split": split}
     if spec.settings.reweight is not None:
         own["kinematic_weight"] = kinematic(spec.settings.reweight, spec.classes, columns, training)
@@ -59,14 +65,17 @@ def prepare(spec: PrepareSpec, shards: list[Path], out: Path, *, threads: int = 
     }
     index.require(infos, "constituents", spec.settings.inputs, "prepare.inputs")
     index.require(infos, "jets", spec.settings.variables, "prepare.variables")
+    if rows == "events":
+        attributes |= hits.attributes(infos, spec.settings)
     index.write(out / "dataset.h5", infos, own, attributes)
-    fit_scaler(Dataset(out / "dataset.h5"), spec.settings.scaler, threads).save(out / "scaler.json")
-    summary = {"classes": spec.classes, "jets": counts, "class_weights": by_class, "audit": looked_at}
+    _fitted(out / "dataset.h5", rows, spec.settings.scaler, threads).save(out / "scaler.json")
+    summary = {"rows": rows, "classes": spec.classes, "jets": counts, "class_weights": by_class, "audit": looked_at}
     write_json(out / "summary.json", {**summary, "shards": len(infos), "scheme": spec.settings.split.scheme})
     written = [out / "dataset.h5", out / "scaler.json", out / "summary.json"]
     provenance.record(written, stage="prepare", spec=spec.model_dump(mode="json"), inputs=shards, facts=looked_at)
-    total = {name: sum(row.values()) for name, row in counts.items()}
-    print(f"[prepare] {len(labels)} jets of {looked_at['events']} events in {len(infos)} shards: {total}", flush=True)
+    total = {name: sum(one.values()) for name, one in counts.items()}
+    told = "" if rows == "events" else f" of {looked_at['events']} events"
+    print(f"[prepare] {len(labels)} {rows}{told} in {len(infos)} shards: {total}", flush=True)
 
 
 def _split(infos: list[ShardInfo], spec: PrepareSpec) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
@@ -95,22 +104,28 @@ def _assigned(events: NDArray[np.uint64], numbers: NDArray[Any], split: Split) -
     return assign(events, (split.train, split.validation, split.test))
 
 
-def _counts(labels: NDArray[Any], split: NDArray[np.uint8], classes: list[str]) -> dict[str, dict[str, int]]:
+def _counts(labels: NDArray[Any], split: NDArray[np.uint8], classes: list[str], row: str) -> dict[str, dict[str, int]]:
     counts = {
         name: {kind: int(np.sum((split == side) & (labels == label))) for label, kind in enumerate(classes)}
         for side, name in enumerate(SPLITS)
     }
-    for name, row in counts.items():
-        for kind, count in row.items():
+    for name, found in counts.items():
+        for kind, count in found.items():
             if count == 0:
                 raise InputError(
-                    "a class has no jet in a split",
+                    f"a class has no {row} in a split",
                     key=name,
                     found=f"no {kind}",
                     expected="some of every class",
-                    mend="add jets",
+                    mend=f"add {row}s",
                 )
     return counts
+
+
+def _fitted(dataset: Path, rows: str, kind: str, threads: int) -> Scaler | GraphScaler:
+    if rows == "events":
+        return hits.fit_scaler(HitDataset(dataset), kind, threads)
+    return fit_scaler(Dataset(dataset), kind, threads)
 
 
 def fit_scaler(data: Dataset, kind: str = "standard", threads: int = 1) -> Scaler:

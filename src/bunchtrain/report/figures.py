@@ -189,7 +189,8 @@ def plot(about: Mapping[str, Any]) -> str:
     with _figure() as (axes, svg):
         for number, curve in enumerate(about["curves"]):
             line = "--" if curve["dashed"] else "-"
-            axes.plot(curve["x"], curve["y"], line, color=COLOURS[number % 6], label=curve["name"], linewidth=2)
+            style = {"color": COLOURS[number % 6], "label": curve["name"], "linewidth": 2}
+            axes.errorbar(curve["x"], curve["y"], curve.get("errors") or None, fmt=line, elinewidth=1, **style)
         axes.set(xlabel=about["x"], ylabel=about["y"], yscale="log" if about["logarithmic"] else "linear")
         axes.legend()
     return svg[0]

@@ -78,14 +78,17 @@ def _render(values: dict[str, Any]) -> str:
 def _header(spec: ReportSpec, inputs: _Inputs) -> dict[str, Any]:
     metrics = inputs.metrics
     jets = sum(sum(row.values()) for row in inputs.summary["jets"].values())
+    rows = metrics.get("rows", "jets")
     signal, background = metrics["signal"], metrics["background"]
     made = "its uncertainty, and an FPGA core" if spec.core else "and its uncertainty"
     return {
         "title": spec.title,
-        "summary": f"{jets:,} jets of {len(spec.classes)} classes ({', '.join(spec.classes)}), "
+        "summary": f"{jets:,} {rows} of {_classes(spec.classes)}, "
         f"a network that tells {signal} from {background}, {made}.",
         "stages": [name for name in STAGES if spec.core or name != "synthesize"],
         "items": metrics["items"],
+        "rows": rows,
+        "row": rows.removesuffix("s"),
         "signal": signal,
         "background": background,
         "classes": metrics["classes"],
@@ -96,6 +99,10 @@ def _header(spec: ReportSpec, inputs: _Inputs) -> dict[str, Any]:
         "commit": provenance.commit(),
         "versions": ", ".join(f"{name} {version}" for name, version in provenance.tool_versions().items()),
     }
+
+
+def _classes(names: Sequence[str]) -> str:
+    return f"{len(names)} classes ({', '.join(names)})" if len(names) > 1 else f"one class ({names[0]})"
 
 
 def _cards(inputs: _Inputs) -> list[dict[str, str]]:
@@ -157,18 +164,26 @@ def _tables(inputs: _Inputs) -> dict[str, Any]:
         "working_points": _working_points(inputs.metrics),
         "confusion": _confusion(inputs.metrics),
         **_scan(inputs),
-        "training_text": _training_text(inputs.history),
+        "training_text": _training_text(inputs.history, inputs.summary.get("rows", "jets")),
         "fpga": fpga.section(inputs.synthesis) if inputs.synthesis else None,
         "quarantined": quarantined,
         "warnings": columns.warnings(inputs.sources),
         "columns": columns.rows(inputs.sources),
         "samples": _samples(inputs.summary),
         "splits": SPLITS,
-        "samples_text": f"{audit['jets']:,} jets of {audit['events']:,} events. All jets of an event are on the same "
-        "side of the split; an audit found no event and no jet on two sides.",
+        "samples_text": _samples_text(audit, inputs.summary.get("rows", "jets")),
         "sources": inputs.sources,
         "records": _records(inputs.results, inputs.ends),
     }
+
+
+def _samples_text(audit: dict[str, Any], rows: str) -> str:
+    if rows == "events":
+        return f"{audit['events']:,} events; an audit found none on two sides of the split."
+    return (
+        f"{audit['jets']:,} jets of {audit['events']:,} events. All jets of an event are on the same side of the "
+        "split; an audit found no event and no jet on two sides."
+    )
 
 
 def _working_points(metrics: dict[str, Any]) -> list[dict[str, Any]]:
@@ -222,7 +237,7 @@ def _short(text: str) -> str:
         return text
 
 
-def _training_text(history: dict[str, Any]) -> str:
+def _training_text(history: dict[str, Any], kind: str) -> str:
     rows = history["rows"]
     epochs = f"{len(rows)} epochs on {history['ranks']} rank(s); "
     kept = f"the weights of epoch {history['best_epoch']} were kept."
@@ -232,7 +247,7 @@ def _training_text(history: dict[str, Any]) -> str:
     names = ("jets_per_second", "waiting_for_data", "communication", "padding")
     speed, waiting, ranks, padding = (sum(row[name] for row in measured) / len(measured) for name in names)
     return (
-        f"{epochs}{speed:,.0f} jets per second in the mean, {waiting:.1%} of the time in waiting for data, "
+        f"{epochs}{speed:,.0f} {kind} per second in the mean, {waiting:.1%} of the time in waiting for data, "
         f"{ranks:.1%} for other ranks; {padding:.0%} of what was computed was padding; {kept}"
     )
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bunchtrain.levels import Logits, Targets
+from bunchtrain.levels import GraphTargets, Hits, Logits, Targets
 from bunchtrain.panels import Curve, Panel, Plot
 from bunchtrain.tasks import _puppi
 from bunchtrain.tasks.base import Merit
@@ -34,8 +34,11 @@ class Masses(Merit):
         self._true: list[NDArray[np.float64]] = []
         self._weights: list[NDArray[np.float64]] = []
 
-    def add(self, momenta_BP4: Tensor, logits: Logits, targets: Targets) -> None:
-        """Add a batch."""
+    def add(self, seen: Tensor | Hits, logits: Logits, targets: Targets | GraphTargets) -> None:
+        """Add a batch of jets."""
+        if not (isinstance(seen, Tensor) and isinstance(targets, Targets)):
+            raise TypeError("events have no jet mass")
+        momenta_BP4 = seen
         vertex_BP, charge_BP = targets.truth_BPT.unbind(-1)
         mask_BP = targets.mask_BP
         charged_BP, hard_BP = mask_BP & (charge_BP != 0), mask_BP & (vertex_BP == 0)

@@ -10,7 +10,7 @@ B: batch, P: track, C: class.
 import torch
 from torch import Tensor
 
-from bunchtrain.levels import Logits, Targets
+from bunchtrain.levels import GraphTargets, Hits, Logits, Targets
 from bunchtrain.panels import Panel
 from bunchtrain.tasks.base import Merit
 
@@ -36,8 +36,10 @@ class Vertices(Merit):
         self._counts = torch.zeros(len(classes), 3, dtype=torch.long)
         self._origins = torch.zeros(len(ORIGINS), len(ORIGINS), dtype=torch.long)
 
-    def add(self, momenta_BP4: Tensor, logits: Logits, targets: Targets) -> None:
-        """Add a batch."""
+    def add(self, seen: Tensor | Hits, logits: Logits, targets: Targets | GraphTargets) -> None:
+        """Add a batch of jets."""
+        if not isinstance(targets, Targets):
+            raise TypeError("events have no vertices of jets")
         mask_BP = targets.mask_BP
         origin_BP, vertex_BP = targets.truth_BPT.long().unbind(-1)
         heavy_BP = mask_BP & (vertex_BP >= 0) & _any(origin_BP, _HEAVY)

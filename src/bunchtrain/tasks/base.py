@@ -2,7 +2,7 @@
 
 A task module has a `Config`, a `Task(config, classes)`, and three literals, which are read without importing it:
 
-    ROWS     the rows that it learns from, as a format's `ROWS` names them
+    ROWS     the rows that it learns from, as a format's `ROWS` names them: jets, or events as graphs of hits
     LEVELS   the levels on which it wants answers, see `levels.LEVELS`
     ITEMS    what it tells apart: `jets`, or a word for what each jet has several of
     ALONE    optional: options with which it asks for answers about jets alone, as a baseline has them
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from bunchtrain import registry
-from bunchtrain.levels import Items, Logits, Targets, Widths
+from bunchtrain.levels import GraphTargets, Hits, Items, Logits, Targets, Widths
 from bunchtrain.panels import Panel
 
 
@@ -52,11 +52,14 @@ class TaskProtocol(Protocol):
         """How many numbers a network has to answer with on each level."""
         ...
 
-    def loss(self, logits: Logits, targets: Targets) -> Tensor:
-        """Return the loss of each jet times its weight, summed over the batch."""
+    def loss(self, logits: Logits, targets: Any) -> Tensor:
+        """Return the loss of each row times its weight, summed over the batch.
+
+        `targets` are `levels.Targets` of jets, `levels.GraphTargets` of events.
+        """
         ...
 
-    def items(self, logits: Logits, targets: Targets) -> Items:
+    def items(self, logits: Logits, targets: Any) -> Items:
         """Return what is told apart."""
         ...
 
@@ -65,23 +68,24 @@ class TaskProtocol(Protocol):
         ...
 
     def merit(self) -> Merit:
-        """Return what the answers are worth, for jets to be added."""
+        """Return what the answers are worth, for rows to be added."""
         ...
 
 
 class Merit:
-    """Figures of merit beyond telling items apart, added up over batches of jets; this one has none."""
+    """Figures of merit beyond telling items apart, added up over batches of rows; this one has none."""
 
-    def add(self, momenta_BP4: Tensor, logits: Logits, targets: Targets) -> None:
+    def add(self, seen: Tensor | Hits, logits: Logits, targets: Targets | GraphTargets) -> None:
         """Add a batch.
 
         Parameters
         ----------
-        momenta_BP4 : [B, P, 4]
-            Of the constituents, GeV, in the frame in which a network sees them.
+        seen : Tensor or Hits
+            Of jets the momenta [B, P, 4] of the constituents, GeV, in the frame in which a network sees them; of events
+            their hits.
         logits : Logits
             Of a single pass without dropout.
-        targets : Targets
+        targets : Targets or GraphTargets
             Whose weights are those of the evaluation.
         """
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bunchtrain.events.features import Features
-from bunchtrain.events.reader import Dataset
+from bunchtrain.events.reader import Dataset, Index
 from bunchtrain.events.scaling import Scaler
 from bunchtrain.files import write_json
-from bunchtrain.levels import Targets
+from bunchtrain.levels import GraphTargets, Targets
 from bunchtrain.train.packing import packs
 from bunchtrain.train.sampler import Step
 
@@ -36,16 +36,32 @@ _CPU = torch.device("cpu")
 
 
 class Batch(NamedTuple):
-    """Jets that are computed together; `constituents` is how many they have in all."""
+    """Rows that are computed together; `constituents` is how many they have in all, or edges, `slots` with padding."""
 
-    inputs: tuple[Tensor, Tensor, Tensor, Tensor]
-    targets: Targets
+    inputs: tuple[Tensor, ...]
+    targets: Targets | GraphTargets
     constituents: int
+    slots: int
+
+
+class Source(Protocol):
+    """What makes the batches of one split."""
+
+    #: Rows that a validation asks for at once.
+    at_once: int
 
     @property
-    def slots(self) -> int:
-        """Places for constituents, padding included."""
-        return self.inputs[3].numel()
+    def kept(self) -> bool:
+        """Whether all that batches are made of is in memory."""
+
+    def sizes(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return what the time that rows take grows with, int64 [B]."""
+
+    def describe(self, path: Path, jets: NDArray[np.int64], where: str) -> None:
+        """Write to `path` which rows these are."""
+
+    def __call__(self, indices: NDArray[np.int64]) -> list[Batch]:
+        """Return the given rows in batches."""
 
 
 class BatchSource:
@@ -68,6 +84,8 @@ class BatchSource:
     width : int, optional
         Global features that the network sees: the first ones; all without it.
     """
+
+    at_once = 1024
 
     def __init__(
         self,
@@ -119,7 +137,7 @@ class BatchSource:
         weights = self._sent(torch.from_numpy(self._weights[indices].astype(np.float64)).to(self._dtype))
         truth = self._sent(torch.from_numpy(self._data.truth(self._truth, indices, features.mask_BP.shape[1])))
         targets = Targets(labels, weights, truth, mask)
-        return Batch((nodes, momenta, jets, mask), targets, int(features.mask_BP.sum()))
+        return Batch((nodes, momenta, jets, mask), targets, int(features.mask_BP.sum()), mask.numel())
 
     def _sent(self, values: Tensor) -> Tensor:
         values = values.to(self._dtype) if values.dtype == torch.float32 else values
@@ -133,9 +151,7 @@ class BatchSource:
 
     def describe(self, path: Path, jets: NDArray[np.int64], where: str) -> None:
         """Write to `path` which jets these are: their events, labels and weights."""
-        names = ("file_id", "run_number", "event_number", "label", "weight")
-        columns = {name: _for_json(self._data.column(name, jets)) for name in names}
-        write_json(path, {"where": where, "index": jets.tolist(), **columns})
+        describe(self._data, path, jets, where)
 
     def __call__(self, indices: NDArray[np.int64]) -> list[Batch]:
         """Return the given jets in packs of similar size, each as wide as its largest jet."""
@@ -145,11 +161,12 @@ class BatchSource:
         if self._kept is None:
             return self._batch(self._compute(indices, width), indices)
         rows = self._sent(torch.from_numpy(np.searchsorted(self._indices, indices)))
-        (nodes, momenta, jets, mask), targets, _ = self._kept
+        (nodes, momenta, jets, mask), targets = self._kept.inputs, cast(Targets, self._kept.targets)
         items = (nodes, momenta, mask, targets.truth_BPT)
         nodes, momenta, mask, truth = (values[:, :width].index_select(0, rows) for values in items)
         targets = Targets(targets.labels_B[rows], targets.weights_B[rows], truth, mask)
-        return Batch((nodes, momenta, jets.index_select(0, rows), mask), targets, int(self.sizes(indices).sum()))
+        inputs = (nodes, momenta, jets.index_select(0, rows), mask)
+        return Batch(inputs, targets, int(self.sizes(indices).sum()), mask.numel())
 
 
 class Ahead(Generic[T]):
@@ -171,12 +188,19 @@ class Ahead(Generic[T]):
         return self._next.pop() if self._next else next(self._items)
 
 
+def describe(data: Index, path: Path, rows: NDArray[np.int64], where: str) -> None:
+    """Write to `path` which rows these are: their events, labels and weights."""
+    names = ("file_id", "run_number", "event_number", "label", "weight")
+    columns = {name: _for_json(data.column(name, rows)) for name in names}
+    write_json(path, {"where": where, "index": rows.tolist(), **columns})
+
+
 def _for_json(values: NDArray[Any]) -> list[Any]:
     """Return numbers, in words where they are none: JSON has no NaN."""
     return [value if np.isfinite(value) else str(value) for value in values.tolist()]
 
 
-def loaded(steps: Iterable[Step], source: BatchSource) -> Iterator[tuple[Step, list[list[Batch]]]]:
+def loaded(steps: Iterable[Step], source: Source) -> Iterator[tuple[Step, list[list[Batch]]]]:
     """Yield each step with the packs of its pieces; where they are computed, the next step's are made meanwhile."""
 
     def load(step: Step) -> tuple[Step, list[list[Batch]]]:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from bunchtrain.errors import Requeue
 from bunchtrain.progress import track
-from bunchtrain.train.batches import Ahead, Batch, BatchSource, loaded
+from bunchtrain.train.batches import Ahead, Batch, Source, loaded
 from bunchtrain.train.checkpoint import Checkpoints, Progress
 from bunchtrain.train.metrics import ValidationSums
 from bunchtrain.train.optimise import Figures, Optimisation
@@ -32,10 +32,10 @@ from bunchtrain.train.tracking import Clock, Tracker
 
 @dataclass
 class Split:
-    """The jets of a split and what makes their batches."""
+    """The rows of a split and what makes their batches."""
 
     indices: NDArray[np.int64]
-    source: BatchSource
+    source: Source
 
 
 class Trainer:
@@ -226,8 +226,9 @@ class Trainer:
         mine = validation.indices[self.parallel.rank :: self.parallel.size]
         network = self.state.judged.eval()
         with torch.no_grad(), self.state.precision.autocast():
-            starts = range(0, len(mine), 1024)
-            for batch in chain.from_iterable(validation.source(mine[start : start + 1024]) for start in starts):
+            size = validation.source.at_once
+            parts = (mine[start : start + size] for start in range(0, len(mine), size))
+            for batch in chain.from_iterable(map(validation.source, parts)):
                 sums.add(self.state.task, self.state.precision.raised(network(*batch.inputs)), batch.targets)
         sums.merge(self.parallel)
         if not math.isfinite(sums.loss):

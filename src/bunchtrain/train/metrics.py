@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from bunchtrain.levels import Logits, Targets
+from bunchtrain.levels import GraphTargets, Logits, Targets
 from bunchtrain.parallel.base import ParallelProtocol
 from bunchtrain.tasks.base import TaskProtocol
 
@@ -22,7 +22,7 @@ class ValidationSums:
         self._loss = torch.zeros(2, dtype=torch.float64)
         self._histograms = torch.zeros(2, BINS, dtype=torch.float64)
 
-    def add(self, task: TaskProtocol, logits: Logits, targets: Targets) -> None:
+    def add(self, task: TaskProtocol, logits: Logits, targets: Targets | GraphTargets) -> None:
         """Add a batch."""
         self._loss += torch.stack([task.loss(logits, targets), targets.weights_B.sum()]).double().cpu()
         items = task.items(logits, targets)

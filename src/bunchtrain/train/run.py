@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from bunchtrain import provenance, registry
+from bunchtrain import provenance
 from bunchtrain.config.base import Kind
 from bunchtrain.config.campaign import checked_kind, parse_section
 from bunchtrain.config.specs import TrainSpec
 from bunchtrain.config.train import Train
 from bunchtrain.errors import InputError
-from bunchtrain.events.features import GLOBALS
 from bunchtrain.events.layout import CONTRACT
-from bunchtrain.events.reader import Dataset
-from bunchtrain.events.scaling import Scaler
 from bunchtrain.files import exclusive, read_json, sha256, write_json
 from bunchtrain.models import base as models
 from bunchtrain.parallel import base as parallels
 from bunchtrain.parallel import pin
 from bunchtrain.parallel.base import ParallelProtocol, Wire
 from bunchtrain.tasks import base as tasks
-from bunchtrain.train.batches import BatchSource
+from bunchtrain.train import rows
 from bunchtrain.train.checkpoint import Checkpoints
 from bunchtrain.train.device import be_deterministic, choose
 from bunchtrain.train.launch import check_ranks
@@ -107,7 +102,8 @@ def _train(
     device: torch.device,
     inputs: list[Path],
 ) -> None:
-    data, scaler, settings = Dataset(dataset), Scaler.load(scaler_path), spec.settings
+    seen, settings = rows.opened(spec.task["kind"], spec.model["kind"], dataset, scaler_path), spec.settings
+    data = seen.data
     say = _speaker(parallel)
     checkpoints = Checkpoints(out, identity(spec, dataset, scaler_path), settings.keep)
     if _finished(out, checkpoints.fingerprint):
@@ -116,27 +112,24 @@ def _train(
             checkpoints.clear()  # a kill may have come between the last record and this
         return
     task = tasks.build(spec.task, data.classes)
-    wanted = task.widths
-    widths = {"outputs": wanted.graph, "node_outputs": wanted.nodes, "edge_outputs": wanted.edges}
-    seen = data.globals if registry.constant("models", spec.model["kind"], "SEES") == "variables" else GLOBALS
-    shape = models.Shape(len(data.nodes), len(seen), inputs=len(data.inputs), **widths)
+    shape = seen.shape(task.widths)
     torch.manual_seed(spec.seed)
     state = Optimisation(models.build(spec.model, shape), task, parallel, settings, device)
     tracker = Tracker(out if parallel.rank == 0 else None, settings.log_every, settings.tensorboard)
     trainer = Trainer(state, checkpoints, tracker, seed=spec.seed, say=say)
     kept = max(1, round(len(data.indices("validation")) * settings.validate_fraction))
     splits = [
-        _split(data, scaler, name, most, spec.seed, state, len(seen))
+        _split(seen, name, most, spec.seed, state)
         for name, most in (("train", settings.max_jets), ("validation", kept))
     ]
     say(
         f"{spec.model['kind']} with {sum(p.numel() for p in state.model.parameters())} weights "
-        f"on {len(splits[0].indices)} jets, {parallel.size} rank(s) of {parallel.name}, {device.type}"
+        f"on {len(splits[0].indices)} {data.ROWS}, {parallel.size} rank(s) of {parallel.name}, {device.type}"
     )
     state.judged.load_state_dict(trainer.fit(*splits))
     if parallel.rank == 0:
-        scaled = {"classes": data.classes, "particles": data.particles, "scaler": asdict(scaler)}
-        about = {"fingerprint": checkpoints.fingerprint, "shape": shape._asdict(), **scaled}
+        shown = {"classes": data.classes, **seen.about}
+        about = {"fingerprint": checkpoints.fingerprint, "shape": shape._asdict(), **shown}
         _keep(trainer, spec, about, out, inputs)
     parallel.barrier()
 
@@ -197,18 +190,15 @@ def _finished(out: Path, identity: str) -> bool:
     return whole and isinstance(history, dict) and "rows" in history and bool(card.get("fingerprint") == identity)
 
 
-def _split(
-    data: Dataset, scaler: Scaler, name: str, most: int | None, seed: int, state: Optimisation, width: int
-) -> Split:
-    indices: NDArray[np.int64] = data.indices(name)
+def _split(seen: rows.Jets | rows.Events, name: str, most: int | None, seed: int, state: Optimisation) -> Split:
+    data, indices = seen.data, seen.data.indices(name)
     if len(indices) == 0:
-        raise InputError(
-            "a split has no jets", file=data.path, key=name, mend="convert more jets, or change prepare.split"
-        )
+        mend = f"convert more {data.ROWS}, or change prepare.split"
+        raise InputError(f"a split has no {data.ROWS}", file=data.path, key=name, mend=mend)
     if most is not None and most < len(indices):
         indices = np.sort(np.random.default_rng([seed, len(indices)]).choice(indices, most, replace=False))
-    where = (state.precision.dtype, state.device, state.settings.padding)
-    return Split(indices, BatchSource(data, scaler, indices, *where, truth=state.task.truth, width=width))
+    where = (state.precision.dtype, state.device)
+    return Split(indices, seen.source(indices, where, state.settings.padding, state.task.truth))
 
 
 def _speaker(parallel: ParallelProtocol) -> Any:
