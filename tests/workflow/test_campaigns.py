@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from bunchtrain import registry
 from bunchtrain.files import read_json
 from conftest import ROOT, Campaign
 
@@ -11,11 +12,17 @@ CAMPAIGNS = sorted((ROOT / "config/campaigns").glob("*.yaml"))
 pytestmark = pytest.mark.mpi
 
 
+def task_of(values, name):
+    """Return a constant of the campaign's task."""
+    return registry.constant("tasks", values.get("task", {}).get("kind", "jet_tagging"), name)
+
+
 def miniature(path, folder, network):
     """Lay a campaign out with few jets, epochs and trials."""
     values = yaml.safe_load(path.read_text())
     for sample in values["samples"].values():
-        sample["generate"] |= {"shards": 1, "jets_per_shard": 150}
+        of_events = sample["generate"]["process"] == "collisions"
+        sample["generate"] |= {"shards": 1, **({"events_per_shard": 24} if of_events else {"jets_per_shard": 150})}
     if "simulate" in values:
         values["simulate"] |= {"pileup_pool": 50}
     values["output"] = "results"
@@ -23,11 +30,12 @@ def miniature(path, folder, network):
     values["train"] |= {"epochs": 2, "batch_size": 64}
     values["scan"] |= {"trials": 2, "epochs": 1, "max_jets": 100}
     values["evaluate"] |= {"passes": 4, "bootstrap": 10}
-    values["synthesize"] = {
-        "student": {"constituents": 4, "hidden": [8], "epochs": 5, "batch_size": 64, "sparsity": 0.25},
-        "vectors": 200,
-        "auc_loss": 0.5,
-    }
+    if task_of(values, "ROWS") == "events":
+        values["simulate"] |= {"pileup": 4}
+        values["train"] |= {"batch_size": 2}
+    if "graph" in task_of(values, "LEVELS"):
+        student = {"constituents": 4, "hidden": [8], "epochs": 5, "batch_size": 64, "sparsity": 0.25}
+        values["synthesize"] = {"student": student, "vectors": 200, "auc_loss": 0.5}
     campaign = Campaign(folder)
     campaign.write(values)
     return campaign
@@ -39,7 +47,8 @@ def test_a_campaign_reaches_its_evaluation(path, tmp_path):
     done = campaign.run("--", "results/evaluate/metrics.json")
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     metrics = read_json(tmp_path / "results/evaluate/metrics.json")
-    assert len(metrics["classes"]) == len({sample["label"] for sample in campaign.values["samples"].values()})
+    if metrics["items"] == "jets":
+        assert len(metrics["classes"]) == len({sample["label"] for sample in campaign.values["samples"].values()})
     assert metrics["auc"]["value"] > 0.5
 
 
@@ -53,8 +62,14 @@ def test_a_campaign_ends_in_its_report(path, tmp_path):
     page = (tmp_path / "results/report.html").read_text()
     labels = {sample["label"] for sample in campaign.values["samples"].values()}
     assert campaign.values["report"]["title"] in page and all(f">{label}<" in page for label in labels)
-    assert (tmp_path / "results/synthesize/core.zip").exists()
+    assert (tmp_path / "results/synthesize/core.zip").exists() == ("graph" in task_of(campaign.values, "LEVELS"))
 
 
 def test_there_are_campaigns():
-    assert [path.stem for path in CAMPAIGNS] == ["flavour-tagging", "jet-tagging", "tagging-in-pileup"]
+    assert [path.stem for path in CAMPAIGNS] == [
+        "flavour-tagging",
+        "jet-tagging",
+        "pileup",
+        "tagging-in-pileup",
+        "tracking",
+    ]
