@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from bunchtrain.config.specs import SimulateSpec
 from bunchtrain.events.hitgraph import EDGE_FEATURES, NODE_FEATURES, HitGraph, Windows, build, quality, true_edges
 from bunchtrain.events.ragged import starts
-from bunchtrain.models.base import Shape, build
+from bunchtrain.levels import Shape
+from bunchtrain.models import base as models
 from bunchtrain.models.edge_network import consecutive
 from bunchtrain.simulate import VERSION
 from bunchtrain.simulate.collisions import Crossings, Source
@@ -160,7 +161,7 @@ def network(events: list[Event]) -> list[Mark]:
     torch.manual_seed(1)
     torch.set_num_threads(1)
     shape = Shape(len(NODE_FEATURES), 0, 0, edge_outputs=1, edges=len(EDGE_FEATURES))
-    model = build({"kind": "edge_network"}, shape).eval()
+    model = models.build({"kind": "edge_network"}, shape).eval()
     rows, sizes, times = [], [], []
     some = [event.of(PARTS) for event in events[:2]]
     for share in WEDGES:
