@@ -27,8 +27,9 @@ _SMALL = 1e-3
 #: Largest message before the exponential.
 _LOUD = 20.0
 
-#: Pairs of edges that are looked at together: without gradients, memory does not grow with their number.
-_AT_ONCE = 1 << 20
+#: Pairs of edges that are looked at together: their numbers stay in the cache, and without gradients memory does not
+#: grow with the pairs.
+_AT_ONCE = 1 << 15
 
 
 class Config(BaseModel):
