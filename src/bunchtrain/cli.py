@@ -120,12 +120,13 @@ def evaluate(
     dataset: DatasetPath,
     out: Out,
     threads: Threads = 1,
+    baseline: Annotated[Path | None, typer.Option("--baseline", help="folder of a network to compare with")] = None,
 ) -> None:
     """Judge trained networks on the test split, with MC dropout."""
     from bunchtrain.config.specs import EvaluateSpec, parse_spec
     from bunchtrain.evaluate import run
 
-    run.evaluate(parse_spec(EvaluateSpec, spec), dataset, trainings, out, threads=threads)
+    run.evaluate(parse_spec(EvaluateSpec, spec), dataset, trainings, out, baseline=baseline, threads=threads)
 
 
 @app.command(rich_help_panel=CHAIN)

@@ -209,6 +209,10 @@ class Plan:
         core = [f"{self.output}/synthesize/core.zip"] if self.core else []
         return [*core, f"{self.output}/report.html"]
 
+    def baseline(self) -> str | None:
+        """Return the folder of the baseline's training, if there is one."""
+        return None if self.campaign.baseline is None else f"{self.output}/train/baseline"
+
     def spec(self, stage: str, **wildcards: str) -> str:
         """Return what a stage reads of the campaign, as JSON text; the same text reruns nothing."""
         return as_text(getattr(self, f"_{stage}")(**wildcards))
@@ -265,6 +269,15 @@ class Plan:
             model=self._kind("model", campaign.model),
             settings=campaign.train.model_copy(update={"seeds": 1}),  # one of them: more seeds leave it as it is
         )
+
+    def _baseline(self) -> TrainSpec:
+        """Return the spec of the baseline's training: the same, for answers about jets alone."""
+        training, task = self._train(), self._kind("task", self.campaign.task)
+        alone = registry.constant("tasks", self.campaign.task.kind, "ALONE") or {}
+        if self.campaign.baseline is None:
+            raise CampaignError("the campaign has no baseline", file=self._file, key="baseline")
+        model = self._kind("baseline", self.campaign.baseline)
+        return training.model_copy(update={"task": {**task, **alone}, "model": model})
 
     def _scan(self) -> ScanSpec:
         """Return the scan's spec; settings of the final training that its evaluations override do not count."""

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bunchtrain import registry
-from bunchtrain.config.checks import _levels_of, fitting
+from bunchtrain.config.checks import fitting, levels_of
 from bunchtrain.evaluate.batches import _hits
 from bunchtrain.events.hitdata import joined
 from bunchtrain.levels import GraphTargets, Logits
@@ -18,7 +18,7 @@ PAIRS = [
     (model, task)
     for task in TASKS
     for model in fitting(task)
-    if set(registry.constant("tasks", task, "LEVELS")) <= set(_levels_of(model))
+    if set(registry.constant("tasks", task, "LEVELS")) <= set(levels_of(model))
 ]
 GRAPHS = [toy_graph(1), toy_graph(2, particles=0, noise=1), toy_graph(3, 12, 20), toy_graph(4, 0, 30)]
 

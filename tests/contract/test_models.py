@@ -6,12 +6,22 @@ import pytest
 import torch
 
 from bunchtrain import registry
+from bunchtrain.config.checks import levels_of
 from bunchtrain.levels import Logits
 from bunchtrain.models.base import Shape, build, load_model, save_model
 
 SHAPE = Shape(nodes=7, globals=3, outputs=3, node_outputs=2, edge_outputs=1)
 #: Networks of jets; those of graphs of hits are in test_graph_models.
 KINDS = [kind for kind in registry.kinds("models") if registry.constant("models", kind, "ROWS") in (None, "jets")]
+#: Those that see constituents, and those that answer for them.
+OF_CONSTITUENTS = [kind for kind in KINDS if registry.constant("models", kind, "SEES") != "variables"]
+
+
+def shape_for(kind, **wanted):
+    """What a kind can be asked for: answers on its levels."""
+    outputs = {"graph": "outputs", "nodes": "node_outputs", "edges": "edge_outputs"}
+    none = {name: 0 for level, name in outputs.items() if level not in levels_of(kind)}
+    return SHAPE._replace(**{**wanted, **none})
 
 
 def jets(batch=6, particles=12, seed=0):
@@ -27,7 +37,7 @@ def jets(batch=6, particles=12, seed=0):
 @pytest.fixture(params=KINDS)
 def model(request):
     torch.manual_seed(0)
-    return build({"kind": request.param}, SHAPE).double().eval()
+    return build({"kind": request.param}, shape_for(request.param)).double().eval()
 
 
 def alike(found, expected, **tolerance):
@@ -42,11 +52,14 @@ def real(logits, mask):
     return Logits(logits.graph_BC, logits.nodes_BPC * mask[..., None], logits.edges_BPPC * pairs)
 
 
-def test_logits_have_the_widths_that_were_asked_for(model):
-    assert [tuple(one.shape) for one in model(*jets())] == [(6, 3), (6, 12, 2), (6, 12, 12, 1)]
-
-
 @pytest.mark.parametrize("kind", KINDS)
+def test_logits_have_the_widths_that_were_asked_for(kind):
+    shape = shape_for(kind)
+    found = [tuple(one.shape) for one in build({"kind": kind}, shape).double()(*jets())]
+    assert found == [(6, 3), (6, 12, shape.node_outputs), (6, 12, 12, shape.edge_outputs)]
+
+
+@pytest.mark.parametrize("kind", OF_CONSTITUENTS)
 def test_a_level_that_nobody_asked_for_has_no_weights_and_no_answers(kind):
     torch.manual_seed(0)
     alone = build({"kind": kind}, Shape(nodes=7, globals=3, outputs=0, node_outputs=2)).double()
@@ -88,7 +101,7 @@ def test_one_constituent_and_none_are_finite(model):
     assert all(torch.isfinite(one).all() for one in model(nodes, momenta, globals_, mask))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OF_CONSTITUENTS)
 def test_further_node_features_are_seen(kind):
     torch.manual_seed(0)
     model = build({"kind": kind}, Shape(nodes=9, globals=3, outputs=3, inputs=2)).double().eval()
@@ -116,8 +129,9 @@ def test_encode_and_decide_are_the_whole(model):
 @pytest.mark.parametrize("kind", KINDS)
 def test_saved_and_loaded_is_the_same(kind, tmp_path):
     torch.manual_seed(3)
-    model = build({"kind": kind}, SHAPE).eval()
-    save_model(tmp_path, model, {"model": {"kind": kind}, "shape": SHAPE._asdict(), "classes": ["a", "b", "c"]})
+    shape = shape_for(kind)
+    model = build({"kind": kind}, shape).eval()
+    save_model(tmp_path, model, {"model": {"kind": kind}, "shape": shape._asdict(), "classes": ["a", "b", "c"]})
     loaded, card = load_model(tmp_path)
     inputs = tuple(x.float() if x.is_floating_point() else x for x in jets())
     assert all(map(torch.equal, loaded(*inputs), model(*inputs))) and card["classes"] == ["a", "b", "c"]

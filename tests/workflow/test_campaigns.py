@@ -17,6 +17,11 @@ def task_of(values, name):
     return registry.constant("tasks", values.get("task", {}).get("kind", "jet_tagging"), name)
 
 
+def has_core(values):
+    """Whether the task asks for an answer about whole jets, of which a core can be made."""
+    return "graph" in task_of(values, "LEVELS")
+
+
 def miniature(path, folder, network):
     """Lay a campaign out with few jets, epochs and trials."""
     values = yaml.safe_load(path.read_text())
@@ -33,9 +38,12 @@ def miniature(path, folder, network):
     if task_of(values, "ROWS") == "events":
         values["simulate"] |= {"pileup": 4}
         values["train"] |= {"batch_size": 2}
-    if "graph" in task_of(values, "LEVELS"):
-        student = {"constituents": 4, "hidden": [8], "epochs": 5, "batch_size": 64, "sparsity": 0.25}
-        values["synthesize"] = {"student": student, "vectors": 200, "auc_loss": 0.5}
+    if has_core(values):
+        values["synthesize"] = {
+            "student": {"constituents": 4, "hidden": [8], "epochs": 5, "batch_size": 64, "sparsity": 0.25},
+            "vectors": 200,
+            "auc_loss": 0.5,
+        }
     campaign = Campaign(folder)
     campaign.write(values)
     return campaign
@@ -47,9 +55,11 @@ def test_a_campaign_reaches_its_evaluation(path, tmp_path):
     done = campaign.run("--", "results/evaluate/metrics.json")
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     metrics = read_json(tmp_path / "results/evaluate/metrics.json")
-    if metrics["items"] == "jets":
-        assert len(metrics["classes"]) == len({sample["label"] for sample in campaign.values["samples"].values()})
-    assert metrics["auc"]["value"] > 0.5
+    labels = {sample["label"] for sample in campaign.values["samples"].values()}
+    assert set(metrics["jets"]) == labels and metrics["auc"]["value"] > 0.5
+    assert (len(metrics["baselines"]) > 0) and metrics["items"] == registry.constant(
+        "tasks", campaign.values["task"]["kind"], "ITEMS"
+    )
 
 
 @pytest.mark.slow
@@ -62,7 +72,7 @@ def test_a_campaign_ends_in_its_report(path, tmp_path):
     page = (tmp_path / "results/report.html").read_text()
     labels = {sample["label"] for sample in campaign.values["samples"].values()}
     assert campaign.values["report"]["title"] in page and all(f">{label}<" in page for label in labels)
-    assert (tmp_path / "results/synthesize/core.zip").exists() == ("graph" in task_of(campaign.values, "LEVELS"))
+    assert (tmp_path / "results/synthesize/core.zip").exists() == has_core(campaign.values)
 
 
 def test_there_are_campaigns():

@@ -9,6 +9,11 @@ rule evaluate:
             f"{PLAN.output}/train/seed{{number}}/model.json",
             number=range(PLAN.campaign.train.seeds),
         ),
+        baseline=(
+            [rules.baseline.output.weights, rules.baseline.output.card]
+            if PLAN.baseline()
+            else []
+        ),
     output:
         metrics=f"{PLAN.output}/evaluate/metrics.json",
         predictions=f"{PLAN.output}/evaluate/predictions.h5",
@@ -25,9 +30,10 @@ rule evaluate:
     params:
         spec=spec("evaluate"),
         trainings=PLAN.trainings(),
+        baseline=["--baseline", PLAN.baseline()] if PLAN.baseline() else [],
         out=subpath(output.metrics, parent=True),
     message:
         "evaluate accuracy and uncertainty"
     shell:
         "bunchtrain evaluate --spec {params.spec:q} --dataset {input.dataset:q} --out {params.out:q}"
-        " --threads {threads} -- {params.trainings:q} 2>&1 | tee {log:q}"
+        " --threads {threads} {params.baseline:q} -- {params.trainings:q} 2>&1 | tee {log:q}"

@@ -58,6 +58,9 @@ class Campaign(Section):
     prepare: Prepare = Field(default_factory=Prepare)
     task: Kind = Field(default_factory=lambda: Kind(kind="jet_tagging"))
     model: Kind = Field(default_factory=lambda: Kind(kind="gnn"))
+    baseline: Kind | None = Field(
+        None, description="another network, trained on the same jets, beside which it is judged"
+    )
     train: Train = Field(default_factory=Train)
     scan: Scan = Field(default_factory=lambda: Scan(trials=0))
     evaluate: Evaluate = Field(default_factory=Evaluate)
@@ -92,6 +95,7 @@ class Campaign(Section):
 KINDS = {
     "task": "tasks",
     "model": "models",
+    "baseline": "models",
     "convert.format": "convert.formats",
     "synthesize.backend": "synth.backends",
 }
@@ -117,7 +121,8 @@ def parse_campaign(values: Mapping[str, Any], file: str | Path) -> Campaign:
     except ValidationError as error:
         raise explain(error, file, Campaign) from None
     for key, family in KINDS.items():
-        checked_kind(section(campaign, key), family, key, file)
+        if (kind := section(campaign, key)) is not None:
+            checked_kind(kind, family, key, file)
     check_campaign(campaign, file)
     return campaign
 

@@ -51,6 +51,7 @@ def check_campaign(campaign: Campaign, file: str | Path) -> None:
     _check_classes(campaign, file)
     _check_network(campaign, file)
     _check_levels(campaign, file)
+    _check_baseline(campaign, file)
     _check_generated(campaign, file)
     _check_graph(campaign, file)
     _check_dropout(campaign, file)
@@ -184,9 +185,9 @@ def _check_graph(campaign: Campaign, file: str | Path) -> None:
 def _check_levels(campaign: Campaign, file: str | Path) -> None:
     """Check that the network has the answers that the task asks for, and a core, if one is asked for, too."""
     wanted = registry.constant("tasks", campaign.task.kind, "LEVELS") or ("graph",)
-    given = _levels_of(campaign.model.kind)
+    given = levels_of(campaign.model.kind)
     if missing := [level for level in wanted if level not in given]:
-        fit = [one for one in fitting(campaign.task.kind) if set(wanted) <= set(_levels_of(one))]
+        fit = [one for one in fitting(campaign.task.kind) if set(wanted) <= set(levels_of(one))]
         raise CampaignError(
             f"the network has no answer for {_OF_LEVEL[missing[0]]}, which the task {campaign.task.kind} asks for",
             file=file,
@@ -203,7 +204,25 @@ def _check_levels(campaign: Campaign, file: str | Path) -> None:
         )
 
 
-def _levels_of(model: str) -> tuple[str, ...]:
+def _check_baseline(campaign: Campaign, file: str | Path) -> None:
+    """Check that a baseline can be judged beside the network: by its answers for jets, with MC dropout."""
+    if campaign.baseline is None:
+        return
+    kind = campaign.baseline.kind
+    if registry.constant("tasks", campaign.task.kind, "ITEMS") != "jets":
+        problem = f"the task {campaign.task.kind} has baselines of its own"
+        raise CampaignError(problem, file=file, key="baseline", found=kind, mend="take the section out")
+    if "graph" not in levels_of(kind):
+        problem = "the baseline has no answer for whole jets"
+        fit = [one for one in registry.kinds("models") if "graph" in levels_of(one)]
+        raise CampaignError(problem, file=file, key="baseline.kind", found=kind, expected=f"one of {', '.join(fit)}")
+    if campaign.baseline.checked("models", "baseline").get("dropout") == 0:
+        problem, expected = "the evaluation's MC dropout needs a network with dropout", "a number above 0, e.g. 0.1"
+        raise CampaignError(problem, file=file, key="baseline.dropout", found=0, expected=expected)
+
+
+def levels_of(model: str) -> tuple[str, ...]:
+    """Return the levels on which a kind of network answers."""
     found: tuple[str, ...] = registry.constant("models", model, "LEVELS") or LEVELS
     return found
 

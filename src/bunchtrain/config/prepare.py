@@ -69,6 +69,11 @@ class Prepare(Section):
         max_length=64,
         description="further columns of constituents that the network sees: `[charge, d0_significance]`",
     )
+    variables: list[ColumnName] = Field(
+        default_factory=list,
+        max_length=64,
+        description="columns of jets that networks of kind dense see, and no others: `[sv_mass, sv_tracks]`",
+    )
     reweight: Reweight | None = Field(None, description="the same spectrum for all classes; null: as it is")
     scaler: Literal["standard", "robust"] = Field(
         "standard", description="mean and standard deviation, or median and half the width of the central 68 %"
@@ -81,10 +86,10 @@ class Prepare(Section):
         """Leave out a graph that is null: specs of campaigns of jets stay as they are."""
         return {key: value for key, value in usual(self).items() if key != "graph" or value is not None}
 
-    @field_validator("inputs")
+    @field_validator("inputs", "variables")
     @classmethod
-    def _different(cls, inputs: list[str]) -> list[str]:
-        for name in inputs:
-            if inputs.count(name) > 1:
+    def _different(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if names.count(name) > 1:
                 raise ValueError(f"{name} is named twice")
-        return inputs
+        return names

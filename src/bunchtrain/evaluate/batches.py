@@ -89,9 +89,10 @@ def _labels(data: Index, task: TaskProtocol, chosen: NDArray[np.int64]) -> tuple
 
 def _jets(data: Dataset, task: TaskProtocol, card: Mapping[str, Any], chosen: NDArray[np.int64]) -> list[Part]:
     scaler = Scaler(**card["scaler"])
-    scaler.require(data.inputs, data.path)
+    scaler.require(data.inputs, data.variables, data.path)
     data.require(task.truth)
-    inputs = tuple(torch.from_numpy(values) for values in scaler(data.features(chosen, card["particles"])))
+    features = scaler(data.features(chosen, card["particles"])).of_width(card["shape"]["globals"])
+    inputs = tuple(torch.from_numpy(values) for values in features)
     truth = torch.from_numpy(data.truth(task.truth, chosen, inputs[3].shape[1]))
     return [Part(chosen, inputs, Targets(*_labels(data, task, chosen), truth, inputs[3]), inputs[1])]
 

@@ -19,6 +19,7 @@ from bunchtrain.config.specs import EvaluateSpec
 from bunchtrain.discrimination import Scores, likelihood_ratio
 from bunchtrain.errors import InputError
 from bunchtrain.evaluate.answers import Answers, answer
+from bunchtrain.evaluate.byclass import by_class
 from bunchtrain.evaluate.calibration import balanced, calibration, usefulness
 from bunchtrain.events.hitdata import HitDataset
 from bunchtrain.events.reader import Dataset, Index
@@ -30,7 +31,15 @@ from bunchtrain.tasks.base import TaskProtocol
 Floats = NDArray[np.float64]
 
 
-def evaluate(spec: EvaluateSpec, dataset: Path, trainings: list[Path], out: Path, *, threads: int = 1) -> None:
+def evaluate(
+    spec: EvaluateSpec,
+    dataset: Path,
+    trainings: list[Path],
+    out: Path,
+    *,
+    baseline: Path | None = None,
+    threads: int = 1,
+) -> None:
     """Write `metrics.json` and `predictions.h5` into `out`.
 
     Parameters
@@ -42,6 +51,8 @@ def evaluate(spec: EvaluateSpec, dataset: Path, trainings: list[Path], out: Path
         Folders of trained networks, one per seed; figures are the first one's, `seeds` holds all.
     out : path
         Folder of this stage.
+    baseline : path, optional
+        Folder of another network, which is judged beside them.
     threads : int
         CPU threads.
     """
@@ -60,10 +71,13 @@ def evaluate(spec: EvaluateSpec, dataset: Path, trainings: list[Path], out: Path
         seeds.append(row | {name: value for panel in panels for name, value in panel["figures"].items()})
         if not first:
             _write_predictions(out / "predictions.h5", answers, task.classes)
-            first = {**judged, "panels": panels, "baselines": _baselines(spec, data, task, answers)}
+            rivals = ({} if baseline is None else _rival(spec, data, baseline, answers)) | _rivals(data, task, answers)
+            classes = [asdict(panel) for panel in by_class(task, answers, rivals, spec.settings.working_points)]
+            first = {**judged, "panels": classes + panels, "baselines": _baselines(spec, task, answers, rivals)}
         print(f"[evaluate] {folder.name}: AUC {row['auc']:.4f}, ECE {judged['calibration']['ece']:.4f}", flush=True)
     write_json(out / "metrics.json", {**_about(spec, data, task, indices), **first, "seeds": seeds})
-    inputs = [dataset, *(folder / name for folder in trainings for name in (models.WEIGHTS, models.CARD))]
+    folders = [*trainings, *([baseline] if baseline else [])]
+    inputs = [dataset, *(folder / name for folder in folders for name in (models.WEIGHTS, models.CARD))]
     written, facts = [out / "metrics.json", out / "predictions.h5"], {"auc": seeds[0]["auc"]}
     provenance.record(written, stage="evaluate", spec=spec.model_dump(mode="json"), inputs=inputs, facts=facts)
 
@@ -136,14 +150,38 @@ def _discrimination(scores: Scores, working_points: list[float]) -> dict[str, An
     }
 
 
-def _baselines(spec: EvaluateSpec, data: Index, task: TaskProtocol, answers: Answers) -> list[dict[str, Any]]:
-    """Judge what simpler methods say of the same items: those of the task, and each of its variables alone."""
+def _rival(spec: EvaluateSpec, data: Index, folder: Path, answers: Answers) -> dict[str, NDArray[Any]]:
+    """Return what another network, with a task of its own, says of the same jets, by its name.
+
+    Raises
+    ------
+    InputError
+        If it tells something else apart.
+    """
+    card = models.load_model(folder)[1]
+    said = answer(spec, data, tasks.build(card["task"], data.classes), folder, data.indices("test"))
+    if not np.array_equal(said.jets, answers.jets):
+        kind = "a network for the same jets, and no more than these"
+        raise InputError(
+            "a baseline tells something else apart", file=folder, found=card["task"]["kind"], expected=kind
+        )
+    return {f"{card['model']['kind']} network": said.columns["score"]}
+
+
+def _rivals(data: Index, task: TaskProtocol, answers: Answers) -> dict[str, NDArray[Any]]:
+    """Return what simpler methods say of the same items, by name: those of the task, and each of its variables."""
     found: dict[str, NDArray[Any]] = {name: score_M.numpy() for name, score_M in answers.merit.rivals().items()}
     for name in task.variables:
         window, cut = _variable(data, task, name, answers.jets)
         found |= {f"best {name} window": window, f"cut on {name}": cut}
+    return found
+
+
+def _baselines(
+    spec: EvaluateSpec, task: TaskProtocol, answers: Answers, rivals: dict[str, NDArray[Any]]
+) -> list[dict[str, Any]]:
     points = spec.settings.working_points
-    return [{"name": name, **_discrimination(_scores(task, x, answers), points)} for name, x in found.items()]
+    return [{"name": name, **_discrimination(_scores(task, x, answers), points)} for name, x in rivals.items()]
 
 
 def _variable(data: Index, task: TaskProtocol, name: str, jets: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:

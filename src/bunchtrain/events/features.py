@@ -41,6 +41,10 @@ class Features(NamedTuple):
     globals_BG: Floats
     mask_BP: NDArray[np.bool_]
 
+    def of_width(self, width: int) -> Features:
+        """Return the same with the first global features alone: those that a network of such a width was made for."""
+        return self._replace(globals_BG=self.globals_BG[:, :width])
+
 
 def wrap(phi: Floats) -> Floats:
     """Return angles (rad) folded into [-pi, pi)."""

@@ -16,12 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunchtrain.errors import ContractError, InputError
-from bunchtrain.events.features import NODES, Features, compute
+from bunchtrain.events.features import GLOBALS, NODES, Features, compute
 from bunchtrain.events.layout import CONTRACT, SYSTEMATICS, datasets
 from bunchtrain.events.shard import P4, Shard, map_column
 from bunchtrain.events.splits import SPLITS
 
 __all__ = ["P4", "Dataset", "Index", "Shard", "map_column"]
+
+
+def _names(file: h5py.File, key: str) -> list[str]:
+    """Return the names in an attribute of the index."""
+    names = json.loads(file.attrs.get(key, "[]"))
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{key} = {names}")
+    return names
 
 
 class Index:
@@ -177,16 +185,23 @@ class Dataset(Index):
         Constituents kept per jet.
     inputs : list of str
         Columns of constituents that the network sees besides what follows from the momenta.
+    variables : list of str
+        Columns of jets that some networks see besides the other global features.
     """
 
     def _read(self, file: h5py.File) -> None:
         self.particles = int(file.attrs["particles"])
-        self.inputs: list[str] = json.loads(file.attrs.get("inputs", "[]"))
+        self.inputs, self.variables = (_names(file, key) for key in ("inputs", "variables"))
 
     @property
     def nodes(self) -> list[str]:
         """The node features, in the order in which a network sees them."""
         return [*NODES, *self.inputs]
+
+    @property
+    def globals(self) -> list[str]:
+        """The global features, in the order in which a network sees them."""
+        return [*GLOBALS, *self.variables]
 
     def padded(
         self, names: Sequence[str], indices: NDArray[np.int64], width: int
@@ -265,9 +280,16 @@ class Dataset(Index):
         return np.minimum(self._multiplicity[indices], self.particles)
 
     def features(self, indices: NDArray[np.int64], particles: int | None = None) -> Features:
-        """Return the unscaled features of the given jets."""
+        """Return the unscaled features of the given jets; `variables` are the last of the global ones."""
         names = [*P4, *(f"constituents/{name}" for name in self.inputs)]
         values_BPC, mask_BP = self.padded(names, indices, particles or self.particles)
         p4_BP4, inputs_BPI = values_BPC[..., : len(P4)], values_BPC[..., len(P4) :] if self.inputs else None
-        jets = np.stack([self.column(name, indices) for name in ("pt", "eta", "phi", "mass")], -1)
-        return compute(p4_BP4, mask_BP, jets.astype(np.float32), self._multiplicity[indices], inputs_BPI)
+        jets = self._columns(("pt", "eta", "phi", "mass"), indices)
+        found = compute(p4_BP4, mask_BP, jets, self._multiplicity[indices], inputs_BPI)
+        if not self.variables:
+            return found
+        return found._replace(globals_BG=np.concatenate([found.globals_BG, self._columns(self.variables, indices)], -1))
+
+    def _columns(self, names: Sequence[str], indices: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return columns of the given jets, float32 [B, names]."""
+        return np.stack([self.column(name, indices) for name in names], -1).astype(np.float32)

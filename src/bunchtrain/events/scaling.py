@@ -146,31 +146,35 @@ class Scaler:
     globals_mean: list[float]
     globals_std: list[float]
     inputs: list[str] = field(default_factory=list)
+    variables: list[str] = field(default_factory=list)
 
     @classmethod
-    def fitted(cls, nodes: Statistics, jets: Statistics, inputs: Sequence[str] = ()) -> Scaler:
-        """Build from the statistics of node features, `inputs` the last of them, and of global ones."""
+    def fitted(
+        cls, nodes: Statistics, jets: Statistics, inputs: Sequence[str] = (), variables: Sequence[str] = ()
+    ) -> Scaler:
+        """Build from the statistics of node and of global features, `inputs` and `variables` the last of them."""
         widths = [(one.centre().tolist(), one.spread().tolist()) for one in (nodes, jets)]
-        return cls(*widths[0], *widths[1], inputs=list(inputs))
+        return cls(*widths[0], *widths[1], inputs=list(inputs), variables=list(variables))
 
-    def require(self, inputs: Sequence[str], file: str | Path) -> None:
-        """Refuse jets of `file` that have other inputs than those that this was fitted to.
+    def require(self, inputs: Sequence[str], variables: Sequence[str], file: str | Path) -> None:
+        """Refuse jets of `file` that have other inputs or variables than those that this was fitted to.
 
         Raises
         ------
         InputError
             Naming both.
         """
-        if list(inputs) != self.inputs:
-            told = [", ".join(names) or "none" for names in (inputs, self.inputs)]
-            raise InputError(
-                "the jets have other inputs than a scaler or a network was made for",
-                file=file,
-                key="prepare.inputs",
-                found=told[0],
-                expected=told[1],
-                mend="train again with what prepare wrote last",
-            )
+        for key, found, expected in (("inputs", inputs, self.inputs), ("variables", variables, self.variables)):
+            if list(found) != expected:
+                told = [", ".join(names) or "none" for names in (found, expected)]
+                raise InputError(
+                    f"the jets have other {key} than a scaler or a network was made for",
+                    file=file,
+                    key=f"prepare.{key}",
+                    found=told[0],
+                    expected=told[1],
+                    mend="train again with what prepare wrote last",
+                )
 
     def __call__(self, features: Features) -> Features:
         """Return scaled features; the momenta stay in GeV and padding stays zero."""
@@ -180,8 +184,8 @@ class Scaler:
 
     def save(self, path: str | Path) -> None:
         """Write as JSON, with the names and units of the features."""
-        nodes = [*NODES, *self.inputs]
-        write_json(path, {**asdict(self), "nodes": nodes, "globals": GLOBALS, "units": UNITS})
+        names = {"nodes": [*NODES, *self.inputs], "globals": [*GLOBALS, *self.variables]}
+        write_json(path, {**asdict(self), **names, "units": UNITS})
 
     @classmethod
     def load(cls, path: str | Path) -> Scaler:
@@ -196,13 +200,15 @@ class Scaler:
         if not isinstance(values, dict) or not {"nodes", "globals"} <= values.keys():
             raise InputError("a file is no scaler", file=path, expected="scaler.json", mend="name what prepare wrote")
         values.pop("units", None)
-        inputs = values.setdefault("inputs", [])
-        if not isinstance(inputs, list) or not all(isinstance(name, str) for name in inputs):
-            raise InputError("a scaler is damaged", file=path, key="inputs", found=inputs, mend="run prepare again")
-        if values.pop("nodes") != [*NODES, *inputs] or values.pop("globals") != list(GLOBALS):
+        for key in ("inputs", "variables"):
+            names = values.setdefault(key, [])
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise InputError("a scaler is damaged", file=path, key=key, found=names, mend="run prepare again")
+        nodes, jets = [*NODES, *values["inputs"]], [*GLOBALS, *values["variables"]]
+        if values.pop("nodes") != nodes or values.pop("globals") != jets:
             raise InputError("a scaler was fitted to other features", file=path, mend="run prepare again")
         for item in fields(cls)[:4]:
-            width = len(NODES) + len(inputs) if item.name.startswith("nodes") else len(GLOBALS)
+            width = len(nodes) if item.name.startswith("nodes") else len(jets)
             if not are_numbers(values.get(item.name), width):
                 expected = f"{width} numbers"
                 mend, found = "run prepare again", values.get(item.name)

@@ -3,8 +3,10 @@
 A network is called as `model(nodes_BPF, momenta_BP4, globals_BG, mask_BP)` with scaled features and with momenta in GeV
 (see `events.features`) and returns `levels.Logits`. Where its module says `ROWS = "events"`, it is called as
 `model(nodes_NF, features_EF, edges_2E)` with the scaled features of hits and of the edges of their graph (see
-`events.hitgraph`). `LEVELS` says on which levels it answers, all without it. On disk a network is two files side by
-side: `model.safetensors`, the weights alone, and `model.json`, its card.
+`events.hitgraph`). Two more literals of its module are read without importing it: `LEVELS`, those on which it answers,
+all where it says none; and `SEES = "variables"`, where its global features go on with the columns of jets that
+`prepare.variables` names. On disk a network is two files side by side: `model.safetensors`, the weights alone, and
+`model.json`, its card.
 """
 
 from __future__ import annotations

@@ -152,8 +152,18 @@ def common(shards: Sequence[ShardInfo]) -> dict[str, str]:
     return {name: dtype for name, dtype in (kinds[0] if kinds else ()) if all((name, dtype) in kind for kind in kinds)}
 
 
-def require(shards: Sequence[ShardInfo], names: Sequence[str]) -> None:
-    """Refuse columns of constituents that are wanted and that a shard has not, or not in the precision of the others.
+def require(shards: Sequence[ShardInfo], axis: str, names: Sequence[str], key: str) -> None:
+    """Refuse columns that are wanted and that a shard has not, or not in the precision of the others.
+
+    Parameters
+    ----------
+    shards : sequence of ShardInfo
+    axis : str
+        What the columns are of: jets, constituents.
+    names : sequence of str
+        Of the columns.
+    key : str
+        Where the campaign names them.
 
     Raises
     ------
@@ -161,20 +171,20 @@ def require(shards: Sequence[ShardInfo], names: Sequence[str]) -> None:
         Naming the shard, the column and the nearest one.
     """
     shared = common([shard for shard in shards if shard.jets])
-    for name in names:
+    for short in names:
+        name = f"{axis}/{short}"
         if name in shared:
             continue
-        short = name.removeprefix("constituents/")
         without = next((shard for shard in shards if shard.jets and name not in shard.columns), None)
         if without is None:
             found = sorted({shard.columns[name][1] for shard in shards if shard.jets})
             mend = "give it one `dtype` under convert"
-            raise InputError("a column differs in precision", key=f"prepare.inputs: {short}", found=found, mend=mend)
-        choices = [one.removeprefix("constituents/") for one in without.columns if one.startswith("constituents/")]
+            raise InputError("a column differs in precision", key=f"{key}: {short}", found=found, mend=mend)
+        choices = [one.removeprefix(f"{axis}/") for one in without.columns if one.startswith(f"{axis}/")]
         raise InputError(
-            "there is no such column of constituents",
+            f"there is no such column of {axis}",
             file=without.path,
-            key="prepare.inputs",
+            key=key,
             found=short,
             choices=[one for one in choices if one != "offsets"],
             mend="add it to convert.format.columns or convert.derive",

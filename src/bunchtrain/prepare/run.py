@@ -15,7 +15,6 @@ from bunchtrain import provenance
 from bunchtrain.config.prepare import Split
 from bunchtrain.config.specs import PrepareSpec
 from bunchtrain.errors import CampaignError, InputError
-from bunchtrain.events.features import GLOBALS
 from bunchtrain.events.hitdata import HitDataset
 from bunchtrain.events.hitscaling import GraphScaler
 from bunchtrain.events.reader import Dataset
@@ -62,8 +61,10 @@ def prepare(spec: PrepareSpec, shards: list[Path], out: Path, *, threads: int = 
         "class_weights": json.dumps(by_class),
         "particles": spec.settings.constituents,
         "inputs": json.dumps(spec.settings.inputs),
+        "variables": json.dumps(spec.settings.variables),
     }
-    index.require(infos, [f"constituents/{name}" for name in spec.settings.inputs])
+    index.require(infos, "constituents", spec.settings.inputs, "prepare.inputs")
+    index.require(infos, "jets", spec.settings.variables, "prepare.variables")
     if rows == "events":
         attributes |= hits.attributes(infos, spec.settings)
     index.write(out / "dataset.h5", infos, own, attributes)
@@ -135,17 +136,17 @@ def fit_scaler(data: Dataset, kind: str = "standard", threads: int = 1) -> Scale
     make: Any = Quantiles if kind == "robust" else Moments
     indices = data.indices("train")
     parts = [indices[start : start + _STEP] for start in range(0, len(indices), _STEP)]
-    nodes, jets = make(len(data.nodes)), make(len(GLOBALS))
+    nodes, jets = make(len(data.nodes)), make(len(data.globals))
     with ThreadPoolExecutor(threads) as pool:
         for of_nodes, of_jets in pool.map(partial(_statistics, data, make), parts):
             nodes.merge(of_nodes)
             jets.merge(of_jets)
-    return Scaler.fitted(nodes, jets, data.inputs)
+    return Scaler.fitted(nodes, jets, data.inputs, data.variables)
 
 
 def _statistics(data: Dataset, make: Any, indices: NDArray[np.int64]) -> tuple[Any, Any]:
     features = data.features(indices)
-    nodes, jets = make(len(data.nodes)), make(len(GLOBALS))
+    nodes, jets = make(len(data.nodes)), make(len(data.globals))
     nodes.add(features.nodes_BPF[features.mask_BP])
     jets.add(features.globals_BG)
     return nodes, jets

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7a828c"
@@ -53,20 +54,44 @@ def panels(count: int, width: float, height: float) -> Iterator[tuple[list[Axes]
     svg: list[str] = []
     with matplotlib.rc_context(_STYLE):
         figure, grid = plt.subplots(1, count, figsize=(width, height), layout="constrained", squeeze=False)
-        try:
+        with _drawn(figure, svg):
             yield list(grid[0]), svg
-            stream = io.StringIO()
-            figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
-            text = stream.getvalue()
-            svg.append(text[text.index("<svg") :])
-        finally:
-            plt.close(figure)
+
+
+@contextmanager
+def stacked(two: bool) -> Iterator[tuple[tuple[Axes, Axes | None], list[str]]]:
+    """Yield one panel, or a high and a flat one above each other with a common x axis, and a list for the SVG."""
+    svg: list[str] = []
+    with matplotlib.rc_context(_STYLE):
+        figure = plt.figure(figsize=(5.4, 3.7 + 0.9 * two), layout="constrained")
+        grid = figure.add_gridspec(1 + two, 1, height_ratios=[3, 1][: 1 + two])
+        upper = figure.add_subplot(grid[0])
+        with _drawn(figure, svg):
+            yield (upper, figure.add_subplot(grid[1], sharex=upper) if two else None), svg
+
+
+@contextmanager
+def _drawn(figure: Figure, svg: list[str]) -> Iterator[None]:
+    """Append the figure as SVG to a list in the end, and close it."""
+    try:
+        yield
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+        text = stream.getvalue()
+        svg.append(text[text.index("<svg") :])
+    finally:
+        plt.close(figure)
 
 
 def roc(metrics: Mapping[str, Any]) -> str:
-    """Background rejection against signal efficiency: the network, and what simpler methods can do."""
+    """Background rejection against signal efficiency: the network, and what simpler methods can do.
+
+    Below it the ratio of the network's rejection to that of the first of them.
+    """
     styles = [(BLUE, "-"), (ORANGE, "--"), (GREY, ":"), (GREEN, "-."), (PURPLE, "--")]
-    with _figure() as (axes, svg):
+    with stacked(bool(metrics["baselines"])) as ((axes, below), svg):
+        if below is not None:
+            _ratio(below, metrics)
         for number, row in enumerate([{"name": "network", **metrics}, *metrics["baselines"]]):
             colour, line = styles[number % len(styles)]
             curve, label = row["roc"], f"{row['name']}, AUC {row['auc']['value']:.3f}"
@@ -82,15 +107,22 @@ def roc(metrics: Mapping[str, Any]) -> str:
             color=BLUE,
             capsize=3,
         )
-        axes.set(
-            yscale="log",
-            xlabel=f"{metrics['signal']} efficiency",
-            ylabel=f"{metrics['background']} rejection  1/ε",
-            xlim=(0, 1),
-            ylim=(1, None),
-        )
+        axes.set(yscale="log", ylabel=f"{metrics['background']} rejection  1/ε", xlim=(0, 1), ylim=(1, None))
+        (below or axes).set_xlabel(f"{metrics['signal']} efficiency")
         axes.legend(loc="upper right")
     return svg[0]
+
+
+def _ratio(axes: Axes, metrics: Mapping[str, Any]) -> None:
+    """Draw how many times the first baseline's rejection the network's is, where both let some background pass."""
+    (x, y), (_, other) = (
+        (np.array(curve["signal_efficiency"]), np.array(curve["background_efficiency"]))
+        for curve in (metrics["roc"], metrics["baselines"][0]["roc"])
+    )
+    shown = (y > 0) & (other > 0) & (x > 0.02)
+    axes.plot(x[shown], other[shown] / y[shown], color=BLUE, linewidth=2)
+    axes.axhline(1, color=GREY, linestyle=":")
+    axes.set(ylabel="ratio", ylim=(0, None))
 
 
 def training(rows: Sequence[Mapping[str, float]], best_epoch: int) -> str:

@@ -80,10 +80,11 @@ def _header(spec: ReportSpec, inputs: _Inputs) -> dict[str, Any]:
     jets = sum(sum(row.values()) for row in inputs.summary["jets"].values())
     rows = metrics.get("rows", "jets")
     signal, background = metrics["signal"], metrics["background"]
+    made = "its uncertainty, and an FPGA core" if spec.core else "and its uncertainty"
     return {
         "title": spec.title,
         "summary": f"{jets:,} {rows} of {_classes(spec.classes)}, "
-        f"a network that tells {signal} from {background}, its uncertainty{', and an FPGA core' if spec.core else ''}.",
+        f"a network that tells {signal} from {background}, {made}.",
         "stages": [name for name in STAGES if spec.core or name != "synthesize"],
         "items": metrics["items"],
         "rows": rows,

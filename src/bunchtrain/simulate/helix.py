@@ -12,10 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
+from bunchtrain.events.hitgraph import BEND
 
-#: Momentum (GeV) of a unit charge on a circle of radius 1 mm in 1 T: the speed of light in these units.
-GEV_PER_TESLA_MM = 0.299792458e-3
+Floats = NDArray[np.float64]
 
 
 class Perigee(NamedTuple):
@@ -29,7 +28,7 @@ class Perigee(NamedTuple):
 
 def curvature(charge: ArrayLike, pt: ArrayLike, field: float) -> Floats:
     """Return dφ/ds (1/mm) of particles: their charge (e), pt (GeV) and the field (T)."""
-    return -np.asarray(charge, np.float64) * GEV_PER_TESLA_MM * field / np.asarray(pt, np.float64)
+    return -np.asarray(charge, np.float64) * BEND * field / np.asarray(pt, np.float64)
 
 
 def perigee(x: ArrayLike, y: ArrayLike, z: ArrayLike, phi: ArrayLike, cot_theta: ArrayLike, bend: ArrayLike) -> Perigee:

@@ -69,7 +69,7 @@ def quantities(features: Features, constituents: int) -> NDArray[np.float64]:
     pt_BN = np.maximum(np.where(mask_BN, nodes_BNF[..., NODES.index("log_pt_fraction")], floor), floor)
     eta_BN, phi_BN = (nodes_BNF[..., NODES.index(name)] * mask_BN for name in _ANGLES)
     flat = np.stack([pt_BN, eta_BN, phi_BN], -1).reshape(len(nodes_BNF), -1)
-    return np.concatenate([flat, features.globals_BG.astype(np.float64)], 1)
+    return np.concatenate([flat, features.of_width(len(GLOBALS)).globals_BG.astype(np.float64)], 1)
 
 
 @dataclass(frozen=True)

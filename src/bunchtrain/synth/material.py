@@ -98,7 +98,8 @@ def gather(spec: SynthesizeSpec, dataset: Path, model: Path) -> Material:
             mend="run train again",
         )
     scaler = Scaler(**card["scaler"])
-    scaler.require(data.inputs, data.path)
+    scaler.require(data.inputs, data.variables, data.path)
+    width = card["shape"]["globals"]
     training = _chosen(data.indices("train"), MOST_JETS, spec.seed)
     test = _chosen(data.indices("test"), spec.settings.vectors, spec.seed)
     seen = data.features(training)
@@ -108,12 +109,14 @@ def gather(spec: SynthesizeSpec, dataset: Path, model: Path) -> Material:
     weights_B = data.column("weight", training) * data.class_weights[labels_B]
     lesson = Lesson(
         torch.from_numpy(encoding.values(encoding.codes(quantities_BI))).float(),
-        torch.from_numpy(answers(teacher, scaler(seen))),
+        torch.from_numpy(answers(teacher, scaler(seen).of_width(width))),
         torch.from_numpy(labels_B),
         torch.from_numpy(weights_B).float(),
         inputs.angle_columns(encoding.names),
     )
-    return Material(task, data.classes, encoding, lesson, _test_jets(data, test, teacher, scaler, encoding, settings))
+    return Material(
+        task, data.classes, encoding, lesson, _test_jets(data, test, teacher, scaler, encoding, settings, width)
+    )
 
 
 def _test_jets(
@@ -123,12 +126,13 @@ def _test_jets(
     scaler: Scaler,
     encoding: inputs.Encoding,
     settings: Any,
+    width: int,
 ) -> Jets:
     seen = data.features(indices)
     quantities_BI = inputs.quantities(seen, settings.constituents)
     labels_B = data.column("label", indices).astype(np.int64)
     weights_B = data.column("weight", indices).astype(np.float64)
-    return Jets(encoding.codes(quantities_BI), labels_B, weights_B, answers(teacher, scaler(seen)))
+    return Jets(encoding.codes(quantities_BI), labels_B, weights_B, answers(teacher, scaler(seen).of_width(width)))
 
 
 def _chosen(indices: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:

@@ -114,6 +114,6 @@ def resolution(values_N: NDArray[np.float64], weights_N: NDArray[np.float64]) ->
 
 
 def _histogram(name: str, values_N: NDArray[np.float64], weights_N: NDArray[np.float64], *, dashed: bool) -> Curve:
-    heights, edges = np.histogram(np.clip(values_N, -60, 60), np.linspace(-60, 60, 61), weights=weights_N)
+    heights, edges = np.histogram(values_N, np.linspace(-60, 120, 91), weights=weights_N)
     middles = (edges[1:] + edges[:-1]) / 2
-    return Curve(name, middles.tolist(), (heights / max(heights.sum(), 1e-12)).tolist(), dashed)
+    return Curve(name, middles.tolist(), (heights / max(weights_N.sum(), 1e-12)).tolist(), dashed)

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bunchtrain.events.features import GLOBALS, Features
+from bunchtrain.events.features import Features
 from bunchtrain.events.reader import Dataset, Index
 from bunchtrain.events.scaling import Scaler
 from bunchtrain.files import write_json
@@ -82,6 +82,8 @@ class BatchSource:
         Largest share of padding in the batches of a call.
     truth : sequence of str
         Columns of constituents that a task learns from.
+    width : int, optional
+        Global features that the network sees: the first ones; all without it.
     """
 
     rows, at_once = "jets", 1024
@@ -95,14 +97,16 @@ class BatchSource:
         device: torch.device = _CPU,
         padding: float = 1.0,
         truth: Sequence[str] = (),
+        width: int | None = None,
     ) -> None:
-        scaler.require(data.inputs, data.path)
+        scaler.require(data.inputs, data.variables, data.path)
         data.require(truth)
         self._data, self._scaler, self._dtype, self._device = data, scaler, dtype, device
         self._padding, self._truth = padding, truth
+        self._width = len(data.globals) if width is None else width
         self._labels, self._weights = data.column("label"), data.training_weights()
         self._indices = np.sort(indices)
-        row = data.particles * (4 * (len(data.nodes) + 4 + len(truth)) + 1) + 4 * len(GLOBALS)
+        row = data.particles * (4 * (len(data.nodes) + 4 + len(truth)) + 1) + 4 * self._width
         self._kept = self._all() if len(indices) * row <= IN_MEMORY else None
 
     @property
@@ -116,7 +120,7 @@ class BatchSource:
         whole = Features(
             np.empty((count, particles, len(self._data.nodes)), np.float32),
             np.empty((count, particles, 4), np.float32),
-            np.empty((count, len(GLOBALS)), np.float32),
+            np.empty((count, self._width), np.float32),
             np.empty((count, particles), bool),
         )
         for start in range(0, count, STEP):
@@ -126,7 +130,7 @@ class BatchSource:
         return self._batch(whole, self._indices)
 
     def _compute(self, indices: NDArray[np.int64], width: int | None = None) -> Features:
-        return self._scaler(self._data.features(indices, width))
+        return self._scaler(self._data.features(indices, width)).of_width(self._width)
 
     def _batch(self, features: Features, indices: NDArray[np.int64]) -> Batch:
         nodes, momenta, jets, mask = (self._sent(torch.from_numpy(values)) for values in features)

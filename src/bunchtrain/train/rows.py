@@ -27,25 +27,27 @@ Where = tuple[torch.dtype, torch.device]
 class Jets:
     """Jets of an index, scaled; see `opened`."""
 
-    def __init__(self, dataset: Path, scaler: Path) -> None:
+    def __init__(self, dataset: Path, scaler: Path, model: str) -> None:
         self.data, self._scaler = Dataset(dataset), Scaler.load(scaler)
+        sees = registry.constant("models", model, "SEES")
+        self._globals = len(self.data.globals if sees == "variables" else GLOBALS)
         #: What a network's card says of its inputs.
         self.about: dict[str, Any] = {"particles": self.data.particles, "scaler": asdict(self._scaler)}
 
     def shape(self, wanted: Widths) -> Shape:
         """Return the widths of a network with the answers that are wanted."""
         widths = {"outputs": wanted.graph, "node_outputs": wanted.nodes, "edge_outputs": wanted.edges}
-        return Shape(len(self.data.nodes), len(GLOBALS), inputs=len(self.data.inputs), **widths)
+        return Shape(len(self.data.nodes), self._globals, inputs=len(self.data.inputs), **widths)
 
     def source(self, indices: NDArray[np.int64], where: Where, padding: float, truth: Any) -> Source:
         """Return what makes the batches of some jets."""
-        return BatchSource(self.data, self._scaler, indices, *where, padding=padding, truth=truth)
+        return BatchSource(self.data, self._scaler, indices, *where, padding, truth, self._globals)
 
 
 class Events:
     """Events of an index as graphs of their hits, scaled; see `opened`."""
 
-    def __init__(self, dataset: Path, scaler: Path) -> None:
+    def __init__(self, dataset: Path, scaler: Path, model: str) -> None:
         self.data, self._scaler = HitDataset(dataset), GraphScaler.load(scaler)
         self.about: dict[str, Any] = {"particles": None, "scaler": asdict(self._scaler)}
 
@@ -59,8 +61,8 @@ class Events:
         return GraphSource(self.data, self._scaler, indices, *where)
 
 
-def opened(task: str, dataset: Path, scaler: Path) -> Jets | Events:
-    """Open what a task learns from.
+def opened(task: str, model: str, dataset: Path, scaler: Path) -> Jets | Events:
+    """Open what a task learns from, for a kind of network.
 
     Raises
     ------
@@ -68,4 +70,4 @@ def opened(task: str, dataset: Path, scaler: Path) -> Jets | Events:
         If the index holds other rows than the task learns from.
     """
     rows = registry.constant("tasks", task, "ROWS", "task.kind") or "jets"
-    return (Events if rows == "events" else Jets)(dataset, scaler)
+    return (Events if rows == "events" else Jets)(dataset, scaler, model)

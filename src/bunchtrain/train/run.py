@@ -102,7 +102,7 @@ def _train(
     device: torch.device,
     inputs: list[Path],
 ) -> None:
-    seen, settings = rows.opened(spec.task["kind"], dataset, scaler_path), spec.settings
+    seen, settings = rows.opened(spec.task["kind"], spec.model["kind"], dataset, scaler_path), spec.settings
     data = seen.data
     say = _speaker(parallel)
     checkpoints = Checkpoints(out, identity(spec, dataset, scaler_path), settings.keep)
