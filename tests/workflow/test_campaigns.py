@@ -34,6 +34,8 @@ def miniature(path, folder, network):
     values["model"] |= network
     values["train"] |= {"epochs": 2, "batch_size": 64}
     values["scan"] |= {"trials": 2, "epochs": 1, "max_jets": 100}
+    if "model.hidden" in values["scan"]["space"]:
+        values["scan"]["space"]["model.hidden"] = {"choices": [8, 12]}
     values["evaluate"] |= {"passes": 4, "bootstrap": 10}
     if task_of(values, "ROWS") == "events":
         values["simulate"] |= {"pileup": 4}
