@@ -37,7 +37,7 @@ Found = tuple[NDArray[np.int64], Truth]
 NETWORK, TRIPLETS, PERFECT = "network", "triplets (geometry)", "truth"
 
 #: Thresholds of the curves, and tolerances that the baseline, which has no training, is tried with.
-_THRESHOLDS, _WIDE = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95), (1.0, 2.0, 3.0, 4.0)
+_THRESHOLDS, _WIDE = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.8, 0.9, 0.95), (1.0, 2.0, 3.0, 4.0)
 
 #: Bins of pt above the lowest that is sought, as multiples of it, and of |eta| below the largest, as shares.
 _PT, _ETA = (1, 1.25, 1.6, 2, 3, 5, 20), (-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1)
