@@ -52,7 +52,7 @@ bench-lost-ranks: env ## Measure how long a lost rank holds up a training
 bench-fpga: env ## Measure the synthesis
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_fpga.py
 
-bench-tracking: env ## Measure graphs of hits and track candidates
+bench-tracking: env ## Measure graphs of hits, track candidates and the edge network
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_tracking.py
 
 clean: ## Remove the environment and all results

@@ -1,4 +1,4 @@
-"""Tracking without a network: what graphs of hits cost and keep, and how far perfect and simple scores of edges go.
+"""Tracking: what graphs of hits and a network on them cost, and how far perfect and simple scores of edges go.
 
 Events are simulated collisions with pile-up; an event of less pile-up is made of one of much by leaving out collisions.
 """
@@ -11,13 +11,18 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from bunchtrain.config.specs import SimulateSpec
-from bunchtrain.events.hitgraph import EDGE_FEATURES, HitGraph, Windows, build, quality, true_edges
-from bunchtrain.events.ragged import starts, within
+from bunchtrain.events.hitgraph import EDGE_FEATURES, NODE_FEATURES, HitGraph, Windows, build, quality, true_edges
+from bunchtrain.events.ragged import starts
+from bunchtrain.levels import Shape
+from bunchtrain.models import base as models
+from bunchtrain.models.edge_network import consecutive
 from bunchtrain.simulate import VERSION
 from bunchtrain.simulate.collisions import Crossings, Source
+from bunchtrain.tasks import _triplets
 from bunchtrain.trackfinding import Rate, Sought, Truth, candidates, efficiency_in_bins, figures, joined, score
 from marks import Mark, conclude, table
 
@@ -28,6 +33,8 @@ POOL = 300
 FEWER = (3, 10, 30, 100)
 #: Shares of an event's azimuth, one over these: hits grow, their density does not.
 WEDGES = (8, 4, 2, 1)
+#: Collisions of which the network's events are.
+PARTS = 30
 REPEATS = 3
 WINDOWS = Windows()
 SOUGHT = Sought(min_hits=5, pt_min=0.6, eta_max=2.0)
@@ -143,27 +150,46 @@ def graphs(events: list[Event]) -> list[Mark]:
     return [Mark("true_edges_kept", least, 0.98)]
 
 
-def triplets(graph: HitGraph, layer: NDArray[np.int32], last: int) -> NDArray[np.float64]:
-    """Return a score of each edge, from 0 to 1: how well it goes on, inwards and outwards, in curvature and z0.
-
-    The expected differences are those that resolution and scattering make, by the rule of thumb.
-    """
-    inner, outer = graph.edges
+def triplets(graph: HitGraph, layer: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return the geometric baseline's score of each edge."""
     named = dict(zip(EDGE_FEATURES, graph.features.T.astype(np.float64), strict=True))
-    by_inner = starts(np.bincount(inner, minlength=len(layer)))  # edges are in the order of their inner hits
-    counts = np.diff(by_inner)[outer]
-    before, after = np.repeat(np.arange(len(inner)), counts), within(by_inner[outer], counts)
-    bend = np.abs(named["curvature"][before])
-    apart = (named["curvature"][after] - named["curvature"][before]) / (5e-5 + 0.1 * bend)
-    reach = graph.nodes[outer[before], 0]
-    shift = (named["z0"][after] - named["z0"][before]) / (0.5 + 7 * reach * bend)
-    likely = np.exp(-(apart**2 + shift**2) / 2)
-    sides = np.zeros((2, len(inner)))
-    np.maximum.at(sides[0], before, likely)
-    np.maximum.at(sides[1], after, likely)
-    possible = np.stack([layer[outer] < last, layer[inner] > 0])
-    total = sides.sum(axis=0) / np.maximum(possible.sum(axis=0), 1)
-    return total / (layer[outer] - layer[inner])  # of an edge and a longer one, the edge
+    return _triplets.scores(graph.edges, layer, graph.nodes[:, 0].astype(np.float64), named["z0"], named["curvature"])
+
+
+def network(events: list[Event]) -> list[Mark]:
+    """Compare what the answers of an untrained edge network cost: they cost what a trained one's do."""
+    torch.manual_seed(1)
+    torch.set_num_threads(1)
+    shape = Shape(len(NODE_FEATURES), 0, 0, edge_outputs=1, edges=len(EDGE_FEATURES))
+    model = models.build({"kind": "edge_network"}, shape).eval()
+    rows, sizes, times = [], [], []
+    some = [event.of(PARTS) for event in events[:2]]
+    for share in WEDGES:
+        parts = [event.wedge(1 / share) for event in some]
+        found = [answered(model, event.graph()) for event in parts]
+        sizes.append(float(np.mean([len(event.x) for event in parts])))
+        pairs, edges, spent = (float(np.mean(column)) for column in zip(*found, strict=True))
+        times.append(spent)
+        cells = (f"{sizes[-1]:.0f}", f"{edges:.0f}", f"{pairs:.0f}", f"{1e3 * spent:.0f}", f"{1e6 * spent / edges:.1f}")
+        rows.append((f"1/{share}", *cells))
+    table([f"share of the azimuth, {PARTS} collisions", "hits", "edges", "pairs", "CPU ms", "CPU us an edge"], rows)
+    power = exponent(sizes, times)
+    print(f"the time of the network grows with the hits to the power {power:.2f} at the same density\n")
+    return [Mark("exponent_of_the_network", power, 1.3, at_least=False)]
+
+
+def answered(model: torch.nn.Module, graph: HitGraph) -> tuple[int, int, float]:
+    """Return the pairs of edges, the edges, and the median of the CPU seconds that the network takes for a graph."""
+    scaled = [(one - one.mean(0)) / np.maximum(one.std(0), 1e-9) for one in (graph.nodes, graph.features)]
+    inputs = (*(torch.from_numpy(one) for one in scaled), torch.from_numpy(graph.edges))
+    times = []
+    with torch.no_grad():
+        for _ in range(REPEATS):
+            start = time.process_time()
+            model(*inputs)
+            times.append(time.process_time() - start)
+    pairs = len(consecutive(inputs[2], len(graph.nodes))[0])
+    return pairs, graph.edges.shape[1], statistics.median(times)
 
 
 def tracks(events: list[Event]) -> list[Mark]:
@@ -175,7 +201,7 @@ def tracks(events: list[Event]) -> list[Mark]:
         for event in some:
             graph = event.graph()
             true = true_edges(graph.edges, event.layer, event.particle).astype(np.float64)
-            guessed = triplets(graph, event.layer, int(event.layer.max()))
+            guessed = triplets(graph, event.layer)
             for into, scores, threshold in ((perfect, true, 0.5), (plain, guessed, 0.3)):
                 into.append((candidates(scores, graph.edges, len(event.x), threshold), event.truth()))
         for name, made in (("perfect", perfect), ("triplets", plain)):
@@ -201,7 +227,7 @@ def main() -> None:
     spent = f"{time.process_time() - start:.0f} CPU s, start and pool included"
     print(f"{EVENTS} events of about {COLLISIONS} collisions in {spent}")
     print(f"{hits / EVENTS:.0f} hits an event, {1 - noise / hits:.1%} of them noise\n")
-    conclude([*cost(events), *graphs(events), *tracks(events)])
+    conclude([*cost(events), *graphs(events), *tracks(events), *network(events)])
 
 
 if __name__ == "__main__":

@@ -12,23 +12,34 @@ CAMPAIGNS = sorted((ROOT / "config/campaigns").glob("*.yaml"))
 pytestmark = pytest.mark.mpi
 
 
+def task_of(values, name):
+    """Return a constant of the campaign's task."""
+    return registry.constant("tasks", values.get("task", {}).get("kind", "jet_tagging"), name)
+
+
 def has_core(values):
     """Whether the task asks for an answer about whole jets, of which a core can be made."""
-    return "graph" in registry.constant("tasks", values["task"]["kind"], "LEVELS")
+    return "graph" in task_of(values, "LEVELS")
 
 
 def miniature(path, folder, network):
     """Lay a campaign out with few jets, epochs and trials."""
     values = yaml.safe_load(path.read_text())
     for sample in values["samples"].values():
-        sample["generate"] |= {"shards": 1, "jets_per_shard": 150}
+        of_events = sample["generate"]["process"] == "collisions"
+        sample["generate"] |= {"shards": 1, **({"events_per_shard": 24} if of_events else {"jets_per_shard": 150})}
     if "simulate" in values:
         values["simulate"] |= {"pileup_pool": 50}
     values["output"] = "results"
     values["model"] |= network
     values["train"] |= {"epochs": 2, "batch_size": 64}
     values["scan"] |= {"trials": 2, "epochs": 1, "max_jets": 100}
+    if "model.hidden" in values["scan"]["space"]:
+        values["scan"]["space"]["model.hidden"] = {"choices": [8, 12]}
     values["evaluate"] |= {"passes": 4, "bootstrap": 10}
+    if task_of(values, "ROWS") == "events":
+        values["simulate"] |= {"pileup": 4}
+        values["train"] |= {"batch_size": 2}
     if has_core(values):
         values["synthesize"] = {
             "student": {"constituents": 4, "hidden": [8], "epochs": 5, "batch_size": 64, "sparsity": 0.25},
@@ -67,4 +78,10 @@ def test_a_campaign_ends_in_its_report(path, tmp_path):
 
 
 def test_there_are_campaigns():
-    assert [path.stem for path in CAMPAIGNS] == ["flavour-tagging", "jet-tagging", "pileup", "tagging-in-pileup"]
+    assert [path.stem for path in CAMPAIGNS] == [
+        "flavour-tagging",
+        "jet-tagging",
+        "pileup",
+        "tagging-in-pileup",
+        "tracking",
+    ]

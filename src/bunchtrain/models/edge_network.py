@@ -27,6 +27,10 @@ _SMALL = 1e-3
 #: Largest message before the exponential.
 _LOUD = 20.0
 
+#: Pairs of edges that are looked at together: their numbers stay in the cache, and without gradients memory does not
+#: grow with the pairs.
+_AT_ONCE = 1 << 15
+
 
 class Config(BaseModel):
     """Sizes of the network."""
@@ -74,13 +78,15 @@ class Continuation(nn.Module):
 
     def forward(self, features_EF: Tensor, edges_2E: Tensor, nodes: int) -> Tensor:
         """Return what is heard outwards and inwards, shape [E, 2 H]; zero where nothing goes on."""
-        first, second = consecutive(edges_2E, nodes)
-        one_TF, other_TF = features_EF.index_select(0, first), features_EF.index_select(0, second)
-        apart_TF = torch.log((one_TF - other_TF).abs() + _SMALL)
-        sent_TH = self.first(features_EF).index_select(0, first) + self.second(features_EF).index_select(0, second)
-        sent_TH = self.message(functional.relu(sent_TH + self.apart(apart_TF))).clamp(max=_LOUD).exp()
-        none_EH = sent_TH.new_zeros(len(features_EF), sent_TH.shape[1])
-        return torch.cat([none_EH.index_add(0, places, sent_TH).log1p() for places in (first, second)], -1)
+        one_EH, other_EH = self.first(features_EF), self.second(features_EF)
+        heard = [torch.zeros_like(one_EH, dtype=features_EF.dtype)] * 2
+        for first, second in zip(*(torch.split(one, _AT_ONCE) for one in consecutive(edges_2E, nodes)), strict=True):
+            apart_TF = (features_EF.index_select(0, first) - features_EF.index_select(0, second)).abs()
+            sent_TH = one_EH.index_select(0, first) + other_EH.index_select(0, second)
+            sent_TH = functional.relu(sent_TH + self.apart(torch.log(apart_TF + _SMALL)))
+            sent_TH = self.message(sent_TH).clamp(max=_LOUD).exp().to(features_EF.dtype)
+            heard = [one.index_add(0, places, sent_TH) for one, places in zip(heard, (first, second), strict=True)]
+        return torch.cat(heard, -1).log1p()
 
 
 class Round(nn.Module):

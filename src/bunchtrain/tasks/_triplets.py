@@ -17,7 +17,9 @@ Floats = NDArray[np.float64]
 _CURVATURE, _Z0 = (5e-5, 0.1), (0.5, 7.0)
 
 
-def scores(edges: NDArray[np.int64], layer: NDArray[Any], r: Floats, z0: Floats, curvature: Floats) -> Floats:
+def scores(
+    edges: NDArray[np.int64], layer: NDArray[Any], r: Floats, z0: Floats, curvature: Floats, wide: float = 1.0
+) -> Floats:
     """Return a score of each edge, from 0 to 1, [E].
 
     On each side that has a layer left, the best of the edges that go on gives exp(-χ²/2) of the differences in
@@ -32,6 +34,8 @@ def scores(edges: NDArray[np.int64], layer: NDArray[Any], r: Floats, z0: Floats,
         Of the hits; r in mm.
     z0, curvature : [E]
         Of the edges; mm, 1/mm.
+    wide : float
+        Factor for the expected differences, which are for 2 % of a radiation length a layer.
     """
     inner, outer = edges
     begin = np.concatenate([[0], np.cumsum(np.bincount(inner, minlength=len(layer)))])
@@ -41,7 +45,7 @@ def scores(edges: NDArray[np.int64], layer: NDArray[Any], r: Floats, z0: Floats,
     bend = np.abs(curvature[before])
     apart = (curvature[after] - curvature[before]) / (_CURVATURE[0] + _CURVATURE[1] * bend)
     shift = (z0[after] - z0[before]) / (_Z0[0] + _Z0[1] * r[outer[before]] * bend)
-    likely = np.exp(-(apart**2 + shift**2) / 2)
+    likely = np.exp(-(apart**2 + shift**2) / (2 * wide**2))
     sides = np.zeros((2, len(inner)))
     np.maximum.at(sides[0], before, likely)
     np.maximum.at(sides[1], after, likely)

@@ -45,8 +45,9 @@ class Batch(NamedTuple):
 
 
 class Source(Protocol):
-    """What makes the batches of one split."""
+    """What makes the batches of one split of `rows`: jets, or events."""
 
+    rows: str
     #: Rows that a validation asks for at once.
     at_once: int
 
@@ -85,7 +86,7 @@ class BatchSource:
         Global features that the network sees: the first ones; all without it.
     """
 
-    at_once = 1024
+    rows, at_once = "jets", 1024
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ class GraphSource:
         Bytes of graphs that are kept.
     """
 
-    at_once = 8
+    rows, at_once = "events", 8
 
     def __init__(
         self,

@@ -144,7 +144,8 @@ class Trainer:
         told = f"epoch {progress.epoch}/{self.settings.epochs}  loss {row['train_loss']:.4f}  "
         told += f"validation {sums.loss:.4f}  AUC {sums.auc:.4f}"
         if rates:
-            told += f"  {rates['jets_per_second']:.0f} jets/s  waiting for data {rates['waiting_for_data']:.0%}, "
+            told += f"  {rates['jets_per_second']:.0f} {train.source.rows}/s  "
+            told += f"waiting for data {rates['waiting_for_data']:.0%}, "
             told += f"for ranks {rates['communication']:.0%}  padding {rates['padding']:.0%}"
         self.say(told)
 
