@@ -95,6 +95,16 @@ class Plan:
                     choices=self.campaign.classes,
                 )
 
+        for name in task.get("mixture", {}):
+            backgrounds = [one for one in self.campaign.classes if one != task["signal"]]
+            if name not in backgrounds:
+                raise CampaignError(
+                    "the score mixes a class that is no background",
+                    file=self._file,
+                    key="task.mixture",
+                    found=name,
+                    choices=backgrounds,
+                )
         if "signal" in task and task["signal"] == task.get("background"):
             raise CampaignError(
                 "signal and background are the same class",

@@ -82,7 +82,7 @@ class Scores:
 
         The error joins the binomial error of ε_B with what the binomial error of the signal efficiency at this
         threshold makes of it. When no background jet passes, the rejection is a lower limit at 68 % confidence and has
-        no error.
+        no error. When some pass whose weights do not add up to a positive number, there is none.
         """
         share = float(self.background_efficiency(efficiency))
         n_signal, n_background = (effective(w) for w in self.weights)
@@ -94,11 +94,13 @@ class Scores:
             "background_passing": int(np.sum(self.background >= threshold)),
             "background_total": len(self.background),
         }
+        if share <= 0 and row["background_passing"]:
+            return {**row, "rejection": None, "error": None, "lower_limit": False}
         if share <= 0:
             return {**row, "rejection": n_background / -np.log(1 - 0.68), "error": None, "lower_limit": True}
         step = np.sqrt(efficiency * (1 - efficiency) / n_signal)
         around = self.background_efficiency(np.clip([efficiency - step, efficiency + step], 0, 1))
-        spread = np.hypot(np.sqrt(share * (1 - share) / n_background), np.ptp(around) / 2)
+        spread = np.hypot(np.sqrt(share * max(1 - share, 0.0) / n_background), np.ptp(around) / 2)
         return {**row, "rejection": 1 / share, "error": float(spread / share**2), "lower_limit": False}
 
 
@@ -123,10 +125,10 @@ def likelihood_ratio(
 
     The bins hold equal shares of the training jets. It is what a window cut on that variable can reach.
     """
-    inner = np.unique(np.quantile(train_values, np.linspace(0, 1, bins + 1)))[1:-1]
-    place = np.searchsorted(inner, train_values)
+    inner = np.unique(np.quantile(train_values, np.linspace(0, 1, bins + 1)[1:-1]))
+    place = np.searchsorted(inner, train_values, side="right")  # an edge's own value is above it: no two values merge
     weights = train_weights / np.mean(train_weights)
     counts = [np.bincount(place[s], weights[s], len(inner) + 1) for s in (train_signal, ~train_signal)]
     signal, background = (np.maximum(count, 0) + 0.5 for count in counts)
     ratio: Floats = signal / background
-    return ratio[np.searchsorted(inner, values)]
+    return ratio[np.searchsorted(inner, values, side="right")]

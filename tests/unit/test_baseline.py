@@ -146,6 +146,58 @@ def test_truth_that_is_not_there_is_an_error_with_the_nearest(task, key, sample,
     assert "origin" in str(error.value) and not (tmp_path / "seed0/model.json").exists()
 
 
+def broken(sample, folder, column, value):
+    """The sample with one value of a column of constituents changed, in shards of its own."""
+    shards = []
+    for label in (0, 1):
+        path = folder / f"{label}.h5"
+        path.write_bytes((sample[0].parent.parent / f"{label}.h5").read_bytes())
+        with h5py.File(path, "r+") as file:
+            values = file[f"constituents/{column}"][:].astype("f4" if value != int(value) else "i4")
+            attributes = dict(file[f"constituents/{column}"].attrs)
+            values[7] = value
+            del file[f"constituents/{column}"]
+            file[f"constituents/{column}"] = values
+            file[f"constituents/{column}"].attrs.update(attributes)
+        shards.append(path)
+    prepare(prepare_spec(), shards, folder / "prepare")
+    return folder / "prepare/dataset.h5", folder / "prepare/scaler.json"
+
+
+@pytest.mark.parametrize(
+    ("task", "column", "value"),
+    [
+        ("flavour_tagging", "origin", 9),
+        ("flavour_tagging", "origin", -1),
+        ("flavour_tagging", "origin", -100),
+        ("flavour_tagging", "origin", 2.7),
+        ("flavour_tagging", "vertex", -2),
+        ("pileup", "vertex", -5),
+        ("pileup", "charge", 0.4),
+    ],
+)
+def test_truth_that_means_nothing_is_refused_by_training_and_evaluation(task, column, value, sample, tmp_path):
+    named = {"signal": "top", "background": "qcd"} if task == "flavour_tagging" else {}
+    section = {"kind": task, **named}
+    damaged = broken(sample, tmp_path, column, value)
+    with pytest.raises(InputError, match="means nothing") as error:
+        train(spec_for(section), *damaged, tmp_path / "seed0")
+    assert f"constituents/{column}" in str(error.value) and "constituent 7" in str(error.value)
+    train(spec_for(section, epochs=1), *sample, tmp_path / "good")
+    with pytest.raises(InputError, match=r"means nothing|other variables"):
+        judged(section, damaged, [tmp_path / "good"], tmp_path / "e")
+    assert not (tmp_path / "e/metrics.json").exists()
+
+
+def test_a_network_of_another_task_is_refused(sample, tmp_path):
+    flavour = {"kind": "flavour_tagging", "signal": "top", "background": "qcd"}
+    train(spec_for({"kind": "pileup"}, epochs=1), *sample, tmp_path / "pileup")
+    train(spec_for(flavour, epochs=1), *sample, tmp_path / "flavour")
+    for section, folder in ((flavour, "pileup"), ({"kind": "pileup"}, "flavour"), (TOP, "flavour")):
+        with pytest.raises(InputError, match="another task"):
+            judged(section, sample, [tmp_path / folder], tmp_path / "e")
+
+
 def refused(values):
     with pytest.raises(CampaignError) as caught:
         Plan(values, "c.yaml")
@@ -175,6 +227,11 @@ def test_a_campaign_of_constituents_has_no_core_and_one_of_flavours_a_baseline()
         (FLAVOUR, {"baseline": {"kind": "dense", "dropout": 0}}, ["baseline.dropout", "dropout"]),
         (PILEUP, {"prepare": {"inputs": ["charge", "vertex"]}}, ["prepare.inputs", "truth", "task.vertex"]),
         (FLAVOUR, {"prepare": {"inputs": ["d0", "origin"]}}, ["prepare.inputs", "truth", "task.origin"]),
+        (FLAVOUR, {"task": {**FLAVOUR["task"], "mixture": {"lihgt": 1.0}}}, ["task.mixture", "light"]),
+        (FLAVOUR, {"task": {**FLAVOUR["task"], "mixture": {"b": 1.0}}}, ["task.mixture", "light"]),
+        (FLAVOUR, {"task": {**FLAVOUR["task"], "mixture": {"c": float("inf")}}}, ["mixture"]),
+        (FLAVOUR, {"prepare": {"variables": ["sv_mass", "label"]}}, ["variables", "label", "must not see"]),
+        (FLAVOUR, {"prepare": {"variables": ["file_id"]}}, ["variables", "file_id"]),
         (FLAVOUR, {"baseline": {"kind": "dens"}}, ["baseline.kind", "dense"]),
         (FLAVOUR, {"baseline": {"kind": "dense", "hiden": 3}}, ["hiden", "hidden"]),
     ],

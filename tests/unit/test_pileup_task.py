@@ -20,6 +20,13 @@ def momenta(*rows):
     return torch.stack([pt * torch.cos(phi), pt * torch.sin(phi), pt * torch.sinh(eta), pt * torch.cosh(eta)], -1)[None]
 
 
+def weights(p4, charged, hard, collisions):
+    """Weights of the local shape with the spread of the pile-up of these jets."""
+    alpha = _puppi.shape(p4, charged & hard)
+    pt = torch.hypot(p4[..., 0], p4[..., 1])
+    return _puppi.weights(alpha, pt, collisions, _puppi.spread(alpha[charged & ~hard]))
+
+
 def targets(vertex, charge, weight=1.0):
     truth = torch.tensor([vertex, charge], dtype=torch.int32).T[None]
     mask = torch.ones(1, len(vertex), dtype=torch.bool)
@@ -51,14 +58,14 @@ def test_a_neutral_beside_hard_tracks_weighs_more_than_one_among_pileup():
     rows += [(2.0, 0.03, 0.0), (2.0, 0.9, -0.9), (7.0, 0.9, 0.9)]
     charged = torch.tensor([[True] * 42 + [False] * 3])
     hard = torch.tensor([[True] * 2 + [False] * 40 + [True, False, True]])
-    found = _puppi.weights(momenta(*rows), charged, hard, torch.tensor([20.0]))[0]
+    found = weights(momenta(*rows), charged, hard, torch.tensor([20.0]))[0]
     assert found[-3] > 0.9 and found[-2] < 0.5 and found[-1] == 1
 
 
 def test_without_charged_pileup_all_with_a_neighbour_is_kept():
     p4 = momenta((30, 0, 0), (2, 0.1, 0), (2, 0.9, 0))
     charged = hard = torch.tensor([[True, False, False]])
-    assert _puppi.weights(p4, charged, hard, torch.zeros(1))[0].tolist()[1:] == [1.0, 0.0]
+    assert weights(p4, charged, hard, torch.zeros(1))[0].tolist()[1:] == [1.0, 0.0]
 
 
 def test_items_are_the_neutral_constituents_and_every_jet_counts_once():
@@ -96,6 +103,44 @@ def test_the_resolution_of_a_normal_distribution_is_its_width():
     width, error = resolution(values, np.ones(20000))
     assert width == pytest.approx(2 * 0.9945, abs=4 * error) and 0 < error < 0.05
     assert quantile(values, np.ones(20000), 0.5) == pytest.approx(3, abs=0.06)
+
+
+def test_the_local_shape_does_not_depend_on_how_jets_are_batched():
+    """Its median and σ are those of all jets, whatever comes together."""
+    random = np.random.default_rng(5)
+    made = []
+    for kind in range(40):
+        rows = [(random.exponential(15) + 3, *random.normal(0, 0.1 if kind < 20 else 0.4, 2)) for _ in range(40)]
+        truth = targets([int(v) for v in random.integers(0, 3, 40)], [int(c) for c in random.integers(0, 2, 40)])
+        logits = Logits(torch.zeros(1, 0), torch.zeros(1, 40, 2, dtype=torch.float64), torch.zeros(1, 40, 40, 0))
+        made.append((momenta(*rows), logits, truth))
+    found = []
+    for size in (1, 40):
+        merit = Masses()
+        for start in range(0, 40, size):
+            p4, logits, truth = zip(*made[start : start + size], strict=True)
+            merit.add(
+                torch.cat(p4),
+                Logits(*(torch.cat(one) for one in zip(*logits, strict=True))),
+                Targets(*(torch.cat(one) for one in zip(*truth, strict=True))),
+            )
+        found.append((merit.panels(), merit.rivals()[SHAPE]))
+    assert found[0][0] == found[1][0] and torch.equal(found[0][1], found[1][1])
+
+
+def test_jets_of_pileup_alone_are_left_out_of_the_shares_of_pt():
+    merit = Masses()
+    for number in range(20):
+        vertex = [0, 0, 1, 1] if number % 2 else [1, 1, 2, 2]
+        truth = targets(vertex, [1, 0, 1, 0])
+        logits = Logits(torch.zeros(1, 0), torch.zeros(1, 4, 2, dtype=torch.float64), torch.zeros(1, 4, 4, 0))
+        merit.add(momenta((30, 0, 0), (20, 0.1, 0), (3 + number, 0.2, 0.2), (4, -0.3, 0)), logits, truth)
+    cells = {row[0]: row for row in merit.panels()[0].rows}
+    assert abs(float(cells[NOTHING][3])) < 100
+
+
+def test_negative_weights_leave_a_quantile_inside():
+    assert quantile(np.arange(1.0, 6.0), np.array([5.0, -4.0, 1.0, 1.0, 1.0]), 0.9) <= 5.0
 
 
 def test_weights_count_in_quantiles():

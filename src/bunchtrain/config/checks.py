@@ -168,7 +168,8 @@ def _check_graph(campaign: Campaign, file: str | Path) -> None:
         raise CampaignError("jets have no graph of hits", file=file, key="prepare.graph", mend=mend)
     if not of_events:
         return
-    for key, found in (("inputs", prepare.inputs), ("reweight", prepare.reweight)):
+    for key in ("inputs", "variables", "reweight"):
+        found = getattr(prepare, key)
         if found:
             mend = "take it out: graphs have features of their own, and events neither pt nor eta"
             raise CampaignError("this is for jets, and the rows are events", file=file, key=f"prepare.{key}", mend=mend)

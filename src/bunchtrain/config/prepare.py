@@ -7,6 +7,9 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 from bunchtrain.config.base import Positive, Probability, Section
 from bunchtrain.config.convert import ColumnName
 
+#: Columns of jets that say which jet it is, or of which sample.
+_BOOKKEEPING = ("label", "weight", "run_number", "event_number", "file_id", "split", "kinematic_weight")
+
 
 class Split(Section):
     """Which events are for training, validation and test; an event's jets always stay together."""
@@ -85,6 +88,13 @@ class Prepare(Section):
     def _without_null(self, usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out a graph that is null: specs of campaigns of jets stay as they are."""
         return {key: value for key, value in usual(self).items() if key != "graph" or value is not None}
+
+    @field_validator("variables")
+    @classmethod
+    def _physics(cls, names: list[str]) -> list[str]:
+        if taken := [name for name in names if name in _BOOKKEEPING]:
+            raise ValueError(f"{taken[0]} says which jet it is, or its class: a network must not see it")
+        return names
 
     @field_validator("inputs", "variables")
     @classmethod

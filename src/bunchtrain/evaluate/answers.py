@@ -62,6 +62,7 @@ def answer(spec: EvaluateSpec, data: Index, task: TaskProtocol, folder: Path, in
         raise InputError(
             "a network was trained for other classes", file=folder, found=card["classes"], expected=data.classes
         )
+    _require_answers(card, task, folder)
     merit, parts, batches = task.merit(), [], Batches(data, task, card, indices)
     start = 0
     for step in track(batches, len(batches), f"evaluate {folder.name}"):
@@ -70,6 +71,16 @@ def answer(spec: EvaluateSpec, data: Index, task: TaskProtocol, folder: Path, in
             parts[-1]["jets"] = part.rows[parts[-1]["jets"]]
             start += len(part.rows)
     return _joined(parts, merit, folder)
+
+
+def _require_answers(card: dict[str, Any], task: TaskProtocol, folder: Path) -> None:
+    """Refuse a network that was trained for another task, by how many answers it has on each level."""
+    names = ("outputs", "node_outputs", "edge_outputs")
+    found, expected = tuple(card["shape"].get(name, 0) for name in names), tuple(task.widths)
+    if found != expected:
+        told = [f"{row[0]} for a whole, {row[1]} for each node, {row[2]} for each edge" for row in (found, expected)]
+        problem, mend = "a network has the answers of another task", "name a training of this task, or train again"
+        raise InputError(problem, file=folder, key="task", found=told[0], expected=told[1], mend=mend)
 
 
 def _batch(

@@ -66,6 +66,8 @@ class Batches:
 
     def __init__(self, data: Index, task: TaskProtocol, card: Mapping[str, Any], indices: NDArray[np.int64]) -> None:
         self._data, self._task, self._card, self._indices = data, task, card, indices
+        if isinstance(data, Dataset):
+            data.require(task.truth, task.bounds)
         size = EVENTS if isinstance(data, HitDataset) else BATCH_OF_PAIRS if task.widths.edges else BATCH
         self._parts = [indices[start : start + size] for start in range(0, len(indices), size)]
 
@@ -90,7 +92,6 @@ def _labels(data: Index, task: TaskProtocol, chosen: NDArray[np.int64]) -> tuple
 def _jets(data: Dataset, task: TaskProtocol, card: Mapping[str, Any], chosen: NDArray[np.int64]) -> list[Part]:
     scaler = Scaler(**card["scaler"])
     scaler.require(data.inputs, data.variables, data.path)
-    data.require(task.truth)
     features = scaler(data.features(chosen, card["particles"])).of_width(card["shape"]["globals"])
     inputs = tuple(torch.from_numpy(values) for values in features)
     truth = torch.from_numpy(data.truth(task.truth, chosen, inputs[3].shape[1]))

@@ -65,7 +65,7 @@ def _row(name: str, point: float, network: Scores, simple: Scores | None) -> lis
     cells = [name, f"{100 * point:.0f} %", *map(_told, found)]
     if simple is None:
         return cells
-    if any(one["lower_limit"] for one in found):
+    if any(one["error"] is None for one in found):
         return [*cells, "-"]
     ratio = found[0]["rejection"] / found[1]["rejection"]
     error = ratio * float(np.hypot(*(one["error"] / one["rejection"] for one in found)))
@@ -73,6 +73,8 @@ def _row(name: str, point: float, network: Scores, simple: Scores | None) -> lis
 
 
 def _told(row: dict[str, Any]) -> str:
+    if row["rejection"] is None:
+        return "-"
     if row["lower_limit"]:
         return f"> {row['rejection']:.0f}"
     return f"{row['rejection']:.1f} ± {row['error']:.1f}"

@@ -9,6 +9,7 @@ N: item, C: class.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -68,16 +69,21 @@ def calibration(
     bins: int,
     bootstrap: int,
     seed: int,
+    often: Sequence[NDArray[np.int64]] | None = None,
 ) -> dict[str, Any]:
     """Return calibration error with its bootstrap error, reliability rows, negative log-likelihood and Brier score.
 
-    `weights_N` are those for which probabilities are stated: `balanced`, for equally frequent classes.
+    `weights_N` are those for which probabilities are stated: `balanced`, for equally frequent classes. `often` says how
+    often each item comes in each resampling, where items do not vary by themselves.
     """
     weights = weights_N
     confidence, right = probabilities_NC.max(1), probabilities_NC.argmax(1) == labels_N
     random = np.random.default_rng(seed)
-    draws = (random.integers(0, len(right), len(right)) for _ in range(bootstrap))
-    errors = [expected_calibration_error(confidence[d], right[d], bins, weights[d]) for d in draws]
+    if often is None:
+        draws = (random.integers(0, len(right), len(right)) for _ in range(bootstrap))
+        errors = [expected_calibration_error(confidence[d], right[d], bins, weights[d]) for d in draws]
+    else:
+        errors = [expected_calibration_error(confidence, right, bins, weights * times) for times in often]
     truth = np.eye(probabilities_NC.shape[1])[labels_N]
     chosen = np.maximum(probabilities_NC[np.arange(len(labels_N)), labels_N], 1e-12)
     return {

@@ -21,6 +21,7 @@ from bunchtrain.errors import InputError
 from bunchtrain.evaluate.answers import Answers, answer
 from bunchtrain.evaluate.byclass import by_class
 from bunchtrain.evaluate.calibration import balanced, calibration, usefulness
+from bunchtrain.evaluate.clustered import errors, resampled
 from bunchtrain.events.hitdata import HitDataset
 from bunchtrain.events.reader import Dataset, Index
 from bunchtrain.files import atomic, write_json
@@ -70,12 +71,13 @@ def evaluate(
         row = {"auc": judged["auc"]["value"], "accuracy": judged["calibration"]["accuracy"]}
         seeds.append(row | {name: value for panel in panels for name, value in panel["figures"].items()})
         if not first:
-            _write_predictions(out / "predictions.h5", answers, task.classes)
+            kept = answers
             rivals = ({} if baseline is None else _rival(spec, data, baseline, answers)) | _rivals(data, task, answers)
             classes = [asdict(panel) for panel in by_class(task, answers, rivals, spec.settings.working_points)]
             first = {**judged, "panels": classes + panels, "baselines": _baselines(spec, task, answers, rivals)}
         print(f"[evaluate] {folder.name}: AUC {row['auc']:.4f}, ECE {judged['calibration']['ece']:.4f}", flush=True)
     write_json(out / "metrics.json", {**_about(spec, data, task, indices), **first, "seeds": seeds})
+    _write_predictions(out / "predictions.h5", kept, task.classes)
     folders = [*trainings, *([baseline] if baseline else [])]
     inputs = [dataset, *(folder / name for folder in folders for name in (models.WEIGHTS, models.CARD))]
     written, facts = [out / "metrics.json", out / "predictions.h5"], {"auc": seeds[0]["auc"]}
@@ -122,11 +124,13 @@ def _judge(spec: EvaluateSpec, task: TaskProtocol, answers: Answers, dataset: Pa
     # A network trained with equal classes states probabilities for such; each item's weight is then divided by that of
     # its class.
     weights = balanced(answers.weights, labels, len(task.classes)) if task.balanced else answers.weights
-    options = {"bins": settings.bins, "bootstrap": settings.bootstrap, "seed": spec.seed}
+    options: dict[str, Any] = {"bins": settings.bins, "bootstrap": settings.bootstrap, "seed": spec.seed}
+    if task.level != "graph":
+        options["often"] = resampled(answers.jets, settings.bootstrap, spec.seed)
     single = calibration(columns["single"], labels, weights, **options)
     uncertainties = ("spread", "entropy", "mutual_information")
     return {
-        **_discrimination(_scores(task, columns["score"], answers), settings.working_points),
+        **_discrimination(spec, task, columns["score"], answers),
         "single_pass": {"auc": _scores(task, columns["single_score"], answers).auc(), "calibration": single},
         "calibration": calibration(columns["mean"], labels, weights, **options),
         "passes": settings.passes,
@@ -141,12 +145,19 @@ def _scores(task: TaskProtocol, score_M: NDArray[Any], answers: Answers) -> Scor
     return Scores(score_M[signal], score_M[background], answers.weights[signal], answers.weights[background])
 
 
-def _discrimination(scores: Scores, working_points: list[float]) -> dict[str, Any]:
+def _discrimination(spec: EvaluateSpec, task: TaskProtocol, score_M: NDArray[Any], answers: Answers) -> dict[str, Any]:
+    """Return area, curve and rejections of a score; where a jet has several items, with the errors of whole jets."""
+    scores, points = _scores(task, score_M, answers), spec.settings.working_points
     efficiencies, passing = scores.roc()
+    area, rows = {"value": scores.auc(), "error": scores.auc_error()}, [scores.rejection(point) for point in points]
+    if task.level != "graph":
+        area["error"], found = errors(answers, score_M, task.signal, task.background, points, spec.seed)
+        for row, error in zip(rows, found, strict=True):
+            row["error"] = error if row["error"] is not None else None
     return {
-        "auc": {"value": scores.auc(), "error": scores.auc_error()},
+        "auc": area,
         "roc": {"signal_efficiency": efficiencies.tolist(), "background_efficiency": passing.tolist()},
-        "working_points": [scores.rejection(point) for point in working_points],
+        "working_points": rows,
     }
 
 
@@ -180,8 +191,7 @@ def _rivals(data: Index, task: TaskProtocol, answers: Answers) -> dict[str, NDAr
 def _baselines(
     spec: EvaluateSpec, task: TaskProtocol, answers: Answers, rivals: dict[str, NDArray[Any]]
 ) -> list[dict[str, Any]]:
-    points = spec.settings.working_points
-    return [{"name": name, **_discrimination(_scores(task, x, answers), points)} for name, x in rivals.items()]
+    return [{"name": name, **_discrimination(spec, task, x, answers)} for name, x in rivals.items()]
 
 
 def _variable(data: Index, task: TaskProtocol, name: str, jets: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -246,13 +246,20 @@ class Dataset(Index):
         """
         return self.padded(P4, indices, particles or self.particles)
 
-    def require(self, names: Sequence[str]) -> None:
-        """Refuse columns of constituents that are wanted and that not all shards have.
+    def require(self, names: Sequence[str], bounds: Sequence[tuple[int | None, int | None]] = ()) -> None:
+        """Refuse columns of constituents that a task learns from, where they are missing, or not what they should be.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Of the columns.
+        bounds : sequence of pairs, optional
+            The lowest and the highest number of each; None where any whole number will do.
 
         Raises
         ------
         InputError
-            Naming the column and the nearest one.
+            Naming the column, and the nearest one; or the shard and the first value that is none.
         """
         known = [one.removeprefix("constituents/") for one in self.columns if one.startswith("constituents/")]
         for name in names:
@@ -265,6 +272,27 @@ class Dataset(Index):
                     choices=known,
                     mend="add it to convert.format.columns or convert.derive",
                 )
+        for name, (low, high) in zip(names, bounds, strict=False):
+            for number in range(len(self._paths)):
+                self._check_truth(number, name, low, high)
+
+    def _check_truth(self, number: int, name: str, low: int | None, high: int | None) -> None:
+        shard = self._shard(number)
+        values = shard.items(f"constituents/{name}")
+        bad = values != np.floor(values)
+        bad |= False if low is None else values < low
+        bad |= False if high is None else values > high
+        if bad.any():
+            place = int(np.argmax(bad))
+            least, most = (f" {word} {limit}" for word, limit in (("from", low), ("to", high)))
+            raise InputError(
+                "a column of the truth holds a number that means nothing",
+                file=shard.path,
+                key=f"constituents/{name}",
+                found=f"{values[place]}, constituent {place} of the file",
+                expected=f"whole numbers{'' if low is None else least}{'' if high is None else most}",
+                mend="look at convert.format.columns, and at what made the file",
+            )
 
     def truth(self, names: Sequence[str], indices: NDArray[np.int64], width: int) -> NDArray[np.int32]:
         """Return whole numbers that are known of the first constituents of the given jets, int32 [B, P, T].

@@ -98,7 +98,7 @@ def roc(metrics: Mapping[str, Any]) -> str:
             x, y = np.array(curve["signal_efficiency"]), np.array(curve["background_efficiency"])
             shown = (y > 0) & (x > 0.02)
             axes.plot(x[shown], 1 / y[shown], line, color=colour, label=label, linewidth=2)
-        points = [row for row in metrics["working_points"] if not row["lower_limit"]]
+        points = [row for row in metrics["working_points"] if row["error"] is not None]
         axes.errorbar(
             [row["efficiency"] for row in points],
             [row["rejection"] for row in points],

@@ -128,9 +128,11 @@ def _card(name: str, value: str, unit: str, note: str) -> dict[str, str]:
 
 
 def _rejection(row: dict[str, Any], *, error: bool = True) -> str:
+    if row["rejection"] is None:
+        return "-"
     if row["lower_limit"]:
         return f"> {row['rejection']:.0f}"
-    return f"{row['rejection']:.1f}" + (f" ± {row['error']:.1f}" if error else "")
+    return f"{row['rejection']:.1f}" + (f" ± {row['error']:.1f}" if error and row["error"] is not None else "")
 
 
 def _figures(inputs: _Inputs) -> dict[str, Any]:
@@ -201,8 +203,8 @@ def _working_points(metrics: dict[str, Any]) -> list[dict[str, Any]]:
 def _confusion(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for name, counts in zip(metrics["classes"], metrics["confusion"], strict=True):
-        total = max(sum(counts), 1)
-        rows.append({"name": name, "cells": [f"{100 * count / total:.0f} %" for count in counts]})
+        total = sum(counts)  # of event weights, which may be tiny, or negative
+        rows.append({"name": name, "cells": [f"{100 * count / total:.0f} %" if total > 0 else "-" for count in counts]})
     return rows
 
 

@@ -3,6 +3,9 @@
 B: batch, P: constituent, N: jet.
 """
 
+from functools import cached_property
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,19 +21,31 @@ NETWORK, SHAPE, CHARGED, NOTHING = "network", "local shape (PUPPI-like)", "charg
 
 _TEXT = (
     "Each jet's constituents, weighed with what is taken for their chance to be of the hard collision, make its mass "
-    "anew. It is compared with the mass of the constituents that are of the hard collision. The vertex of charged ones "
-    "is known to all but the last row. Resolution: half the width of the central 68 %."
+    "anew. It is compared with the mass of those constituents, of the ones that are kept, that are of the hard "
+    "collision. The vertex of charged ones is known to all but the last row. Resolution: half the width of the central "
+    "68 %."
 )
 
 _DRAWS = 200
+
+
+class _Jets(NamedTuple):
+    """What the local shape needs of a batch, once the spread of pile-up in all of them is known."""
+
+    momenta_BP4: Tensor
+    alpha_BP: Tensor
+    neutral_BP: Tensor
+    known_BP: Tensor
+    pileup_BP: Tensor
+    collisions_B: Tensor
 
 
 class Masses(Merit):
     """Masses and transverse momenta (GeV) of jets by each way to remove pile-up, and those without pile-up."""
 
     def __init__(self) -> None:
-        self._found: dict[str, list[NDArray[np.float64]]] = {}
-        self._shapes: list[Tensor] = []
+        self._found: dict[str, list[NDArray[np.float64]]] = {NETWORK: [], SHAPE: [], CHARGED: [], NOTHING: []}
+        self._jets: list[_Jets] = []
         self._true: list[NDArray[np.float64]] = []
         self._weights: list[NDArray[np.float64]] = []
 
@@ -38,46 +53,60 @@ class Masses(Merit):
         """Add a batch of jets."""
         if not (isinstance(seen, Tensor) and isinstance(targets, Targets)):
             raise TypeError("events have no jet mass")
-        momenta_BP4 = seen
         vertex_BP, charge_BP = targets.truth_BPT.unbind(-1)
-        mask_BP = targets.mask_BP
-        charged_BP, hard_BP = mask_BP & (charge_BP != 0), mask_BP & (vertex_BP == 0)
-        neutral_BP = mask_BP & (charge_BP == 0)
-        collisions_B = _different(vertex_BP * (charged_BP & ~hard_BP))
-        shape_BP = _puppi.weights(momenta_BP4, charged_BP, hard_BP, collisions_B)
-        known_BP = (charged_BP & hard_BP).to(momenta_BP4.dtype)
-        chances = {
-            NETWORK: known_BP + neutral_BP * torch.softmax(logits.nodes_BPC, -1)[..., 1],
-            SHAPE: known_BP + neutral_BP * shape_BP,
-            CHARGED: known_BP + neutral_BP,
-            NOTHING: mask_BP.to(momenta_BP4.dtype),
-        }
-        for name, chance_BP in chances.items():
-            self._found.setdefault(name, []).append(_mass_and_pt(momenta_BP4, chance_BP))
-        self._shapes.append(shape_BP[neutral_BP])
-        self._true.append(_mass_and_pt(momenta_BP4, hard_BP.to(momenta_BP4.dtype)))
+        charged_BP, hard_BP = targets.mask_BP & (charge_BP != 0), targets.mask_BP & (vertex_BP == 0)
+        neutral_BP, pileup_BP = targets.mask_BP & (charge_BP == 0), charged_BP & ~hard_BP
+        known_BP = charged_BP & hard_BP
+        alpha_BP, collisions_B = _puppi.shape(seen, known_BP), _different(vertex_BP * pileup_BP)
+        self._jets.append(_Jets(seen, alpha_BP, neutral_BP, known_BP, pileup_BP, collisions_B))
+        chance_BP = torch.softmax(logits.nodes_BPC, -1)[..., 1].where(neutral_BP, 0.0)
+        self._found[NETWORK].append(_mass_and_pt(seen, known_BP + chance_BP))
+        self._found[CHARGED].append(_mass_and_pt(seen, known_BP | neutral_BP))
+        self._found[NOTHING].append(_mass_and_pt(seen, targets.mask_BP))
+        self._true.append(_mass_and_pt(seen, hard_BP))
         self._weights.append(targets.weights_B.double().numpy())
+
+    @cached_property
+    def _shapes(self) -> list[Tensor]:
+        """Weights by the local shape, [B, P] of each batch: by the spread of pile-up in all of them."""
+        found = _puppi.spread(torch.cat([one.alpha_BP[one.pileup_BP] for one in self._jets]))
+        return [
+            _puppi.weights(one.alpha_BP, one.momenta_BP4[..., :2].norm(dim=-1), one.collisions_B, found)
+            for one in self._jets
+        ]
 
     def rivals(self) -> dict[str, Tensor]:
         """Return the local shape's weights."""
-        return {SHAPE: torch.cat(self._shapes)}
+        pairs = zip(self._shapes, self._jets, strict=True)
+        return {SHAPE: torch.cat([weight_BP[one.neutral_BP] for weight_BP, one in pairs])}
 
     def panels(self) -> list[Panel]:
         """Return the resolutions, and the distributions of the mass's error."""
         true_N2, weights_N = np.concatenate(self._true), np.concatenate(self._weights)
+        self._found[SHAPE] = [
+            _mass_and_pt(one.momenta_BP4, one.known_BP + weight_BP * one.neutral_BP)
+            for weight_BP, one in zip(self._shapes, self._jets, strict=True)
+        ]
+        some_N = true_N2[:, 1] > 0  # there is a pt to compare with
         rows, curves, figures = [], [], {}
         for name, parts in self._found.items():
             mass_N, pt_N = (np.concatenate(parts) - true_N2).T
-            percent_N = 100 * pt_N / np.maximum(true_N2[:, 1], 1e-6)
-            rows.append([name])
-            for values_N in (mass_N, percent_N):
-                width, error = resolution(values_N, weights_N)
-                rows[-1] += [f"{quantile(values_N, weights_N, 0.5):+.2f}", f"{width:.2f} ± {error:.2f}"]
+            percent = (100 * pt_N[some_N] / true_N2[some_N, 1], weights_N[some_N])
+            told = [_told(*pair) for pair in ((mass_N, weights_N), percent)]
+            rows.append([name, *(cell for _, cells in told for cell in cells)])
             curves.append(_histogram(name, mass_N, weights_N, dashed=name != NETWORK))
-            figures[f"mass resolution, {name} (GeV)"] = resolution(mass_N, weights_N)[0]
+            figures[f"mass resolution, {name} (GeV)"] = told[0][0]
         columns = ["pile-up removed by", "mass, shift (GeV)", "resolution (GeV)", "pT, shift (%)", "resolution (%)"]
         plot = Plot("jet mass less that without pile-up (GeV)", "jets, normalised", curves)
         return [Panel("The jet mass after removal", _TEXT, columns, rows, [plot], figures)]
+
+
+def _told(values_N: NDArray[np.float64], weights_N: NDArray[np.float64]) -> tuple[float, list[str]]:
+    """Return the resolution, and shift and resolution in words; dashes of nothing."""
+    if not len(values_N):
+        return 0.0, ["-", "-"]
+    width, error = resolution(values_N, weights_N)
+    return width, [f"{quantile(values_N, weights_N, 0.5):+.2f}", f"{width:.2f} ± {error:.2f}"]
 
 
 def _mass_and_pt(momenta_BP4: Tensor, chance_BP: Tensor) -> NDArray[np.float64]:
@@ -97,7 +126,7 @@ def _different(vertex_BP: Tensor) -> Tensor:
 def quantile(values_N: NDArray[np.float64], weights_N: NDArray[np.float64], share: float) -> float:
     """Return the value below which a share of the weight lies."""
     order = np.argsort(values_N)
-    running = np.cumsum(weights_N[order])
+    running = np.maximum.accumulate(np.cumsum(weights_N[order]))  # weights may be negative
     return float(values_N[order[min(int(np.searchsorted(running, share * running[-1])), len(order) - 1)]])
 
 

@@ -5,7 +5,7 @@
 
 Median and σ, the root mean square below the median, are those of charged pile-up. The original takes them from all
 particles of an event, of which most are far from its jets. Here those of the jets are there alone; median and σ are
-taken over all jets of a batch, which gives the better resolution: in a jet alone they are those of its dense core.
+taken over all jets, which gives the better resolution: in a jet alone they are those of its dense core.
 And few particles of pile-up have some GeV: above that a weight is raised to 1, as experiments do, without which the
 resolution of the mass is worse by a third.
 
@@ -41,26 +41,30 @@ def shape(momenta_BP4: Tensor, seeds_BP: Tensor) -> Tensor:
     return torch.log((near_BPP * pt_BP[:, None] / distance_BPP.clamp(min=_NEAREST)).sum(-1))
 
 
-def weights(momenta_BP4: Tensor, charged_BP: Tensor, hard_BP: Tensor, collisions_B: Tensor) -> Tensor:
+def spread(alpha: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Return median and σ of the α of charged pile-up, [n]; nothing where that is too little."""
+    known = alpha[torch.isfinite(alpha)]
+    if len(known) < _FEWEST:
+        return None
+    median = known.median()
+    return median, (known[known <= median] - median).square().mean().sqrt().clamp(min=1e-6)
+
+
+def weights(alpha_BP: Tensor, pt_BP: Tensor, collisions_B: Tensor, found: tuple[Tensor, Tensor] | None) -> Tensor:
     """Return the weight of each constituent, from 0, pile-up, to 1, shape [B, P].
 
     Parameters
     ----------
-    momenta_BP4 : [B, P, 4]
-        px, py, pz, energy (GeV).
-    charged_BP, hard_BP : bool [B, P]
-        Which constituents are charged, and which of the charged are of the hard collision; padding is neither.
+    alpha_BP, pt_BP : [B, P]
+        From `shape`; GeV.
     collisions_B : [B]
         Of the pile-up, as far as they are seen.
+    found : tuple, optional
+        Median and σ, from `spread`; without, all that has a neighbour is kept.
     """
-    alpha_BP = shape(momenta_BP4, charged_BP & hard_BP)
-    known = alpha_BP[charged_BP & ~hard_BP & torch.isfinite(alpha_BP)]
     weight_BP = torch.isfinite(alpha_BP).to(alpha_BP.dtype)
-    if len(known) >= _FEWEST:
-        median = known.median()
-        sigma = (known[known <= median] - median).square().mean().sqrt().clamp(min=1e-6)
-        weight_BP = torch.erf(((alpha_BP - median) / sigma).clamp(min=0) / 2**0.5)
-    pt_BP = torch.hypot(momenta_BP4[..., 0], momenta_BP4[..., 1])
+    if found is not None:
+        weight_BP = torch.erf(((alpha_BP - found[0]) / found[1]).clamp(min=0) / 2**0.5)
     weight_BP = torch.maximum(weight_BP, ((pt_BP - _RAISED) / (_KEPT - _RAISED)).clamp(0, 1))
     enough_BP = weight_BP * pt_BP > (_PT + _PT_PER_COLLISION * collisions_B)[:, None]
     return weight_BP * (enough_BP & (weight_BP > _LOWEST))

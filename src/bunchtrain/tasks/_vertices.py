@@ -75,7 +75,8 @@ class Vertices(Merit):
             )
             rows.append([name, *cells])
         true, found, matched = self._counts.sum(0).tolist()
-        figures = {"vertices found": matched / max(true, 1), "vertices right": matched / max(found, 1)}
+        shares = {"vertices found": (matched, true), "vertices right": (matched, found)}
+        figures = {name: part / whole for name, (part, whole) in shares.items() if whole}
         columns = ["jets of class", "jets", "true vertices", "found", "right", "found in a jet"]
         table = self._origins
         tracks = [

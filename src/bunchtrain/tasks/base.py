@@ -34,6 +34,8 @@ class TaskProtocol(Protocol):
         The level of the items.
     truth : sequence of str
         Columns of constituents that it learns from, in the order of `Targets.truth_BPT`.
+    bounds : sequence of pairs
+        The lowest and the highest number of each of these; None where any whole number will do.
     variables : sequence of str
         Columns of jets that are judged alone, beside the network.
     balanced : bool
@@ -45,6 +47,7 @@ class TaskProtocol(Protocol):
     background: int
     level: str
     truth: Sequence[str]
+    bounds: Sequence[tuple[int | None, int | None]]
     variables: Sequence[str]
     balanced: bool
 

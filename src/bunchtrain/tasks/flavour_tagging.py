@@ -6,6 +6,8 @@ plus the means over its tracks and over its pairs of tracks, each with a weight.
 B: batch, P: track, C: class, M: item.
 """
 
+from typing import Annotated
+
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
@@ -28,11 +30,11 @@ ALONE = {"origin_weight": 0.0, "vertex_weight": 0.0}
 class Config(BaseModel):
     """The classes that working points are quoted for, and what is learned beside them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     signal: str = Field("b", description="label of the signal")
     background: str = Field("light", description="label of the background")
-    mixture: dict[str, float] = Field(
+    mixture: dict[str, Annotated[float, Field(gt=0)]] = Field(
         {},
         description="share of each background class in the score: `{light: 0.95, c: 0.05}`; {}: the background alone",
     )
@@ -51,7 +53,9 @@ class Task(jet_tagging.Task):
     def __init__(self, config: Config, classes: list[str]) -> None:
         plain = {"signal": config.signal, "background": config.background, "variables": config.variables}
         super().__init__(jet_tagging.Config.model_validate(plain), classes)
-        self.truth = (config.origin, config.vertex) if config.origin_weight or config.vertex_weight else ()
+        learned = config.origin_weight or config.vertex_weight
+        self.truth = (config.origin, config.vertex) if learned else ()
+        self.bounds = ((0, len(ORIGINS) - 1), (-1, None)) if learned else ()
         self._origin_weight, self._vertex_weight = config.origin_weight, config.vertex_weight
         self._mixture = torch.zeros(len(classes), dtype=torch.float64)
         for name, share in (config.mixture or {config.background: 1.0}).items():

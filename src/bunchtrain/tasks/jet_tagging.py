@@ -21,7 +21,7 @@ ITEMS = "jets"
 class Config(BaseModel):
     """The two classes that working points are quoted for; the network learns all of them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     signal: str = Field("top", description="label of the signal")
     background: str = Field("qcd", description="label of the background")
@@ -35,6 +35,7 @@ class Task:
 
     level = "graph"
     truth: tuple[str, ...] = ()
+    bounds: tuple[tuple[int | None, int | None], ...] = ()
     balanced = True
 
     def __init__(self, config: Config, classes: list[str]) -> None:

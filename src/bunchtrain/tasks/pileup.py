@@ -22,7 +22,7 @@ SECRET = ("vertex",)
 class Config(BaseModel):
     """Where the truth stands."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     vertex: str = Field(
         "vertex", description="column of constituents: 0 for those of the hard collision, above 0 for those of pile-up"
@@ -41,6 +41,7 @@ class Task:
     def __init__(self, config: Config, classes: list[str]) -> None:
         self.classes = ["pileup", "hard"]
         self.truth = (config.vertex, config.charge)
+        self.bounds = ((0, None), (None, None))
 
     @property
     def widths(self) -> Widths:

@@ -22,7 +22,7 @@ ITEMS = "edges"
 class Config(BaseModel):
     """Which edges make candidates, and which particles are to be found."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     threshold: float = Field(0.5, ge=0, le=1, description="lowest p(true) of an edge that a candidate takes")
     shortest: int = Field(4, ge=2, le=100, description="hits of the shortest candidate")
@@ -41,6 +41,7 @@ class Task:
     background, signal = 0, 1
     level = "edges"
     truth: tuple[str, ...] = ()
+    bounds: tuple[tuple[int | None, int | None], ...] = ()
     variables: tuple[str, ...] = ()
     balanced = False
 

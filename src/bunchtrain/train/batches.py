@@ -84,6 +84,8 @@ class BatchSource:
         Columns of constituents that a task learns from.
     width : int, optional
         Global features that the network sees: the first ones; all without it.
+    bounds : sequence of pairs, optional
+        What the truth may be; see `Dataset.require`.
     """
 
     rows, at_once = "jets", 1024
@@ -98,9 +100,10 @@ class BatchSource:
         padding: float = 1.0,
         truth: Sequence[str] = (),
         width: int | None = None,
+        bounds: Sequence[tuple[int | None, int | None]] = (),
     ) -> None:
         scaler.require(data.inputs, data.variables, data.path)
-        data.require(truth)
+        data.require(truth, bounds)
         self._data, self._scaler, self._dtype, self._device = data, scaler, dtype, device
         self._padding, self._truth = padding, truth
         self._width = len(data.globals) if width is None else width

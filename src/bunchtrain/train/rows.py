@@ -18,6 +18,7 @@ from bunchtrain.events.hitscaling import GraphScaler
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Scaler
 from bunchtrain.levels import Shape, Widths
+from bunchtrain.tasks.base import TaskProtocol
 from bunchtrain.train.batches import BatchSource, Source
 from bunchtrain.train.graphs import GraphSource
 
@@ -39,9 +40,11 @@ class Jets:
         widths = {"outputs": wanted.graph, "node_outputs": wanted.nodes, "edge_outputs": wanted.edges}
         return Shape(len(self.data.nodes), self._globals, inputs=len(self.data.inputs), **widths)
 
-    def source(self, indices: NDArray[np.int64], where: Where, padding: float, truth: Any) -> Source:
+    def source(self, indices: NDArray[np.int64], where: Where, padding: float, task: TaskProtocol) -> Source:
         """Return what makes the batches of some jets."""
-        return BatchSource(self.data, self._scaler, indices, *where, padding, truth, self._globals)
+        return BatchSource(
+            self.data, self._scaler, indices, *where, padding, task.truth, self._globals, bounds=task.bounds
+        )
 
 
 class Events:
@@ -56,7 +59,7 @@ class Events:
         widths = {"outputs": wanted.graph, "node_outputs": wanted.nodes, "edge_outputs": wanted.edges}
         return Shape(len(NODE_FEATURES), 0, edges=len(EDGE_FEATURES), **widths)
 
-    def source(self, indices: NDArray[np.int64], where: Where, padding: float, truth: Any) -> Source:
+    def source(self, indices: NDArray[np.int64], where: Where, padding: float, task: TaskProtocol) -> Source:
         """Return what makes the batches of some events."""
         return GraphSource(self.data, self._scaler, indices, *where)
 

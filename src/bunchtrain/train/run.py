@@ -198,7 +198,7 @@ def _split(seen: rows.Jets | rows.Events, name: str, most: int | None, seed: int
     if most is not None and most < len(indices):
         indices = np.sort(np.random.default_rng([seed, len(indices)]).choice(indices, most, replace=False))
     where = (state.precision.dtype, state.device)
-    return Split(indices, seen.source(indices, where, state.settings.padding, state.task.truth))
+    return Split(indices, seen.source(indices, where, state.settings.padding, state.task))
 
 
 def _speaker(parallel: ParallelProtocol) -> Any:
