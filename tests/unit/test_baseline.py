@@ -173,6 +173,8 @@ def test_a_campaign_of_constituents_has_no_core_and_one_of_flavours_a_baseline()
         (PILEUP, {"model": {"kind": "dense"}, "scan": {"trials": 0}}, ["model.kind", "single constituents", "gnn"]),
         (PILEUP, {"baseline": {"kind": "dense"}}, ["baseline", "of its own"]),
         (FLAVOUR, {"baseline": {"kind": "dense", "dropout": 0}}, ["baseline.dropout", "dropout"]),
+        (PILEUP, {"prepare": {"inputs": ["charge", "vertex"]}}, ["prepare.inputs", "truth", "task.vertex"]),
+        (FLAVOUR, {"prepare": {"inputs": ["d0", "origin"]}}, ["prepare.inputs", "truth", "task.origin"]),
         (FLAVOUR, {"baseline": {"kind": "dens"}}, ["baseline.kind", "dense"]),
         (FLAVOUR, {"baseline": {"kind": "dense", "hiden": 3}}, ["hiden", "hidden"]),
     ],

@@ -52,6 +52,7 @@ def check_campaign(campaign: Campaign, file: str | Path) -> None:
     _check_network(campaign, file)
     _check_levels(campaign, file)
     _check_baseline(campaign, file)
+    _check_secrets(campaign, file)
     _check_generated(campaign, file)
     _check_graph(campaign, file)
     _check_dropout(campaign, file)
@@ -202,6 +203,20 @@ def _check_levels(campaign: Campaign, file: str | Path) -> None:
             key="synthesize",
             mend="take the section out: the chain ends in the report",
         )
+
+
+def _check_secrets(campaign: Campaign, file: str | Path) -> None:
+    """Check that the network does not see the truth that it is to find."""
+    task = campaign.task.checked("tasks", "task")
+    for key in registry.constant("tasks", campaign.task.kind, "SECRET") or ():
+        if task[key] in campaign.prepare.inputs:
+            raise CampaignError(
+                "the network would see the truth that it is to find",
+                file=file,
+                key="prepare.inputs",
+                found=f"{task[key]}, which is task.{key}",
+                mend="take it out, or name the column that is the truth",
+            )
 
 
 def _check_baseline(campaign: Campaign, file: str | Path) -> None:

@@ -21,6 +21,7 @@ from bunchtrain.tasks.base import Merit
 ROWS = "jets"
 LEVELS = ("graph", "nodes", "edges")
 ITEMS = "jets"
+SECRET = ("origin", "vertex")
 ALONE = {"origin_weight": 0.0, "vertex_weight": 0.0}
 
 

@@ -16,6 +16,7 @@ from bunchtrain.tasks.base import Merit, score
 ROWS = "jets"
 LEVELS = ("nodes",)
 ITEMS = "neutral constituents"
+SECRET = ("vertex",)
 
 
 class Config(BaseModel):
