@@ -13,6 +13,7 @@ from bunchtrain.config.checks import fitting
 from bunchtrain.config.specs import EvaluateSpec
 from bunchtrain.config.yamlfile import read_yaml
 from bunchtrain.dag import Plan
+from bunchtrain.discrimination import auc
 from bunchtrain.errors import CampaignError, ContractError, InputError
 from bunchtrain.evaluate.batches import Batches, _hits
 from bunchtrain.evaluate.run import evaluate
@@ -20,12 +21,15 @@ from bunchtrain.events.hitdata import HitDataset, joined
 from bunchtrain.events.hitscaling import GraphScaler
 from bunchtrain.files import read_json, write_json
 from bunchtrain.levels import GraphTargets, Logits
-from bunchtrain.models.base import load_model
+from bunchtrain.models import edge_network
+from bunchtrain.models.base import Shape, build, load_model
+from bunchtrain.models.edge_network import consecutive
 from bunchtrain.prepare.run import prepare
+from bunchtrain.tasks import _triplets
 from bunchtrain.tasks import base as tasks
 from bunchtrain.train import graphs
 from bunchtrain.train.run import train
-from graphtoys import GRAPH, prepare_spec, toy_dataset, toy_event, toy_graph, toy_shard, train_spec
+from graphtoys import GRAPH, graph_inputs, prepare_spec, toy_dataset, toy_event, toy_graph, toy_shard, train_spec
 
 LEARNS = {"kind": "edge_network", "hidden": 16, "layers": 1}
 
@@ -156,6 +160,41 @@ def test_perfect_scores_find_every_track():
     nothing = merit_of(np.full(len(graph.true), -9.0), graph)
     assert nothing.figures["efficiency, network"] == 0 and "fake rate, network" not in nothing.figures
     assert all(math.isfinite(value) for value in nothing.figures.values())
+
+
+def test_pairs_of_edges_are_those_that_meet():
+    graph = joined([toy_graph(1), toy_graph(2)])
+    order = np.random.default_rng(1).permutation(len(graph.features))
+    for edges in (graph.edges, graph.edges[:, order]):
+        first, second = (one.tolist() for one in consecutive(torch.from_numpy(edges), len(graph.nodes)))
+        met = edges[1][:, None] == edges[0][None]
+        assert sorted(zip(first, second, strict=True)) == sorted(map(tuple, np.argwhere(met).tolist()))
+
+
+def test_pairs_in_pieces_say_what_they_say_at_once(monkeypatch):
+    torch.manual_seed(0)
+    model = build({"kind": "edge_network"}, Shape(5, 0, 0, edge_outputs=1, edges=7)).double().eval()
+    inputs = graph_inputs(toy_graph(1))
+    whole = model(*inputs).edges_BPPC
+    monkeypatch.setattr(edge_network, "_AT_ONCE", 7)
+    torch.testing.assert_close(model(*inputs).edges_BPPC, whole, rtol=1e-9, atol=1e-12)
+
+
+def test_triplets_of_exact_tracks_score_higher_than_chance():
+    graph = joined([toy_graph(seed, 8, 40) for seed in range(4)])
+    seen = _hits(graph)
+    columns = (seen.edges_2E, seen.layer_N, seen.r_N, seen.z0_E, seen.curvature_E)
+    scores = _triplets.scores(*(one.numpy() for one in columns))
+    assert scores.min() >= 0 and scores.max() <= 1
+    assert auc(scores[graph.true], scores[~graph.true]) > 0.95
+    assert (_triplets.scores(*(one.numpy() for one in columns), wide=3.0) >= scores).all()
+
+
+def test_the_baseline_has_no_more_fakes_than_the_network():
+    graph = joined([toy_graph(seed, 12, 60) for seed in range(6)])
+    panel = merit_of(np.where(graph.true, 9.0, -9.0) + np.random.default_rng(1).normal(0, 5, len(graph.true)), graph)
+    fakes = [panel.figures[f"fake rate, {name}"] for name in ("triplets (geometry)", "network")]
+    assert fakes[0] <= fakes[1]
 
 
 def campaign(**changes):

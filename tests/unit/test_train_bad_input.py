@@ -16,6 +16,7 @@ import torch
 from bunchtrain.config.specs import as_text
 from bunchtrain.errors import BunchtrainError, ContractError, InputError, Requeue, TrainingError
 from bunchtrain.events.reader import Dataset
+from bunchtrain.levels import Logits, Targets
 from bunchtrain.models.base import load_weights
 from bunchtrain.parallel.serial import Parallel
 from bunchtrain.scaling.probe import Runner, Setting
@@ -293,7 +294,7 @@ class Unused(torch.nn.Module):
         self.used, self.unused = torch.nn.Linear(3, 2), torch.nn.Parameter(torch.ones(3))
 
     def forward(self, nodes, momenta, jets, mask):
-        return self.used(jets)
+        return Logits(self.used(jets), torch.zeros(4, 1, 0), torch.zeros(4, 1, 1, 0))
 
 
 def stub_state(parallel=None, **settings):
@@ -305,7 +306,8 @@ def stub_state(parallel=None, **settings):
 def one_step(state, **options):
     jets = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
     inputs = (torch.zeros(4, 1, 7), torch.zeros(4, 1, 4), jets, torch.ones(4, 1, dtype=torch.bool))
-    batch = Batch(inputs, torch.tensor([0, 1, 0, 1]), torch.ones(4), 4, 4)
+    truth = torch.zeros(4, 1, 0, dtype=torch.int32)
+    batch = Batch(inputs, Targets(torch.tensor([0, 1, 0, 1]), torch.ones(4), truth, inputs[3]), 4, 4)
     step = Step(0, [Piece(0, np.arange(4))], 4)
     return state.step(step, [[batch]], 0.1, 1, 0, False, meanwhile=lambda: None, **options)
 
