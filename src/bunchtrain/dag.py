@@ -271,23 +271,24 @@ class Plan:
         return PrepareSpec(version=prepare.VERSION, classes=campaign.classes, seed=campaign.seed, settings=settings)
 
     def _train(self, number: str = "0") -> TrainSpec:
-        campaign = self.campaign
+        campaign, task = self.campaign, self._kind("task", self.campaign.task)
+        judged = registry.constant("tasks", campaign.task.kind, "JUDGED") or ()
         return TrainSpec(
             version=train.VERSION,
             seed=campaign.seed + int(number),
-            task=self._kind("task", campaign.task),
+            task={key: value for key, value in task.items() if key not in judged},
             model=self._kind("model", campaign.model),
             settings=campaign.train.model_copy(update={"seeds": 1}),  # one of them: more seeds leave it as it is
         )
 
     def _baseline(self) -> TrainSpec:
         """Return the spec of the baseline's training: the same, for answers about jets alone."""
-        training, task = self._train(), self._kind("task", self.campaign.task)
+        training = self._train()
         alone = registry.constant("tasks", self.campaign.task.kind, "ALONE") or {}
         if self.campaign.baseline is None:
             raise CampaignError("the campaign has no baseline", file=self._file, key="baseline")
         model = self._kind("baseline", self.campaign.baseline)
-        return training.model_copy(update={"task": {**task, **alone}, "model": model})
+        return training.model_copy(update={"task": {**training.task, **alone}, "model": model})
 
     def _scan(self) -> ScanSpec:
         """Return the scan's spec; settings of the final training that its evaluations override do not count."""

@@ -241,6 +241,19 @@ def test_what_does_not_go_together_is_refused_before_anything_runs(campaign, sec
     assert all(word in told for word in words), told
 
 
+def test_what_the_evaluation_alone_reads_trains_nothing_anew():
+    other = with_values(
+        FLAVOUR, task={**FLAVOUR["task"], "mixture": {"light": 0.5, "c": 0.5}, "variables": ["sv_mass"]}
+    )
+    one, two = Plan(FLAVOUR, "c.yaml"), Plan(other, "c.yaml")
+    for stage, names in (("train", {"number": "0"}), ("baseline", {}), ("scan", {})):
+        assert one.spec(stage, **names) == two.spec(stage, **names)
+    assert one.spec("evaluate") != two.spec("evaluate")
+    heavier = Plan(with_values(FLAVOUR, task={**FLAVOUR["task"], "vertex_weight": 3.0}), "c.yaml")
+    assert heavier.spec("train", number="0") != one.spec("train", number="0")
+    assert heavier.spec("baseline") == one.spec("baseline")
+
+
 def test_one_sample_will_do_where_constituents_are_told_apart():
     values = with_values(PILEUP, samples={"qcd": PILEUP["samples"]["qcd"]})
     assert parse_campaign(values, "c.yaml").classes == ["qcd"]

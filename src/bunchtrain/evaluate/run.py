@@ -170,12 +170,13 @@ def _rival(spec: EvaluateSpec, data: Index, folder: Path, answers: Answers) -> d
         If it tells something else apart.
     """
     card = models.load_model(folder)[1]
-    said = answer(spec, data, tasks.build(card["task"], data.classes), folder, data.indices("test"))
+    section = card["task"]
+    judged = registry.constant("tasks", section["kind"], "JUDGED") or ()
+    asked = {key: spec.task[key] for key in judged if section["kind"] == spec.task["kind"] and key in spec.task}
+    said = answer(spec, data, tasks.build({**section, **asked}, data.classes), folder, data.indices("test"))
     if not np.array_equal(said.jets, answers.jets):
         kind = "a network for the same jets, and no more than these"
-        raise InputError(
-            "a baseline tells something else apart", file=folder, found=card["task"]["kind"], expected=kind
-        )
+        raise InputError("a baseline tells something else apart", file=folder, found=section["kind"], expected=kind)
     return {f"{card['model']['kind']} network": said.columns["score"]}
 
 

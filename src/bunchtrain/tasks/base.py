@@ -5,6 +5,7 @@ A task module has a `Config`, a `Task(config, classes)`, and three literals, whi
     ROWS     the rows that it learns from, as a format's `ROWS` names them: jets, or events as graphs of hits
     LEVELS   the levels on which it wants answers, see `levels.LEVELS`
     ITEMS    what it tells apart: `jets`, or a word for what each jet has several of
+    JUDGED   optional: keys of its Config that the evaluation alone reads: a change of them trains nothing anew
     SECRET   optional: keys of its Config that name columns which the network must not see
     ALONE    optional: options with which it asks for answers about jets alone, as a baseline has them
 """

@@ -23,6 +23,7 @@ from bunchtrain.tasks.base import Merit
 ROWS = "jets"
 LEVELS = ("graph", "nodes", "edges")
 ITEMS = "jets"
+JUDGED = ("mixture", "variables")
 SECRET = ("origin", "vertex")
 ALONE = {"origin_weight": 0.0, "vertex_weight": 0.0}
 

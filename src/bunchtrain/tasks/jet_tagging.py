@@ -16,6 +16,7 @@ from bunchtrain.tasks.base import Merit, score
 ROWS = "jets"
 LEVELS = ("graph",)
 ITEMS = "jets"
+JUDGED = ("variables",)
 
 
 class Config(BaseModel):

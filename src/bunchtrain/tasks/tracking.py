@@ -17,6 +17,7 @@ from bunchtrain.trackfinding import Sought
 ROWS = "events"
 LEVELS = ("edges",)
 ITEMS = "edges"
+JUDGED = ("threshold", "shortest", "min_hits", "pt_min", "eta_max")
 
 
 class Config(BaseModel):
