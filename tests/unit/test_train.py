@@ -21,6 +21,7 @@ from bunchtrain.errors import InputError, TrainingError
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Scaler
 from bunchtrain.files import write_json
+from bunchtrain.levels import Logits, Targets
 from bunchtrain.models.base import Shape, build, load_model, load_weights
 from bunchtrain.parallel.serial import Parallel
 from bunchtrain.tasks import base as tasks
@@ -355,8 +356,12 @@ def test_histogram_auc_is_the_rank_statistic():
     logits = torch.randn(2000, 2, generator=generator)
     logits[:, 1] += labels
     sums = ValidationSums()
-    sums.add(task, logits[:500], labels[:500], torch.ones(500))
-    sums.add(task, logits[500:], labels[500:], torch.ones(1500))
+    for rows in (slice(0, 500), slice(500, 2000)):
+        part = labels[rows]
+        mask = torch.ones(len(part), 1, dtype=torch.bool)
+        targets = Targets(part, torch.ones(len(part)), torch.zeros(len(part), 1, 0), mask)
+        nothing = torch.zeros(len(part), 1, 0), torch.zeros(len(part), 1, 1, 0)
+        sums.add(task, Logits(logits[rows], *nothing), targets)
     assert sums.auc == pytest.approx(sklearn.roc_auc_score(labels, torch.softmax(logits, 1)[:, 1]), abs=1e-4)
     assert sums.loss == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-5)
 
