@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bunchtrain import convert, evaluate, prepare, registry, report, scan, simulate, synth, train
+from bunchtrain import convert, evaluate, prepare, report, scan, simulate, synth, train
+from bunchtrain.config import literals
 from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.base import Kind
 from bunchtrain.config.campaign import KINDS, Campaign, checked_kind, parse_campaign
@@ -212,7 +213,7 @@ class Plan:
     @property
     def core(self) -> bool:
         """Whether the chain ends in a core: one answers for whole jets, and not every task asks for that."""
-        return "graph" in (registry.constant("tasks", self.campaign.task.kind, "LEVELS") or ("graph",))
+        return "graph" in literals.wanted(self.campaign.task.kind)
 
     def ends(self) -> list[str]:
         """Return the files that the chain ends in."""
@@ -266,13 +267,13 @@ class Plan:
     def _prepare(self) -> PrepareSpec:
         campaign = self.campaign
         settings = campaign.prepare
-        if registry.constant("tasks", campaign.task.kind, "ROWS") == "events":
+        if literals.rows("tasks", campaign.task.kind) == "events":
             settings = settings.model_copy(update={"graph": settings.graph or Graph()})
         return PrepareSpec(version=prepare.VERSION, classes=campaign.classes, seed=campaign.seed, settings=settings)
 
     def _train(self, number: str = "0") -> TrainSpec:
         campaign, task = self.campaign, self._kind("task", self.campaign.task)
-        judged = registry.constant("tasks", campaign.task.kind, "JUDGED") or ()
+        judged = literals.judged(campaign.task.kind)
         return TrainSpec(
             version=train.VERSION,
             seed=campaign.seed + int(number),
@@ -284,7 +285,7 @@ class Plan:
     def _baseline(self) -> TrainSpec:
         """Return the spec of the baseline's training: the same, for answers about jets alone."""
         training = self._train()
-        alone = registry.constant("tasks", self.campaign.task.kind, "ALONE") or {}
+        alone = literals.alone(self.campaign.task.kind)
         if self.campaign.baseline is None:
             raise CampaignError("the campaign has no baseline", file=self._file, key="baseline")
         model = self._kind("baseline", self.campaign.baseline)

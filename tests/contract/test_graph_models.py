@@ -7,18 +7,18 @@ import pytest
 import torch
 
 from bunchtrain import registry
-from bunchtrain.config.checks import levels_of
+from bunchtrain.config import literals
 from bunchtrain.events.hitdata import joined
 from bunchtrain.levels import LEVELS, Logits
 from bunchtrain.models.base import Shape, build, load_model, save_model
 from graphtoys import graph_inputs, toy_graph
 
-KINDS = [kind for kind in registry.kinds("models") if registry.constant("models", kind, "ROWS") == "events"]
+KINDS = [kind for kind in registry.kinds("models") if literals.rows("models", kind) == "events"]
 
 
 def shape(kind):
     """Answers on the levels that the network has."""
-    had = levels_of(kind)
+    had = literals.given(kind)
     graph, nodes, edges = (width * (level in had) for width, level in zip((3, 2, 1), LEVELS, strict=True))
     return Shape(nodes=5, globals=0, outputs=graph, node_outputs=nodes, edge_outputs=edges, edges=7)
 

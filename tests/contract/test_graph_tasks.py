@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bunchtrain import registry
-from bunchtrain.config.checks import fitting, levels_of
+from bunchtrain.config import literals
 from bunchtrain.evaluate.batches import _hits
 from bunchtrain.events.hitdata import joined
 from bunchtrain.levels import GraphTargets, Logits
@@ -13,13 +13,8 @@ from bunchtrain.models.base import Shape, build
 from bunchtrain.tasks import base as tasks
 from graphtoys import graph_inputs, toy_graph
 
-TASKS = [kind for kind in registry.kinds("tasks") if registry.constant("tasks", kind, "ROWS") == "events"]
-PAIRS = [
-    (model, task)
-    for task in TASKS
-    for model in fitting(task)
-    if set(registry.constant("tasks", task, "LEVELS")) <= set(levels_of(model))
-]
+TASKS = [kind for kind in registry.kinds("tasks") if literals.rows("tasks", kind) == "events"]
+PAIRS = [(model, task) for task in TASKS for model in literals.fitting(task)]
 GRAPHS = [toy_graph(1), toy_graph(2, particles=0, noise=1), toy_graph(3, 12, 20), toy_graph(4, 0, 30)]
 
 

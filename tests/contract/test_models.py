@@ -6,21 +6,21 @@ import pytest
 import torch
 
 from bunchtrain import registry
-from bunchtrain.config.checks import levels_of
+from bunchtrain.config import literals
 from bunchtrain.levels import Logits
 from bunchtrain.models.base import Shape, build, load_model, save_model
 
 SHAPE = Shape(nodes=7, globals=3, outputs=3, node_outputs=2, edge_outputs=1)
 #: Networks of jets; those of graphs of hits are in test_graph_models.
-KINDS = [kind for kind in registry.kinds("models") if registry.constant("models", kind, "ROWS") in (None, "jets")]
+KINDS = [kind for kind in registry.kinds("models") if literals.rows("models", kind) == "jets"]
 #: Those that see constituents, and those that answer for them.
-OF_CONSTITUENTS = [kind for kind in KINDS if registry.constant("models", kind, "SEES") != "variables"]
+OF_CONSTITUENTS = [kind for kind in KINDS if not literals.sees_variables(kind)]
 
 
 def shape_for(kind, **wanted):
     """What a kind can be asked for: answers on its levels."""
     outputs = {"graph": "outputs", "nodes": "node_outputs", "edges": "edge_outputs"}
-    none = {name: 0 for level, name in outputs.items() if level not in levels_of(kind)}
+    none = {name: 0 for level, name in outputs.items() if level not in literals.given(kind)}
     return SHAPE._replace(**{**wanted, **none})
 
 

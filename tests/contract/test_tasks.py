@@ -5,22 +5,17 @@ import torch
 from test_models import jets
 
 from bunchtrain import registry
-from bunchtrain.config.checks import fitting, levels_of
+from bunchtrain.config import literals
 from bunchtrain.levels import Logits, Targets
 from bunchtrain.models.base import Shape, build
 from bunchtrain.tasks import base as tasks
 
 CLASSES = ["qcd", "top", "wz"]
 #: Tasks of jets; those of events are in test_graph_tasks.
-TASKS = [kind for kind in registry.kinds("tasks") if registry.constant("tasks", kind, "ROWS") == "jets"]
+TASKS = [kind for kind in registry.kinds("tasks") if literals.rows("tasks", kind) == "jets"]
 #: Of tasks that name classes of jets.
 OPTIONS = {"signal": "top", "background": "qcd"}
-PAIRS = [
-    (model, task)
-    for task in TASKS
-    for model in fitting(task)
-    if set(registry.constant("tasks", task, "LEVELS")) <= set(levels_of(model))
-]
+PAIRS = [(model, task) for task in TASKS for model in literals.fitting(task)]
 
 
 def task_of(kind):
@@ -43,7 +38,7 @@ def answers_for(task, mask, *, requires_grad=False):
 
 
 def test_there_are_pairs():
-    assert len(PAIRS) >= len(fitting("jet_tagging")) and {task for _, task in PAIRS} == set(TASKS)
+    assert len(PAIRS) >= len(literals.fitting("jet_tagging")) and {task for _, task in PAIRS} == set(TASKS)
 
 
 @pytest.mark.parametrize(("model", "kind"), PAIRS)

@@ -143,7 +143,7 @@ def test_a_format_without_jets_does_not_go_with_a_task_of_jets(kind, rows):
 
 
 def test_kinds_that_do_not_say_what_their_rows_are_go_with_all(monkeypatch):
-    monkeypatch.setattr(registry, "constant", lambda family, kind, name: None)
+    monkeypatch.setattr(registry, "constant", lambda family, kind, name, key=None: None)
     assert Plan(changed(convert__format={"kind": "hits"}), "c").campaign.convert.format.kind == "hits"
 
 

@@ -9,7 +9,7 @@ import torch
 from test_config import ROOT
 
 from bunchtrain.config.campaign import parse_campaign
-from bunchtrain.config.checks import fitting
+from bunchtrain.config.literals import fitting
 from bunchtrain.config.specs import EvaluateSpec
 from bunchtrain.config.yamlfile import read_yaml
 from bunchtrain.dag import Plan

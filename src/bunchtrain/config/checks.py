@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from bunchtrain import registry
+from bunchtrain.config import literals
 from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.explain import explain
 from bunchtrain.config.prepare import Graph
@@ -136,43 +137,33 @@ def _check_rows(campaign: Campaign, file: str | Path) -> None:
 def _check_classes(campaign: Campaign, file: str | Path) -> None:
     """Check that a task that tells jets apart has jets of different classes."""
     found = campaign.classes
-    if len(found) < 2 and registry.constant("tasks", campaign.task.kind, "ITEMS") == "jets":
+    if len(found) < 2 and literals.items(campaign.task.kind) == "jets":
         problem = "the samples must have at least two different labels"
         raise CampaignError(problem, file=file, key="samples", found=", ".join(found), mend="add a sample of another")
-
-
-def fitting(task: str) -> list[str]:
-    """Return the kinds of networks that take the rows that a task learns from."""
-    wanted = registry.constant("tasks", task, "ROWS") or "jets"
-    return [one for one in registry.kinds("models") if (registry.constant("models", one, "ROWS") or "jets") == wanted]
 
 
 def _check_network(campaign: Campaign, file: str | Path) -> None:
     """Check that the network takes the rows that the task learns from."""
     task, kind = campaign.task.kind, campaign.model.kind
-    if kind not in fitting(task):
+    if kind not in literals.taking(task):
         raise CampaignError(
-            f"the network takes no {registry.constant('tasks', task, 'ROWS') or 'jets'}, which the task {task} has",
+            f"the network takes no {literals.rows('tasks', task)}, which the task {task} has",
             file=file,
             key="model.kind",
-            found=f"{kind}, which takes {registry.constant('models', kind, 'ROWS') or 'jets'}",
-            expected=f"one of {', '.join(fitting(task))}",
+            found=f"{kind}, which takes {literals.rows('models', kind)}",
+            expected=f"one of {', '.join(literals.taking(task))}",
         )
 
 
 def _check_graph(campaign: Campaign, file: str | Path) -> None:
     """Check that settings of graphs stand with events alone, and with the field that the events are simulated in."""
-    prepare, of_events = campaign.prepare, registry.constant("tasks", campaign.task.kind, "ROWS") == "events"
+    prepare, of_events = campaign.prepare, literals.rows("tasks", campaign.task.kind) == "events"
     if prepare.graph is not None and not of_events:
         mend = "take it out, or take a task that learns from events"
         raise CampaignError("jets have no graph of hits", file=file, key="prepare.graph", mend=mend)
     if not of_events:
         return
-    for key in ("inputs", "variables", "reweight"):
-        found = getattr(prepare, key)
-        if found:
-            mend = "take it out: graphs have features of their own, and events neither pt nor eta"
-            raise CampaignError("this is for jets, and the rows are events", file=file, key=f"prepare.{key}", mend=mend)
+    prepare.refuse_keys_of_jets(file)
     field, own = (campaign.simulate.barrel or Barrel()).field, (prepare.graph or Graph()).field
     if field != own and any(one.generate is not None for one in campaign.samples.values()):
         raise CampaignError(
@@ -186,16 +177,14 @@ def _check_graph(campaign: Campaign, file: str | Path) -> None:
 
 def _check_levels(campaign: Campaign, file: str | Path) -> None:
     """Check that the network has the answers that the task asks for, and a core, if one is asked for, too."""
-    wanted = registry.constant("tasks", campaign.task.kind, "LEVELS") or ("graph",)
-    given = levels_of(campaign.model.kind)
+    wanted, given = literals.wanted(campaign.task.kind), literals.given(campaign.model.kind)
     if missing := [level for level in wanted if level not in given]:
-        fit = [one for one in fitting(campaign.task.kind) if set(wanted) <= set(levels_of(one))]
         raise CampaignError(
             f"the network has no answer for {_OF_LEVEL[missing[0]]}, which the task {campaign.task.kind} asks for",
             file=file,
             key="model.kind",
             found=campaign.model.kind,
-            expected=f"one of {', '.join(fit)}",
+            expected=f"one of {', '.join(literals.fitting(campaign.task.kind))}",
         )
     if "graph" not in wanted and campaign.synthesize != type(campaign.synthesize)():
         raise CampaignError(
@@ -209,7 +198,7 @@ def _check_levels(campaign: Campaign, file: str | Path) -> None:
 def _check_secrets(campaign: Campaign, file: str | Path) -> None:
     """Check that the network does not see the truth that it is to find."""
     task = campaign.task.checked("tasks", "task")
-    for key in registry.constant("tasks", campaign.task.kind, "SECRET") or ():
+    for key in literals.secret(campaign.task.kind):
         if task[key] in campaign.prepare.inputs:
             raise CampaignError(
                 "the network would see the truth that it is to find",
@@ -225,22 +214,16 @@ def _check_baseline(campaign: Campaign, file: str | Path) -> None:
     if campaign.baseline is None:
         return
     kind = campaign.baseline.kind
-    if registry.constant("tasks", campaign.task.kind, "ITEMS") != "jets":
+    if literals.items(campaign.task.kind) != "jets":
         problem = f"the task {campaign.task.kind} has baselines of its own"
         raise CampaignError(problem, file=file, key="baseline", found=kind, mend="take the section out")
-    if "graph" not in levels_of(kind):
+    if "graph" not in literals.given(kind):
         problem = "the baseline has no answer for whole jets"
-        fit = [one for one in registry.kinds("models") if "graph" in levels_of(one)]
+        fit = [one for one in literals.taking(campaign.task.kind) if "graph" in literals.given(one)]
         raise CampaignError(problem, file=file, key="baseline.kind", found=kind, expected=f"one of {', '.join(fit)}")
     if campaign.baseline.checked("models", "baseline").get("dropout") == 0:
         problem, expected = "the evaluation's MC dropout needs a network with dropout", "a number above 0, e.g. 0.1"
         raise CampaignError(problem, file=file, key="baseline.dropout", found=0, expected=expected)
-
-
-def levels_of(model: str) -> tuple[str, ...]:
-    """Return the levels on which a kind of network answers."""
-    found: tuple[str, ...] = registry.constant("models", model, "LEVELS") or LEVELS
-    return found
 
 
 def _check_generated(campaign: Campaign, file: str | Path) -> None:

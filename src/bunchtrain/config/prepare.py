@@ -1,11 +1,13 @@
 """Section `prepare`: splits, weights and scaling."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from bunchtrain.config.base import Positive, Probability, Section
 from bunchtrain.config.convert import ColumnName
+from bunchtrain.errors import CampaignError
 
 #: Columns of jets that say which jet it is, or of which sample.
 _BOOKKEEPING = ("label", "weight", "run_number", "event_number", "file_id", "split", "kinematic_weight")
@@ -88,6 +90,20 @@ class Prepare(Section):
     def _without_null(self, usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out a graph that is null: specs of campaigns of jets stay as they are."""
         return {key: value for key, value in usual(self).items() if key != "graph" or value is not None}
+
+    def refuse_keys_of_jets(self, file: str | Path = "") -> None:
+        """Refuse keys that say nothing of events.
+
+        Raises
+        ------
+        CampaignError
+            Naming the first of them.
+        """
+        for key in ("inputs", "variables", "reweight"):
+            if getattr(self, key):
+                mend = "take it out: graphs have features of their own, and events neither pt nor eta"
+                problem = "this is for jets, and the rows are events"
+                raise CampaignError(problem, file=file, key=f"prepare.{key}", mend=mend)
 
     @field_validator("variables")
     @classmethod

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunchtrain.config.prepare import Graph, Prepare
-from bunchtrain.errors import CampaignError, InputError
+from bunchtrain.errors import InputError
 from bunchtrain.events.hitdata import HITS, HitDataset
 from bunchtrain.events.hitgraph import EDGE_FEATURES, NODE_FEATURES
 from bunchtrain.events.hitscaling import GraphScaler
@@ -42,20 +42,6 @@ def attributes(infos: Sequence[ShardInfo], settings: Prepare) -> dict[str, Any]:
                 mend="map it under convert.format.columns: `{hits: {layer: {branch: hit_layer, dtype: i4}}}`",
             )
     return {"graph": (settings.graph or Graph()).model_dump_json()}
-
-
-def refuse_jets(settings: Prepare) -> None:
-    """Refuse settings that are for jets.
-
-    Raises
-    ------
-    CampaignError
-        Naming the key.
-    """
-    for key, found in (("inputs", settings.inputs), ("reweight", settings.reweight)):
-        if found:
-            mend = "take it out: a graph has its own features, and events have neither pt nor eta"
-            raise CampaignError("this is for jets, and the rows are events", key=f"prepare.{key}", mend=mend)
 
 
 def fit_scaler(data: HitDataset, kind: str = "standard", threads: int = 1) -> GraphScaler:

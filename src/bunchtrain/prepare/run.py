@@ -43,7 +43,7 @@ def prepare(spec: PrepareSpec, shards: list[Path], out: Path, *, threads: int = 
     index.refuse_duplicates(infos)
     rows = infos[0].rows
     if rows == "events":
-        hits.refuse_jets(spec.settings)
+        spec.settings.refuse_keys_of_jets()
     names = ("label", "weight", *(("pt", "eta") if rows == "jets" else ()))
     columns = {name: index.column(infos, name) for name in names}
     labels, weights = columns["label"], columns["weight"]

@@ -1,0 +1,61 @@
+"""What tasks and networks say of themselves in literals, read without importing them, and what holds without a word.
+
+See `tasks.base` and `models.base`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bunchtrain import registry
+from bunchtrain.levels import LEVELS
+
+
+def rows(family: str, kind: str) -> str:
+    """Return the rows that a task or a network takes: jets, unless it says otherwise."""
+    return registry.constant(family, kind, "ROWS", f"{family[:-1]}.kind") or "jets"
+
+
+def items(task: str) -> str:
+    """Return what a task tells apart: its rows, unless it says otherwise."""
+    return registry.constant("tasks", task, "ITEMS") or rows("tasks", task)
+
+
+def wanted(task: str) -> tuple[str, ...]:
+    """Return the levels on which a task wants answers: whole rows, unless it says otherwise."""
+    return registry.constant("tasks", task, "LEVELS") or LEVELS[:1]
+
+
+def given(model: str) -> tuple[str, ...]:
+    """Return the levels on which a network answers: all, unless it says otherwise."""
+    return registry.constant("models", model, "LEVELS") or LEVELS
+
+
+def fitting(task: str) -> list[str]:
+    """Return the networks that take the rows of a task and have the answers that it wants."""
+    return [one for one in taking(task) if set(wanted(task)) <= set(given(one))]
+
+
+def taking(task: str) -> list[str]:
+    """Return the networks that take the rows of a task."""
+    return [one for one in registry.kinds("models") if rows("models", one) == rows("tasks", task)]
+
+
+def sees_variables(model: str) -> bool:
+    """Return whether a network sees the columns that `prepare.variables` names."""
+    return bool(registry.constant("models", model, "SEES") == "variables")
+
+
+def secret(task: str) -> tuple[str, ...]:
+    """Return the options of a task that name columns which the network must not see."""
+    return registry.constant("tasks", task, "SECRET") or ()
+
+
+def judged(task: str) -> tuple[str, ...]:
+    """Return the options of a task that the evaluation alone reads."""
+    return registry.constant("tasks", task, "JUDGED") or ()
+
+
+def alone(task: str) -> dict[str, Any]:
+    """Return the options with which a task asks for answers about whole rows alone."""
+    return registry.constant("tasks", task, "ALONE") or {}
