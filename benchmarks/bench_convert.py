@@ -25,7 +25,7 @@ from bunchtrain.config.convert import Convert
 from bunchtrain.config.specs import ConvertSpec
 from bunchtrain.convert.run import convert
 from bunchtrain.events.export import export
-from bunchtrain.events.reader import P4, Shard
+from bunchtrain.events.shard import P4, Shard
 from marks import Mark, conclude, table
 
 JETS = 200_000

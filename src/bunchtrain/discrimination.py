@@ -6,6 +6,7 @@ chance.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,15 @@ class Scores:
         around = self.background_efficiency(np.clip([efficiency - step, efficiency + step], 0, 1))
         spread = np.hypot(np.sqrt(share * max(1 - share, 0.0) / n_background), np.ptp(around) / 2)
         return {**row, "rejection": 1 / share, "error": float(spread / share**2), "lower_limit": False}
+
+
+def told(row: Mapping[str, Any], *, error: bool = True) -> str:
+    """Return a rejection in words, with its error if there is one and it is wanted; a dash for none."""
+    if row["rejection"] is None:
+        return "-"
+    if row["lower_limit"]:
+        return f"> {row['rejection']:.0f}"
+    return f"{row['rejection']:.1f}" + (f" ± {row['error']:.1f}" if error and row["error"] is not None else "")
 
 
 def auc(

@@ -160,7 +160,7 @@ def broken(sample, folder, column, value):
             file[f"constituents/{column}"] = values
             file[f"constituents/{column}"].attrs.update(attributes)
         shards.append(path)
-    prepare(prepare_spec(), shards, folder / "prepare")
+    prepare(prepare_spec(variables=["hint"]), shards, folder / "prepare")
     return folder / "prepare/dataset.h5", folder / "prepare/scaler.json"
 
 
@@ -184,7 +184,7 @@ def test_truth_that_means_nothing_is_refused_by_training_and_evaluation(task, co
         train(spec_for(section), *damaged, tmp_path / "seed0")
     assert f"constituents/{column}" in str(error.value) and "constituent 7" in str(error.value)
     train(spec_for(section, epochs=1), *sample, tmp_path / "good")
-    with pytest.raises(InputError, match=r"means nothing|other variables"):
+    with pytest.raises(InputError, match="means nothing"):
         judged(section, damaged, [tmp_path / "good"], tmp_path / "e")
     assert not (tmp_path / "e/metrics.json").exists()
 

@@ -6,7 +6,7 @@ import pytest
 from bunchtrain import discrimination as d
 from bunchtrain.evaluate.answers import Answers
 from bunchtrain.evaluate.clustered import errors
-from bunchtrain.report.run import _confusion, _rejection
+from bunchtrain.report.run import _confusion
 from bunchtrain.tasks.base import Merit
 
 
@@ -36,13 +36,14 @@ def test_some_background_of_no_weight_in_all_is_no_limit():
     scores = d.Scores(np.array([0.9, 0.8]), np.array([0.95, 0.94, 0.1]), None, np.array([1.0, -1.0, 1.0]))
     row = scores.rejection(0.5)
     assert row["background_passing"] == 2 and row["rejection"] is None and not row["lower_limit"]
-    assert _rejection(row) == "-"
+    assert d.told(row) == "-"
 
 
 def test_a_share_above_one_has_an_error_that_is_a_number():
     scores = d.Scores(np.array([0.5, 0.2]), np.array([0.9, 0.1]), None, np.array([3.0, -1.0]))
+    share = float(scores.background_efficiency(0.5))
     row = scores.rejection(0.5)
-    assert row["error"] is None or np.isfinite(row["error"])
+    assert share > 1 and row["rejection"] == 1 / share and np.isfinite(row["error"])
 
 
 @pytest.mark.parametrize("values", [(0, 1), (0, 2, 3), (0, 0, 0, 5)])

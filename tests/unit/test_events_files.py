@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from bunchtrain.errors import BunchtrainError, ContractError, InputError
 from bunchtrain.events import writer as writer_module
 from bunchtrain.events.layout import CONSTITUENTS, CONTRACT, JETS, KINEMATICS, check
-from bunchtrain.events.reader import Dataset, Shard, map_column
+from bunchtrain.events.reader import Dataset
+from bunchtrain.events.shard import Shard, map_column
 from bunchtrain.events.spool import Spool
 from bunchtrain.events.writer import EventWriter, write_events
 from bunchtrain.files import disk_errors

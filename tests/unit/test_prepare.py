@@ -9,8 +9,9 @@ import pytest
 
 from bunchtrain.errors import ContractError, InputError
 from bunchtrain.events.layout import CONSTITUENTS, JETS
-from bunchtrain.events.reader import Dataset, Shard
+from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Scaler
+from bunchtrain.events.shard import Shard
 from bunchtrain.events.splits import SPLITS
 from bunchtrain.events.writer import write_events
 from bunchtrain.prepare.audit import audit, content

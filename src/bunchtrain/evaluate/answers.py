@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from bunchtrain.config.specs import EvaluateSpec
+from bunchtrain.discrimination import Scores
 from bunchtrain.errors import InputError, TrainingError
 from bunchtrain.evaluate import dropout
 from bunchtrain.evaluate.batches import Batches, Part
@@ -45,6 +46,14 @@ class Answers:
     weights: NDArray[np.float64]
     jets: NDArray[np.int64]
     merit: Merit
+
+    def scores(
+        self, score_M: NDArray[Any], signal: int, background: int, often_M: NDArray[np.int64] | None = None
+    ) -> Scores:
+        """Return the scores of two classes with their weights, each item as often as is said, else once."""
+        weights = self.weights if often_M is None else self.weights * often_M
+        chosen = [self.labels == number for number in (signal, background)]
+        return Scores(*(score_M[one] for one in chosen), *(weights[one] for one in chosen))
 
 
 def answer(spec: EvaluateSpec, data: Index, task: TaskProtocol, folder: Path, indices: NDArray[np.int64]) -> Answers:

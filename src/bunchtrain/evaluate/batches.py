@@ -65,8 +65,14 @@ class Batches:
     """
 
     def __init__(self, data: Index, task: TaskProtocol, card: Mapping[str, Any], indices: NDArray[np.int64]) -> None:
-        self._data, self._task, self._card, self._indices = data, task, card, indices
-        if isinstance(data, Dataset):
+        self._data, self._task, self._card = data, task, card
+        if isinstance(data, HitDataset):
+            self._of_graphs = GraphScaler(**card["scaler"])
+            self._of_graphs.require(data.about, data.path)
+            data.require(TRUTH)
+        elif isinstance(data, Dataset):
+            self._of_jets = Scaler(**card["scaler"])
+            self._of_jets.require(data.inputs, data.variables, data.path)
             data.require(task.truth, task.bounds)
         size = EVENTS if isinstance(data, HitDataset) else BATCH_OF_PAIRS if task.widths.edges else BATCH
         self._parts = [indices[start : start + size] for start in range(0, len(indices), size)]
@@ -79,9 +85,16 @@ class Batches:
         """Yield the batches of each step."""
         for chosen in self._parts:
             if isinstance(self._data, HitDataset):
-                yield _events(self._data, self._task, self._card, chosen)
+                yield _events(self._data, self._task, self._of_graphs, chosen)
             elif isinstance(self._data, Dataset):
-                yield _jets(self._data, self._task, self._card, chosen)
+                yield [self._jets(self._data, chosen)]
+
+    def _jets(self, data: Dataset, chosen: NDArray[np.int64]) -> Part:
+        card, task = self._card, self._task
+        features = self._of_jets(data.features(chosen, card["particles"])).of_width(card["shape"]["globals"])
+        inputs = tuple(torch.from_numpy(values) for values in features)
+        truth = torch.from_numpy(data.truth(task.truth, chosen, inputs[3].shape[1]))
+        return Part(chosen, inputs, Targets(*_labels(data, task, chosen), truth, inputs[3]), inputs[1])
 
 
 def _labels(data: Index, task: TaskProtocol, chosen: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
@@ -89,19 +102,7 @@ def _labels(data: Index, task: TaskProtocol, chosen: NDArray[np.int64]) -> tuple
     return labels, torch.from_numpy(weights_of(data, task, chosen))
 
 
-def _jets(data: Dataset, task: TaskProtocol, card: Mapping[str, Any], chosen: NDArray[np.int64]) -> list[Part]:
-    scaler = Scaler(**card["scaler"])
-    scaler.require(data.inputs, data.variables, data.path)
-    features = scaler(data.features(chosen, card["particles"])).of_width(card["shape"]["globals"])
-    inputs = tuple(torch.from_numpy(values) for values in features)
-    truth = torch.from_numpy(data.truth(task.truth, chosen, inputs[3].shape[1]))
-    return [Part(chosen, inputs, Targets(*_labels(data, task, chosen), truth, inputs[3]), inputs[1])]
-
-
-def _events(data: HitDataset, task: TaskProtocol, card: Mapping[str, Any], chosen: NDArray[np.int64]) -> list[Part]:
-    scaler = GraphScaler(**card["scaler"])
-    scaler.require(data.about, data.path)
-    data.require(TRUTH)
+def _events(data: HitDataset, task: TaskProtocol, scaler: GraphScaler, chosen: NDArray[np.int64]) -> list[Part]:
     graphs, parts = [*data.graphs(chosen)], []
     for pack in packed(graphs):
         one, rows = joined([graphs[place] for place in pack]), chosen[pack]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bunchtrain.discrimination import Scores
+from bunchtrain.discrimination import Scores, told
 from bunchtrain.evaluate.answers import Answers
 from bunchtrain.panels import Curve, Panel, Plot
 from bunchtrain.tasks.base import TaskProtocol
@@ -39,8 +39,8 @@ def by_class(
     baseline = next(iter(rivals), None)
     rows, curves = [], []
     for number in others:
-        network = _scores(task, answers.columns["score"], answers, number)
-        simple = None if baseline is None else _scores(task, rivals[baseline], answers, number)
+        network = answers.scores(answers.columns["score"], task.signal, number)
+        simple = None if baseline is None else answers.scores(rivals[baseline], task.signal, number)
         rows += [_row(task.classes[number], point, network, simple) for point in working_points]
         curves += _curves(task.classes[number], network, simple, baseline)
     columns = [
@@ -55,14 +55,9 @@ def by_class(
     return [Panel("Rejection of each class", text, columns, rows, [plot])]
 
 
-def _scores(task: TaskProtocol, score_M: NDArray[Any], answers: Answers, other: int) -> Scores:
-    signal, background = answers.labels == task.signal, answers.labels == other
-    return Scores(score_M[signal], score_M[background], answers.weights[signal], answers.weights[background])
-
-
 def _row(name: str, point: float, network: Scores, simple: Scores | None) -> list[str]:
     found = [one.rejection(point) for one in (network, simple) if one is not None]
-    cells = [name, f"{100 * point:.0f} %", *map(_told, found)]
+    cells = [name, f"{100 * point:.0f} %", *map(told, found)]
     if simple is None:
         return cells
     if any(one["error"] is None for one in found):
@@ -70,14 +65,6 @@ def _row(name: str, point: float, network: Scores, simple: Scores | None) -> lis
     ratio = found[0]["rejection"] / found[1]["rejection"]
     error = ratio * float(np.hypot(*(one["error"] / one["rejection"] for one in found)))
     return [*cells, f"{ratio:.2f} ± {error:.2f}"]
-
-
-def _told(row: dict[str, Any]) -> str:
-    if row["rejection"] is None:
-        return "-"
-    if row["lower_limit"]:
-        return f"> {row['rejection']:.0f}"
-    return f"{row['rejection']:.1f} ± {row['error']:.1f}"
 
 
 def _curves(name: str, network: Scores, simple: Scores | None, baseline: str | None) -> list[Curve]:

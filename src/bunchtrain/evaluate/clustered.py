@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bunchtrain.discrimination import Scores
 from bunchtrain.evaluate.answers import Answers
 
 #: Resamplings: the error of an error is 1 / sqrt(2 · this).
@@ -30,9 +29,7 @@ def errors(
     """Return the errors of the AUC, and of the rejection at each signal efficiency: None where there is none."""
     found = []
     for often_M in resampled(answers.jets, _DRAWS, seed):
-        weights_M = answers.weights * often_M
-        chosen = [answers.labels == number for number in (signal, background)]
-        scores = Scores(*(score_M[one] for one in chosen), *(weights_M[one] for one in chosen))
+        scores = answers.scores(score_M, signal, background, often_M)
         found.append([scores.auc(), *(scores.rejection(point)["rejection"] or np.nan for point in points)])
     spread = np.std(np.array(found, np.float64), axis=0, ddof=1)
     return float(np.nan_to_num(spread[0])), [float(one) if np.isfinite(one) else None for one in spread[1:]]

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bunchtrain import provenance, registry
+from bunchtrain import provenance
+from bunchtrain.config import literals
 from bunchtrain.config.specs import EvaluateSpec
-from bunchtrain.discrimination import Scores, likelihood_ratio
+from bunchtrain.discrimination import likelihood_ratio
 from bunchtrain.errors import InputError
 from bunchtrain.evaluate.answers import Answers, answer
 from bunchtrain.evaluate.byclass import by_class
@@ -85,8 +86,7 @@ def evaluate(
 
 
 def _opened(spec: EvaluateSpec, dataset: Path) -> Index:
-    rows = registry.constant("tasks", spec.task["kind"], "ROWS", "task.kind") or "jets"
-    return (HitDataset if rows == "events" else Dataset)(dataset)
+    return (HitDataset if literals.rows("tasks", spec.task["kind"]) == "events" else Dataset)(dataset)
 
 
 def _about(spec: EvaluateSpec, data: Index, task: TaskProtocol, indices: NDArray[np.int64]) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def _about(spec: EvaluateSpec, data: Index, task: TaskProtocol, indices: NDArray
     labels = data.column("label", indices)
     return {
         "rows": data.ROWS,
-        "items": registry.constant("tasks", spec.task["kind"], "ITEMS"),
+        "items": literals.items(spec.task["kind"]),
         "classes": task.classes,
         "signal": task.classes[task.signal],
         "background": task.classes[task.background],
@@ -128,10 +128,11 @@ def _judge(spec: EvaluateSpec, task: TaskProtocol, answers: Answers, dataset: Pa
     if task.level != "graph":
         options["often"] = resampled(answers.jets, settings.bootstrap, spec.seed)
     single = calibration(columns["single"], labels, weights, **options)
+    alone = answers.scores(columns["single_score"], task.signal, task.background)
     uncertainties = ("spread", "entropy", "mutual_information")
     return {
         **_discrimination(spec, task, columns["score"], answers),
-        "single_pass": {"auc": _scores(task, columns["single_score"], answers).auc(), "calibration": single},
+        "single_pass": {"auc": alone.auc(), "calibration": single},
         "calibration": calibration(columns["mean"], labels, weights, **options),
         "passes": settings.passes,
         "confusion": _confusion(answer_M, labels, answers.weights, len(task.classes)),
@@ -140,14 +141,9 @@ def _judge(spec: EvaluateSpec, task: TaskProtocol, answers: Answers, dataset: Pa
     }
 
 
-def _scores(task: TaskProtocol, score_M: NDArray[Any], answers: Answers) -> Scores:
-    signal, background = answers.labels == task.signal, answers.labels == task.background
-    return Scores(score_M[signal], score_M[background], answers.weights[signal], answers.weights[background])
-
-
 def _discrimination(spec: EvaluateSpec, task: TaskProtocol, score_M: NDArray[Any], answers: Answers) -> dict[str, Any]:
     """Return area, curve and rejections of a score; where a jet has several items, with the errors of whole jets."""
-    scores, points = _scores(task, score_M, answers), spec.settings.working_points
+    scores, points = answers.scores(score_M, task.signal, task.background), spec.settings.working_points
     efficiencies, passing = scores.roc()
     area, rows = {"value": scores.auc(), "error": scores.auc_error()}, [scores.rejection(point) for point in points]
     if task.level != "graph":
@@ -169,10 +165,10 @@ def _rival(spec: EvaluateSpec, data: Index, folder: Path, answers: Answers) -> d
     InputError
         If it tells something else apart.
     """
-    card = models.load_model(folder)[1]
+    card = models.load_card(folder)
     section = card["task"]
-    judged = registry.constant("tasks", section["kind"], "JUDGED") or ()
-    asked = {key: spec.task[key] for key in judged if section["kind"] == spec.task["kind"] and key in spec.task}
+    same = section["kind"] == spec.task["kind"]
+    asked = {key: spec.task[key] for key in literals.judged(section["kind"]) if same and key in spec.task}
     said = answer(spec, data, tasks.build({**section, **asked}, data.classes), folder, data.indices("test"))
     if not np.array_equal(said.jets, answers.jets):
         kind = "a network for the same jets, and no more than these"

@@ -7,13 +7,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from bunchtrain.errors import InputError
 from bunchtrain.events.features import Floats
 from bunchtrain.events.hitdata import Graphs
 from bunchtrain.events.hitgraph import EDGE_FEATURES, NODE_FEATURES
-from bunchtrain.events.scaling import Statistics, are_numbers
+from bunchtrain.events.scaling import Statistics, are_numbers, float32
 from bunchtrain.files import read_json, write_json
 
 #: Units of the features; of what has none, 1.
@@ -72,8 +70,8 @@ class GraphScaler:
     def __call__(self, graphs: Graphs) -> Inputs:
         """Return what a network sees."""
         return Inputs(
-            (graphs.nodes - _float32(self.nodes_mean)) / _float32(self.nodes_std),
-            (graphs.features - _float32(self.edges_mean)) / _float32(self.edges_std),
+            (graphs.nodes - float32(self.nodes_mean)) / float32(self.nodes_std),
+            (graphs.features - float32(self.edges_mean)) / float32(self.edges_std),
             graphs.edges,
         )
 
@@ -105,7 +103,3 @@ class GraphScaler:
         if not isinstance(values.get("graph"), dict):
             raise InputError("a scaler is damaged", file=path, key="graph", mend="run prepare again")
         return cls(**{item.name: values[item.name] for item in fields(cls)})
-
-
-def _float32(values: list[float]) -> Floats:
-    return np.asarray(values, dtype=np.float32)

@@ -18,10 +18,8 @@ from numpy.typing import NDArray
 from bunchtrain.errors import ContractError, InputError
 from bunchtrain.events.features import GLOBALS, NODES, Features, compute
 from bunchtrain.events.layout import CONTRACT, SYSTEMATICS, datasets
-from bunchtrain.events.shard import P4, Shard, map_column
+from bunchtrain.events.shard import P4, Shard
 from bunchtrain.events.splits import SPLITS
-
-__all__ = ["P4", "Dataset", "Index", "Shard", "map_column"]
 
 
 def _names(file: h5py.File, key: str) -> list[str]:
@@ -192,6 +190,7 @@ class Dataset(Index):
     def _read(self, file: h5py.File) -> None:
         self.particles = int(file.attrs["particles"])
         self.inputs, self.variables = (_names(file, key) for key in ("inputs", "variables"))
+        self._checked: set[tuple[str, int | None, int | None]] = set()
 
     @property
     def nodes(self) -> list[str]:
@@ -273,8 +272,10 @@ class Dataset(Index):
                     mend="add it to convert.format.columns or convert.derive",
                 )
         for name, (low, high) in zip(names, bounds, strict=False):
-            for number in range(len(self._paths)):
-                self._check_truth(number, name, low, high)
+            if (name, low, high) not in self._checked:  # each split of a training asks
+                for number in range(len(self._paths)):
+                    self._check_truth(number, name, low, high)
+                self._checked.add((name, low, high))
 
     def _check_truth(self, number: int, name: str, low: int | None, high: int | None) -> None:
         shard = self._shard(number)

@@ -133,7 +133,8 @@ def are_numbers(values: Any, width: int) -> bool:
     return numbers and len(values) == width and bool(np.isfinite(values).all())
 
 
-def _float32(values: list[float]) -> Floats:
+def float32(values: list[float]) -> Floats:
+    """Return numbers of a scaler in the precision of features."""
     return np.asarray(values, dtype=np.float32)
 
 
@@ -178,8 +179,8 @@ class Scaler:
 
     def __call__(self, features: Features) -> Features:
         """Return scaled features; the momenta stay in GeV and padding stays zero."""
-        nodes = (features.nodes_BPF - _float32(self.nodes_mean)) / _float32(self.nodes_std)
-        jets = (features.globals_BG - _float32(self.globals_mean)) / _float32(self.globals_std)
+        nodes = (features.nodes_BPF - float32(self.nodes_mean)) / float32(self.nodes_std)
+        jets = (features.globals_BG - float32(self.globals_mean)) / float32(self.globals_std)
         return features._replace(nodes_BPF=nodes * features.mask_BP[..., None], globals_BG=jets)
 
     def save(self, path: str | Path) -> None:

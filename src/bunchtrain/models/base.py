@@ -24,24 +24,9 @@ from torch import nn
 from bunchtrain import registry
 from bunchtrain.errors import InputError, TrainingError
 from bunchtrain.files import atomic, disk_problem, read_json, sha256, write_json
-from bunchtrain.levels import Shape
-from bunchtrain.models._heads import Encoded, Tagger
-
-__all__ = [
-    "CARD",
-    "WEIGHTS",
-    "Encoded",
-    "Shape",
-    "Tagger",
-    "build",
-    "load_model",
-    "load_state",
-    "load_weights",
-    "require_fit",
-    "save_model",
-    "save_weights",
-    "written_to",
-]
+from bunchtrain.levels import Shape as Shape
+from bunchtrain.models._heads import Encoded as Encoded
+from bunchtrain.models._heads import Tagger as Tagger
 
 WEIGHTS = "model.safetensors"
 CARD = "model.json"
@@ -99,6 +84,20 @@ def save_model(folder: Path, model: nn.Module, card: Mapping[str, Any]) -> list[
     return [folder / WEIGHTS, folder / CARD]
 
 
+def load_card(folder: Path) -> dict[str, Any]:
+    """Read the card of the network in `folder`.
+
+    Raises
+    ------
+    InputError
+        If it is missing or damaged.
+    """
+    card = read_json(folder / CARD)
+    if not isinstance(card, dict) or not {"model", "shape", "classes", "weights_sha256"} <= card.keys():
+        raise InputError("a model card is incomplete", file=folder / CARD, mend="run train again")
+    return card
+
+
 def load_model(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     """Read a network and its card from `folder`; the network is in evaluation mode.
 
@@ -107,9 +106,7 @@ def load_model(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     InputError
         If the files are missing, damaged, or do not belong together.
     """
-    card = read_json(folder / CARD)
-    if not isinstance(card, dict) or not {"model", "shape", "classes", "weights_sha256"} <= card.keys():
-        raise InputError("a model card is incomplete", file=folder / CARD, mend="run train again")
+    card = load_card(folder)
     tensors = load_weights(folder / WEIGHTS)
     if sha256(folder / WEIGHTS) != card["weights_sha256"]:
         raise InputError("weights and card do not belong together", file=folder / WEIGHTS, mend="run train again")

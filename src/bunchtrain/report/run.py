@@ -13,6 +13,7 @@ import h5py
 
 from bunchtrain import provenance
 from bunchtrain.config.specs import ReportSpec
+from bunchtrain.discrimination import told
 from bunchtrain.events.splits import SPLITS
 from bunchtrain.files import read_json, write_text
 from bunchtrain.report import columns, fpga
@@ -114,7 +115,7 @@ def _cards(inputs: _Inputs) -> list[dict[str, str]]:
         _card("AUC", f"{area['value']:.3f}", f"± {area['error']:.3f}", beside),
         _card(
             f"{metrics['background']} rejection",
-            _rejection(middle, error=False),
+            told(middle, error=False),
             "" if middle["error"] is None else f"± {middle['error']:.0f}",
             f"at {100 * middle['efficiency']:.0f} % {metrics['signal']} efficiency",
         ),
@@ -125,14 +126,6 @@ def _cards(inputs: _Inputs) -> list[dict[str, str]]:
 
 def _card(name: str, value: str, unit: str, note: str) -> dict[str, str]:
     return {"name": name, "value": value, "unit": unit, "note": note}
-
-
-def _rejection(row: dict[str, Any], *, error: bool = True) -> str:
-    if row["rejection"] is None:
-        return "-"
-    if row["lower_limit"]:
-        return f"> {row['rejection']:.0f}"
-    return f"{row['rejection']:.1f}" + (f" ± {row['error']:.1f}" if error and row["error"] is not None else "")
 
 
 def _figures(inputs: _Inputs) -> dict[str, Any]:
@@ -193,7 +186,7 @@ def _working_points(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "efficiency": f"{100 * network['efficiency']:.0f} %",
-            "rejections": [_rejection(network), *map(_rejection, baselines)],
+            "rejections": [*map(told, (network, *baselines))],
             "passing": f"{network['background_passing']} of {network['background_total']}",
         }
         for network, *baselines in rows

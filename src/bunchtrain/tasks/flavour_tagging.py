@@ -60,14 +60,10 @@ class Task(jet_tagging.Task):
         self._origin_weight, self._vertex_weight = config.origin_weight, config.vertex_weight
         self._mixture = torch.zeros(len(classes), dtype=torch.float64)
         for name, share in (config.mixture or {config.background: 1.0}).items():
-            if name not in classes or name == config.signal or not share > 0:
-                others = [one for one in classes if one != config.signal]
-                problem, mend = (
-                    "the score mixes a class that is no background",
-                    "name background classes and shares above 0",
-                )
-                found = f"{name}: {share}"
-                raise CampaignError(problem, key="task.mixture", found=found, choices=others, mend=mend)
+            others = [one for one in classes if one != config.signal]
+            if name not in others:
+                problem = "the score mixes a class that is no background"
+                raise CampaignError(problem, key="task.mixture", found=name, choices=others)
             self._mixture[classes.index(name)] = share
         self._mixture /= self._mixture.sum()
 

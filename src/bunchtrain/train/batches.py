@@ -65,6 +65,13 @@ class Source(Protocol):
         """Return the given rows in batches."""
 
 
+def sent(values: NDArray[Any], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return an array as a tensor on a device; real numbers in one precision."""
+    tensor = torch.from_numpy(values)
+    tensor = tensor.to(dtype) if tensor.is_floating_point() else tensor
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+
+
 class BatchSource:
     """Makes the batches of one split.
 
@@ -136,18 +143,15 @@ class BatchSource:
         return self._scaler(self._data.features(indices, width)).of_width(self._width)
 
     def _batch(self, features: Features, indices: NDArray[np.int64]) -> Batch:
-        nodes, momenta, jets, mask = (self._sent(torch.from_numpy(values)) for values in features)
-        labels = self._sent(torch.from_numpy(self._labels[indices].astype(np.int64)))
-        weights = self._sent(torch.from_numpy(self._weights[indices].astype(np.float64)).to(self._dtype))
-        truth = self._sent(torch.from_numpy(self._data.truth(self._truth, indices, features.mask_BP.shape[1])))
+        nodes, momenta, jets, mask = map(self._sent, features)
+        labels = self._sent(self._labels[indices].astype(np.int64))
+        weights = self._sent(self._weights[indices].astype(np.float64))
+        truth = self._sent(self._data.truth(self._truth, indices, features.mask_BP.shape[1]))
         targets = Targets(labels, weights, truth, mask)
         return Batch((nodes, momenta, jets, mask), targets, int(features.mask_BP.sum()), mask.numel())
 
-    def _sent(self, values: Tensor) -> Tensor:
-        values = values.to(self._dtype) if values.dtype == torch.float32 else values
-        if self._device.type == "cpu":
-            return values
-        return values.pin_memory().to(self._device, non_blocking=True)
+    def _sent(self, values: NDArray[Any]) -> Tensor:
+        return sent(values, self._dtype, self._device)
 
     def sizes(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return how many constituents the given jets have, int64 [B]."""
@@ -164,7 +168,7 @@ class BatchSource:
     def _pack(self, indices: NDArray[np.int64], width: int) -> Batch:
         if self._kept is None:
             return self._batch(self._compute(indices, width), indices)
-        rows = self._sent(torch.from_numpy(np.searchsorted(self._indices, indices)))
+        rows = self._sent(np.searchsorted(self._indices, indices))
         (nodes, momenta, jets, mask), targets = self._kept.inputs, cast(Targets, self._kept.targets)
         items = (nodes, momenta, mask, targets.truth_BPT)
         nodes, momenta, mask, truth = (values[:, :width].index_select(0, rows) for values in items)

@@ -6,6 +6,7 @@ N: hits, E: edges, B: events.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from bunchtrain.events.hitdata import TRUTH, Graphs, HitDataset, joined, packed
 from bunchtrain.events.hitscaling import GraphScaler
 from bunchtrain.levels import GraphTargets
-from bunchtrain.train.batches import IN_MEMORY, Batch, describe
+from bunchtrain.train.batches import IN_MEMORY, Batch, describe, sent
 
 _CPU = torch.device("cpu")
 
@@ -85,15 +86,11 @@ class GraphSource:
         return [made.get(int(index)) or self._graphs[int(index)] for index in indices]
 
     def _batch(self, graphs: Graphs, indices: NDArray[np.int64]) -> Batch:
-        nodes, features, edges = (self._sent(torch.from_numpy(values)) for values in self._scaler(graphs))
-        labels = self._sent(torch.from_numpy(self._labels[indices].astype(np.int64)))
-        weights = self._sent(torch.from_numpy(self._weights[indices].astype(np.float64)).to(self._dtype))
-        event, true = (self._sent(torch.from_numpy(values)) for values in (graphs.event, graphs.true))
+        nodes, features, edges, event, true = map(self._sent, (*self._scaler(graphs), graphs.event, graphs.true))
+        labels = self._sent(self._labels[indices].astype(np.int64))
+        weights = self._sent(self._weights[indices].astype(np.float64))
         targets, number = GraphTargets(labels, weights, event, true), len(graphs.features)
         return Batch((nodes, features, edges), targets, number, number)
 
-    def _sent(self, values: Tensor) -> Tensor:
-        values = values.to(self._dtype) if values.dtype == torch.float32 else values
-        if self._device.type == "cpu":
-            return values
-        return values.pin_memory().to(self._device, non_blocking=True)
+    def _sent(self, values: NDArray[Any]) -> Tensor:
+        return sent(values, self._dtype, self._device)

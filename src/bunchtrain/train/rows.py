@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bunchtrain import registry
+from bunchtrain.config import literals
 from bunchtrain.events.features import GLOBALS
 from bunchtrain.events.hitdata import HitDataset
 from bunchtrain.events.hitgraph import EDGE_FEATURES, NODE_FEATURES
@@ -30,8 +30,7 @@ class Jets:
 
     def __init__(self, dataset: Path, scaler: Path, model: str) -> None:
         self.data, self._scaler = Dataset(dataset), Scaler.load(scaler)
-        sees = registry.constant("models", model, "SEES")
-        self._globals = len(self.data.globals if sees == "variables" else GLOBALS)
+        self._globals = len(self.data.globals if literals.sees_variables(model) else GLOBALS)
         #: What a network's card says of its inputs.
         self.about: dict[str, Any] = {"particles": self.data.particles, "scaler": asdict(self._scaler)}
 
@@ -72,5 +71,4 @@ def opened(task: str, model: str, dataset: Path, scaler: Path) -> Jets | Events:
     ContractError
         If the index holds other rows than the task learns from.
     """
-    rows = registry.constant("tasks", task, "ROWS", "task.kind") or "jets"
-    return (Events if rows == "events" else Jets)(dataset, scaler, model)
+    return (Events if literals.rows("tasks", task) == "events" else Jets)(dataset, scaler, model)
