@@ -81,10 +81,10 @@ def prepare_spec(**settings) -> PrepareSpec:
     return PrepareSpec(version=1, classes=["collision"], seed=1, settings={"graph": GRAPH, **settings})
 
 
-def toy_dataset(folder: Path, events: int = 40) -> tuple[Path, Path]:
+def toy_dataset(folder: Path, events: int = 40, particles: int = 8) -> tuple[Path, Path]:
     """Write two shards and their index; return the paths of index and scaler."""
     shards = [
-        toy_shard(folder / f"shards/{run}.h5", [toy_event(1000 * run + i) for i in range(events // 2)], run)
+        toy_shard(folder / f"shards/{run}.h5", [toy_event(1000 * run + i, particles) for i in range(events // 2)], run)
         for run in (1, 2)
     ]
     prepare(prepare_spec(), shards, folder / "prepare")

@@ -64,12 +64,12 @@ def prepare_spec(**settings) -> PrepareSpec:
     return PrepareSpec(version=1, classes=CLASSES, seed=1, settings={"constituents": 16, **settings})
 
 
-def toy_dataset(folder: Path, jets: int = 400) -> tuple[Path, Path]:
-    """Write shards and index; return the paths of index and scaler."""
+def toy_dataset(folder: Path, jets: int = 400, **settings) -> tuple[Path, Path]:
+    """Write shards and index, with settings of `prepare`; return the paths of index and scaler."""
     shards = [
         toy_shard(folder / "shards" / f"{label}-{seed}.h5", label, jets, seed) for label in (0, 1) for seed in (0, 1)
     ]
-    prepare(prepare_spec(), shards, folder / "prepare")
+    prepare(prepare_spec(**settings), shards, folder / "prepare")
     return folder / "prepare" / "dataset.h5", folder / "prepare" / "scaler.json"
 
 
