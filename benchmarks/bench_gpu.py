@@ -130,7 +130,6 @@ def figures(
 def main() -> None:
     """Measure all and print; with an argument, also write JSON there."""
     name = torch.cuda.get_device_name() if GPU else "CPU"
-    torch._dynamo.config.cache_size_limit = 64
     found: list[list[str]] = []
     with tempfile.TemporaryDirectory() as folder:
         jets = toy_jets(Path(folder) / "jets", JETS // 4, constituents=32)

@@ -46,7 +46,8 @@ class Optimisation:
         self.averaged = None
         if settings.ema is not None:
             self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))  # type: ignore[no-untyped-call]
-        self._run = torch.compile(model) if settings.compile else model
+        # Packs differ in number and width: one compilation for all of them, not one for the first alone and another.
+        self._run = torch.compile(model, dynamic=True) if settings.compile else model
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         #: Seconds spent waiting for the other ranks and their gradients.
         self.communicating = 0.0
