@@ -20,11 +20,15 @@ import torch
 from bunchtrain.config.synthesize import Student as Settings
 from bunchtrain.errors import SynthesisError
 from bunchtrain.events.features import Features, compute
-from bunchtrain.synth import agreement, hls, inputs, preflight, rtl, rtlsim, verify
+from bunchtrain.synth import agreement, inputs, preflight, routes, rtl, rtlsim, verify
 from bunchtrain.synth.backends import open_xilinx
 from bunchtrain.synth.backends.base import Design
 from bunchtrain.synth.material import Jets
-from bunchtrain.synth.student import Lesson, Student, train
+from bunchtrain.synth.student import Lesson, train
+from cores import dense
+
+#: Widths of the students.
+HIDDEN = [24, 16]
 
 PART, CLOCK_NS, SEED, PARTICLES = open_xilinx.Config().part, 5.0, 1, 16
 TRAINING_JETS, TEST_JETS = 10_000, 20_000
@@ -75,8 +79,8 @@ def taught(jets: Any) -> torch.Tensor:
     """Return the logits of a wide network that learnt the classes of the training jets."""
     lesson, _ = lesson_of(jets, Settings(), torch.zeros(len(jets.labels), 2))
     torch.manual_seed(SEED)
-    teacher = Student(lesson.x_BI.shape[1], [64, 32], 2)
-    answers = train(teacher, lesson, Settings(hidden=[64, 32], distillation=0.0, epochs=10, sparsity=0.0), SEED)
+    teacher = dense(lesson.x_BI.shape[1], [64, 32], 2)
+    answers = train(teacher, lesson, Settings(distillation=0.0, epochs=10, sparsity=0.0), SEED)
     with torch.inference_mode():
         return answers(lesson.x_BI)
 
@@ -103,7 +107,7 @@ def measure(settings: Settings, train_jets: Any, test_jets: Any, teacher: torch.
     start = time.monotonic()
     lesson, encoding = lesson_of(train_jets, settings, teacher)
     torch.manual_seed(SEED)
-    student = Student(len(encoding.names), list(settings.hidden), 2)
+    student = dense(len(encoding.names), HIDDEN, 2)
     student.input_format = encoding.format
     preflight.check_layers(student)
     twin = train(student, lesson, settings, SEED)
@@ -112,12 +116,11 @@ def measure(settings: Settings, train_jets: Any, test_jets: Any, teacher: torch.
     seen = inputs.quantities(test_jets.features, settings.constituents)
     codes = encoding.codes(seen)
     jets = Jets(codes, test_jets.labels, np.ones(len(codes)), np.zeros((len(codes), 2), np.float32))
-    plan = hls.plan(student)
-    cases = verify.make_vectors(student, encoding, jets, plan.result, SEED)
-    graph = hls.project(plan, folder / "hls", part=PART, clock_ns=CLOCK_NS)
-    core = rtl.write(graph, folder / "rtl", top="bench_tagger", clock_ns=CLOCK_NS, part=PART)
-    simulation = hls.CSimulation(folder / "hls", folder / "csim", 2)
-    c_codes = plan.result.codes(simulation(encoding.values(cases.inputs_VI)))
+    made = routes.convert(student, {"kind": "dense"}, folder / "hls", part=PART, clock_ns=CLOCK_NS)
+    cases = verify.make_vectors(student, encoding, jets, made.circuit.result, SEED)
+    core = rtl.write(made.circuit, folder / "rtl", top="bench_tagger", clock_ns=CLOCK_NS, part=PART)
+    simulation = made.simulation(folder / "hls", folder / "csim", 2)
+    c_codes = made.circuit.result.codes(simulation(encoding.values(cases.inputs_VI)))
     simulator = rtlsim.Simulator(core, folder / "sim", len(cases.inputs_VI))
     simulator.build()
     measured = simulator.measure(cases.inputs_VI, cases.answers_VC)
@@ -127,7 +130,7 @@ def measure(settings: Settings, train_jets: Any, test_jets: Any, teacher: torch.
         ("c_simulation", "rtl"): (c_codes, measured.codes_VC),
     }
     wrong = sum(agreement.compare(names, *answers)["mismatches"] for names, answers in pairs.items())
-    design = Design(core.top, core.files, folder / "hls", hls.PROJECT, CLOCK_NS)
+    design = Design(core.top, core.files, folder / "hls", made.top, CLOCK_NS)
     found = open_xilinx.synthesize(open_xilinx.Config(), design, folder / "yosys")
     return Row(
         settings,

@@ -319,6 +319,7 @@ class Plan:
             seed=campaign.seed,
             task=self._kind("task", campaign.task),
             backend=self._kind("synthesize.backend", campaign.synthesize.backend),
+            network=self._kind("synthesize.student.network", campaign.synthesize.student.network),
             settings=campaign.synthesize,
         )
 

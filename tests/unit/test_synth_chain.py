@@ -34,7 +34,7 @@ MODEL = {"kind": "gnn", "hidden": 8, "layers": 1, "neighbours": 4, "head": 16, "
 
 
 def spec(**changes):
-    student = {"constituents": 2, "hidden": [6], "epochs": 6, "batch_size": 64, "sparsity": 0.3}
+    student = {"constituents": 2, "epochs": 6, "batch_size": 64, "sparsity": 0.3}
     student |= changes.pop("student", {})
     settings = {"student": student, "vectors": 150, "auc_loss": 0.2, **changes.pop("settings", {})}
     values = {
@@ -43,6 +43,7 @@ def spec(**changes):
         "seed": 5,
         "task": {"kind": "jet_tagging", "signal": "top", "background": "qcd"},
         "backend": {"kind": "open_xilinx"},
+        "network": {"kind": "dense", "hidden": [6]},
         "settings": settings,
     }
     return SynthesizeSpec.model_validate({**values, **changes})
@@ -292,7 +293,7 @@ def test_bad_input_is_refused_before_any_work(sample, tmp_path, monkeypatch):
         synthesize(spec(backend={"kind": "open_xilinx", "partt": "x"}), dataset, model, out)
     assert caught.value.details["nearest"] == "part"
     with pytest.raises(SynthesisError, match="too large"):
-        synthesize(spec(student={"constituents": 32, "hidden": [64]}), dataset, model, out)
+        synthesize(spec(student={"constituents": 32}, network={"kind": "dense", "hidden": [64]}), dataset, model, out)
     with pytest.raises(InputError, match="index"):
         synthesize(spec(), tmp_path / "missing.h5", model, out)
     assert not out.exists()

@@ -15,7 +15,8 @@ from bunchtrain.synth import inputs, vectors
 from bunchtrain.synth.fixedpoint import Fixed, exact_sum, fitted
 from bunchtrain.synth.quantize import Dense, Relu, fake_quantize
 from bunchtrain.synth.rtl import Port
-from bunchtrain.synth.student import Lesson, Student, distillation_loss, train
+from bunchtrain.synth.student import Lesson, distillation_loss, train
+from cores import dense
 
 
 @pytest.fixture(autouse=True)
@@ -130,27 +131,27 @@ def lesson(jets=600, seed=0):
 
 
 def test_training_quantises_prunes_and_learns():
-    options = Settings(constituents=2, hidden=[6], epochs=10, batch_size=64, sparsity=0.5)
+    options = Settings(constituents=2, epochs=10, batch_size=64, sparsity=0.5)
     torch.manual_seed(1)
-    student = Student(9, [6], 2)
+    student = dense(9, [6], 2)
     whole = lesson()
     twin = train(student, whole, options, seed=3)
-    for layer in student.dense:
+    for layer in student.dense.values():
         for tensor, form in zip(layer.parameters_used(), (layer.weight_format, layer.bias_format), strict=True):
             assert form.width == 6 and form.holds(tensor.detach().numpy())
     assert student.sparsity >= 0.5
-    assert all(layer.weight_format is None for layer in twin.dense) and twin.sparsity < 0.1
+    assert all(layer.weight_format is None for layer in twin.dense.values()) and twin.sparsity < 0.1
     with torch.no_grad():
         right = (student(whole.x_BI).argmax(-1) == whole.labels_B).double().mean()
     assert right > 0.9
 
 
 def test_training_repeats_itself():
-    options = Settings(constituents=2, hidden=[6], epochs=2, batch_size=64)
+    options = Settings(constituents=2, epochs=2, batch_size=64)
     students = []
     for _ in range(2):
         torch.manual_seed(1)
-        students.append(Student(9, [6], 2))
+        students.append(dense(9, [6], 2))
         train(students[-1], lesson(), options, seed=3)
     for first, second in zip(*(student.state_dict().values() for student in students), strict=True):
         assert torch.equal(first, second)
@@ -160,14 +161,14 @@ def test_a_loss_that_is_not_finite_is_an_error():
     broken = lesson()
     broken.x_BI[0] = float("nan")
     with pytest.raises(TrainingError, match="not finite") as caught:
-        train(Student(9, [6], 2), broken, Settings(constituents=2, hidden=[6], epochs=1), seed=1)
+        train(dense(9, [6], 2), broken, Settings(constituents=2, epochs=1), seed=1)
     assert caught.value.details["key"] == "synthesize.student.learning_rate"
 
 
 def gradient(weights):
     torch.manual_seed(1)
-    student, whole = Student(9, [6], 2), replace(lesson(jets=4), weights_B=torch.tensor(weights))
-    loss = distillation_loss(student(whole.x_BI), whole, Settings(constituents=2, hidden=[6]))
+    student, whole = dense(9, [6], 2), replace(lesson(jets=4), weights_B=torch.tensor(weights))
+    loss = distillation_loss(student(whole.x_BI), whole, Settings(constituents=2))
     loss.backward()
     return torch.cat([parameter.grad.flatten() for parameter in student.parameters()])
 
@@ -182,7 +183,7 @@ def test_the_loss_is_linear_in_the_weights_whatever_they_add_up_to():
 
 def test_a_last_batch_without_weight_does_no_harm():
     whole = replace(lesson(jets=65), weights_B=torch.zeros(65))
-    train(Student(9, [6], 2), whole, Settings(constituents=2, hidden=[6], epochs=3, batch_size=64), seed=1)
+    train(dense(9, [6], 2), whole, Settings(constituents=2, epochs=3, batch_size=64), seed=1)
 
 
 def test_turning_and_reflecting_keeps_everything_but_the_angles():

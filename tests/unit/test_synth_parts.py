@@ -16,29 +16,18 @@ import pytest
 import torch
 from torch import nn
 
-from bunchtrain.config.synthesize import Student as Settings
 from bunchtrain.errors import MissingDependency, SynthesisError
 from bunchtrain.synth import agreement, hls, ipcore, ipxact, preflight, rtl, rtlsim, run, tools, verify
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.inputs import Encoding
 from bunchtrain.synth.material import Jets
-from bunchtrain.synth.student import Student
 from bunchtrain.tasks.base import build as build_task
+from cores import Mixed, dense, quantised
 
 
 def small_student(sparsity=0.3, hidden=(5,), seed=0):
     torch.manual_seed(seed)
-    student = Student(6, list(hidden), 2)
-    student.input_format = Fixed(8, 3, True, "RND", "SAT")
-    student.prune(sparsity)
-    student.quantize(torch.randn(200, 6), Settings(hidden=list(hidden)))
-    return student.eval()
-
-
-class Mixed(nn.Module):
-    def __init__(self, *layers):
-        super().__init__()
-        self.layers = nn.Sequential(*layers)
+    return quantised(dense(6, list(hidden), 2), sparsity)
 
 
 @pytest.mark.parametrize(
@@ -65,10 +54,10 @@ def test_a_student_passes_the_preflight():
 
 def test_sizes_that_cannot_be_unrolled_are_refused():
     with pytest.raises(SynthesisError, match="layer is too large") as caught:
-        preflight.check_layers(Student(99, [64], 2))
+        preflight.check_layers(dense(99, [64], 2))
     assert caught.value.details["found"] == "99 x 64 = 6336 multiplications"
     with pytest.raises(SynthesisError, match="network is too large"):
-        preflight.check_layers(Student(60, [64] * 4, 2))
+        preflight.check_layers(dense(60, [64] * 4, 2))
     with pytest.raises(SynthesisError, match="no dense layer"):
         preflight.check_layers(Mixed())
 
@@ -118,7 +107,7 @@ def jets_of(codes):
 
 def test_a_student_that_learnt_nothing_makes_no_vectors():
     student = small_student()
-    for layer in student.dense:
+    for layer in student.dense.values():
         layer.mask_OI = torch.zeros_like(layer.mask_OI)
     encoding = Encoding(["log_mass"] * 6, [0] * 6, [0] * 6, 8)
     codes = np.random.default_rng(0).integers(-128, 128, (20, 6))

@@ -42,7 +42,13 @@ def miniature(path, folder, network):
         values["train"] |= {"batch_size": 2}
     if has_core(values):
         values["synthesize"] = {
-            "student": {"constituents": 4, "hidden": [8], "epochs": 5, "batch_size": 64, "sparsity": 0.25},
+            "student": {
+                "constituents": 4,
+                "network": {"kind": "dense", "hidden": [8]},
+                "epochs": 5,
+                "batch_size": 64,
+                "sparsity": 0.25,
+            },
             "vectors": 200,
             "auc_loss": 0.5,
         }

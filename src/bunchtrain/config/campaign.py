@@ -98,6 +98,7 @@ KINDS = {
     "baseline": "models",
     "convert.format": "convert.formats",
     "synthesize.backend": "synth.backends",
+    "synthesize.student.network": "synth.students",
 }
 
 

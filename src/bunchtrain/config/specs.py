@@ -99,6 +99,7 @@ class SynthesizeSpec(Spec):
     seed: Seed
     task: dict[str, Any]
     backend: dict[str, Any]
+    network: dict[str, Any]
     settings: Synthesize
 
 

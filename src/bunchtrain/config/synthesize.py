@@ -6,10 +6,13 @@ from bunchtrain.config.base import Kind, Positive, Probability, Section
 
 
 class Student(Section):
-    """A quantised dense network distilled from the tagger."""
+    """A quantised network distilled from the tagger."""
+
+    network: Kind = Field(
+        default_factory=lambda: Kind.model_validate({"kind": "dense"}), description="kind of network, and its sizes"
+    )
 
     constituents: int = Field(8, ge=1, le=32, description="hardest constituents it sees")
-    hidden: list[Positive] = Field([24, 16], min_length=1, max_length=6, description="widths of the hidden layers")
     weight_bits: int = Field(6, ge=2, le=16, description="width of weights and biases")
     activation_bits: int = Field(8, ge=3, le=16, description="width of inputs and activations")
     sparsity: float = Field(0.6, ge=0, lt=1, description="share of every layer's weights pruned away")

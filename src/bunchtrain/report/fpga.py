@@ -70,9 +70,9 @@ def section(synthesis: dict[str, Any]) -> dict[str, Any]:
 
 def _text(synthesis: dict[str, Any]) -> str:
     student, loss = synthesis["student"], synthesis["auc"]["loss_by_quantisation"]
-    widths = "-".join(map(str, student["widths"]))
     return (
-        f"A dense student of widths {widths} learnt the network's answers on the {student['constituents']} hardest "
+        f"A student of the kind {student['described']} learnt the network's answers on the "
+        f"{student['constituents']} hardest "
         f"constituents, with {student['weight_bits']}-bit weights and {student['activation_bits']}-bit activations, "
         f"{student['sparsity']:.0%} of the weights pruned. Quantisation costs {loss:.4f} in AUC."
     )

@@ -6,9 +6,7 @@ B: batch, I: input, C: class.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import io
-import itertools
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +18,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bunchtrain.errors import MissingDependency, SynthesisError
-from bunchtrain.synth import tools
+from bunchtrain.synth import csim
+from bunchtrain.synth.circuit import Circuit, too_wide
 from bunchtrain.synth.fixedpoint import EXACT_BITS, Fixed
 from bunchtrain.synth.quantize import Dense, Relu
-from bunchtrain.synth.student import Student
+from bunchtrain.synth.students.dense import Network
+from bunchtrain.synth.wires import Wires, cast, symbols
 
 #: Name of the project and of its C++ function.
 PROJECT = "tagger"
-
-_COMPILE_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Plan:
     result: Fixed
 
 
-def plan(student: Student) -> Plan:
+def plan(student: Network) -> Plan:
     """Return the trained student in plain layers, with a format for every weight, sum and output.
 
     Raises
@@ -81,13 +79,7 @@ def plan(student: Student) -> Plan:
 
 def _check_width(name: str, form: Fixed) -> None:
     if form.width > EXACT_BITS:
-        raise SynthesisError(
-            "a sum needs more bits than can be checked exactly",
-            key=name,
-            found=f"{form.width} bits",
-            expected=f"at most {EXACT_BITS}",
-            mend="lower synthesize.student.weight_bits or activation_bits",
-        )
+        raise too_wide(name, form.width)
 
 
 def _linear(layer: Dense) -> nn.Linear:
@@ -167,6 +159,34 @@ def _check_precisions(graph: Any, design: Plan) -> None:
         raise SynthesisError("hls4ml left out a layer", key=missing[0])
 
 
+def replayed(graph: Any) -> Circuit:
+    """Return the circuit that hls4ml's graph describes, with the constants and formats that stand in it.
+
+    Raises
+    ------
+    SynthesisError
+        If the graph holds a layer that cannot be replayed.
+    """
+    inputs: Wires = None
+    wires: Wires = None
+    source = present = Fixed(1, 1)
+    for layer in graph.get_layers():
+        variable = layer.get_output_variable()
+        present = as_fixed(variable.type.precision)
+        if layer.class_name == "Input":
+            source = present
+            inputs = wires = symbols(int(np.prod(variable.shape)), source)
+        elif layer.class_name == "Dense":
+            wires = wires @ np.asarray(layer.weights["weight"].data, np.float64)
+            wires = cast(wires + np.asarray(layer.weights["bias"].data, np.float64), present)
+        elif layer.class_name == "Activation" and layer.get_attr("activation") == "relu":
+            wires = cast(wires.relu(), present)
+        else:
+            mend = "teach bunchtrain.synth.hls to replay it"
+            raise SynthesisError("a layer cannot be turned into RTL", key=layer.name, found=layer.class_name, mend=mend)
+    return Circuit(inputs, wires, source, present)
+
+
 def as_fixed(precision: Any) -> Fixed:
     """Return hls4ml's description of a fixed-point type as a `Fixed`."""
     return Fixed(
@@ -187,7 +207,7 @@ def _clean(folder: Path, graph: Any) -> None:
 
 
 class CSimulation:
-    """The project's C++ code, compiled and loaded.
+    """The project's C++ code, compiled and loaded; see `csim`.
 
     Parameters
     ----------
@@ -201,12 +221,10 @@ class CSimulation:
 
     def __init__(self, folder: Path, scratch: Path, outputs: int) -> None:
         self.outputs = outputs
-        self.compiler = tools.find("g++", needed_by="the C simulation", mend="apt-get install g++")
-        library = _compile(self.compiler, folder, scratch)
-        function = getattr(ctypes.CDLL(str(library)), f"{PROJECT}_double")
-        pointer = np.ctypeslib.ndpointer(np.float64, flags="C_CONTIGUOUS")
-        function.argtypes, function.restype = [pointer, pointer], None
-        self._function = function
+        defines = {"WEIGHTS_DIR": csim.text(folder.resolve() / "firmware" / "weights")}
+        sources = [Path(f"firmware/{PROJECT}.cpp"), Path(f"{PROJECT}_bridge.cpp")]
+        library = csim.library(folder, sources, [folder / "firmware/ap_types"], defines, scratch)
+        self._function = csim.function(library, f"{PROJECT}_double", csim.DOUBLES, csim.DOUBLES)
 
     def __call__(self, x_BI: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the answers of the C++ code, shape [B, C]."""
@@ -215,32 +233,3 @@ class CSimulation:
         for x_I, answer_C in zip(x_BI, answers_BC, strict=True):
             self._function(x_I, answer_C)
         return answers_BC
-
-
-def _c_string(path: Path) -> str:
-    """Return a path as a string literal of C++."""
-    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _compile(compiler: Path, folder: Path, scratch: Path) -> Path:
-    scratch.mkdir(parents=True, exist_ok=True)
-    for number in itertools.count():
-        library = scratch / f"csim{number}.so"
-        if not library.exists():
-            break
-    command: list[str | Path] = [
-        compiler,
-        "-O1",
-        "-fPIC",
-        "-shared",
-        "-std=c++17",
-        "-Ifirmware/ap_types",
-        f"-DWEIGHTS_DIR={_c_string(folder.resolve() / 'firmware' / 'weights')}",
-        f"firmware/{PROJECT}.cpp",
-        f"{PROJECT}_bridge.cpp",
-        "-o",
-        library.resolve(),
-    ]
-    log = scratch / "g++.log"
-    tools.run(command, name="g++ (C simulation)", cwd=folder, log=log, timeout=_COMPILE_SECONDS)
-    return library

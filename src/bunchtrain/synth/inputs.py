@@ -38,6 +38,13 @@ _MEANINGS = {
 }
 
 
+#: Numbers of the jet among the inputs.
+OF_JET = len(GLOBALS)
+
+#: Numbers of each constituent.
+OF_CONSTITUENT = 1 + len(_ANGLES)
+
+
 def names(constituents: int) -> list[str]:
     """Return the names of the inputs: three of each constituent, hardest first, then those of the jet."""
     nodes = [f"{name}_{n}" for n in range(1, constituents + 1) for name in ("log_pt_fraction", *_ANGLES)]

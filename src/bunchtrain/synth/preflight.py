@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from torch import nn
 
 from bunchtrain.errors import SynthesisError
-from bunchtrain.synth.quantize import Dense, Relu
+from bunchtrain.synth.quantize import Dense, Relu, Rounded, Squared
+from bunchtrain.synth.students.base import Student
 
 #: Multiplications of one layer that a fully parallel core can unroll; the HLS compilers stop at the same number.
 LAYER_MULTIPLICATIONS = 4096
@@ -28,7 +29,7 @@ _REASONS = {
 }
 
 
-def check_layers(model: nn.Module) -> None:
+def check_layers(model: Student) -> None:
     """Refuse kinds of layers that would be wrong in hardware, and cores that are too large.
 
     Raises
@@ -36,12 +37,13 @@ def check_layers(model: nn.Module) -> None:
     SynthesisError
         Naming the first such layer.
     """
-    total = 0
     for name, layer in _leaves(model):
-        if not isinstance(layer, Dense | Relu):
+        if not isinstance(layer, Dense | Relu | Rounded | Squared):
             raise _refused(name, layer)
-        if isinstance(layer, Dense):
-            total += _check_size(name, layer)
+    products = model.products()
+    for name, layer in model.dense.items():
+        _check_size(name, layer, products[name])
+    total = sum(products.values())
     if total == 0:
         raise SynthesisError("the network has no dense layer", found=type(model).__name__)
     if total > TOTAL_MULTIPLICATIONS:
@@ -65,6 +67,8 @@ def check_precision(model: nn.Module) -> None:
     if getattr(model, "input_format", None) is None:
         raise SynthesisError("the precision of the inputs is not declared", key="input_format", mend="set it")
     for name, layer in _leaves(model):
+        if isinstance(layer, Squared):  # it rounds nothing
+            continue
         formats = (layer.weight_format, layer.bias_format) if isinstance(layer, Dense) else (_format(layer),)
         if any(form is None for form in formats):
             raise SynthesisError(
@@ -93,15 +97,14 @@ def _refused(name: str, layer: nn.Module) -> SynthesisError:
     )
 
 
-def _check_size(name: str, layer: Dense) -> int:
-    size = layer.weight_OI.numel()
-    if size > LAYER_MULTIPLICATIONS:
+def _check_size(name: str, layer: Dense, products: int) -> None:
+    if products > LAYER_MULTIPLICATIONS:
         outputs, inputs = layer.weight_OI.shape
+        uses = products // layer.weight_OI.numel()
         raise SynthesisError(
             "a layer is too large to be unrolled",
             key=f"synthesize.student ({name})",
-            found=f"{inputs} x {outputs} = {size} multiplications",
+            found=f"{inputs} x {outputs}{f' x {uses} constituents' if uses > 1 else ''} = {products} multiplications",
             expected=f"at most {LAYER_MULTIPLICATIONS}",
             mend="use fewer constituents or a narrower hidden layer",
         )
-    return size

@@ -1,7 +1,8 @@
 """Layers that compute in fixed point while they are trained, and their pruning.
 
 Forward, a value is rounded as the hardware rounds it; backward, the gradient passes as if it had not been (the
-straight-through estimator of Bengio, Léonard and Courville, arXiv:1308.3432), except where the format saturates.
+straight-through estimator of Bengio, Léonard and Courville, arXiv:1308.3432), except where the format saturates. Each
+layer also takes symbols, and then says what circuit it is; see `wires`.
 
 B: batch, I: input, O: output.
 """
@@ -13,7 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bunchtrain.synth.fixedpoint import Fixed, exact_sum, fitted
+from bunchtrain.errors import SynthesisError
+from bunchtrain.synth.fixedpoint import Array, Fixed, exact_sum, fitted
+from bunchtrain.synth.wires import Wires, cast
 
 
 def fake_quantize(values: Tensor, form: Fixed) -> Tensor:
@@ -25,7 +28,7 @@ def fake_quantize(values: Tensor, form: Fixed) -> Tensor:
 
 
 class Dense(nn.Module):
-    """A dense layer; with formats, its weights and biases are fixed-point numbers."""
+    """A dense layer on the last dimension; with formats, its weights and biases are fixed-point numbers."""
 
     mask_OI: Tensor
 
@@ -44,9 +47,17 @@ class Dense(nn.Module):
             return weight_OI, self.bias_O
         return fake_quantize(weight_OI, self.weight_format), fake_quantize(self.bias_O, self.bias_format)
 
-    def forward(self, x_BI: Tensor) -> Tensor:
+    def forward(self, x_BI: Wires) -> Wires:
         """Return weights times inputs plus biases, shape [B, O]."""
-        return functional.linear(x_BI, *self.parameters_used())
+        if isinstance(x_BI, Tensor):
+            return functional.linear(x_BI, *self.parameters_used())
+        weight_OI, bias_O = self.constants()
+        return x_BI @ weight_OI.T + bias_O
+
+    def constants(self) -> tuple[Array, Array]:
+        """Return weights [O, I] and biases [O] as they are built, float64: exact."""
+        weight_OI, bias_O = self.parameters_used()
+        return weight_OI.detach().double().numpy(), bias_O.detach().double().numpy()
 
     def quantize(self, width: int) -> None:
         """Set the formats that suit the present weights best."""
@@ -69,7 +80,7 @@ class Dense(nn.Module):
         """Return the format that holds the layer's sums exactly when its inputs have the format `source`."""
         if self.weight_format is None or self.bias_format is None:
             raise ValueError("a layer without formats has no exact sum")
-        weight_OI, bias_O = (tensor.detach().double().numpy() for tensor in self.parameters_used())
+        weight_OI, bias_O = self.constants()
         fractional = max(self.weight_format.fractional + source.fractional, self.bias_format.fractional, 0)
         return exact_sum(weight_OI, bias_O, source, fractional)
 
@@ -81,8 +92,10 @@ class Relu(nn.Module):
         super().__init__()
         self.format: Fixed | None = None
 
-    def forward(self, x_BI: Tensor) -> Tensor:
+    def forward(self, x_BI: Wires) -> Wires:
         """Return the rectified input, same shape."""
+        if not isinstance(x_BI, Tensor):
+            return cast(x_BI.relu(), declared(self.format))
         rectified = functional.relu(x_BI)
         return rectified if self.format is None else fake_quantize(rectified, self.format)
 
@@ -94,3 +107,48 @@ class Relu(nn.Module):
             if np.any(positive > 0)
             else Fixed(width, 1, False, "RND", "SAT")
         )
+
+
+class Rounded(nn.Module):
+    """A signed number cut down to a format, e.g. a sum over constituents; without one it is as it came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.format: Fixed | None = None
+
+    def forward(self, x_BI: Wires) -> Wires:
+        """Return the input, rounded; same shape."""
+        if not isinstance(x_BI, Tensor):
+            return cast(x_BI, declared(self.format))
+        return x_BI if self.format is None else fake_quantize(x_BI, self.format)
+
+    def quantize(self, seen_BI: Tensor, width: int) -> None:
+        """Set the format that suits the inputs seen best."""
+        self.format = fitted(seen_BI.detach().numpy(), width)
+
+
+class Squared(nn.Module):
+    """The square, not above a power of two: what a latent number adds to a clipped divergence."""
+
+    def __init__(self, log2_most: int) -> None:
+        super().__init__()
+        self.log2_most = log2_most
+
+    def forward(self, x_BI: Wires) -> Wires:
+        """Return min(x², 2**log2_most), same shape; exact."""
+        most = 2.0**self.log2_most
+        square = x_BI * x_BI
+        return square.clamp(max=most) if isinstance(x_BI, Tensor) else np.minimum(square, most)
+
+
+def declared(form: Fixed | None) -> Fixed:
+    """Return a format that must have been set.
+
+    Raises
+    ------
+    SynthesisError
+        If it was not.
+    """
+    if form is None:
+        raise SynthesisError("the precision of a layer is not declared", mend="call its `quantize` first")
+    return form

@@ -7,8 +7,19 @@ from typing import Any
 
 from bunchtrain.synth.rtl import Core, Port
 
+#: Who wrote the C++, and what of it comes from there.
+_PROJECT = {
+    "hls4ml": ("hls4ml", "The HLS headers come from hls4ml (Apache-2.0)."),
+    "alkaid": (
+        "alkaid",
+        "The arbitrary-precision headers in `hls/` are Xilinx's (Apache-2.0), the file that binds them alkaid's.",
+    ),
+}
 
-def text(core: Core, card: Mapping[str, Any], figures: Mapping[str, Any], vectors: Mapping[str, Any]) -> str:
+
+def text(
+    core: Core, card: Mapping[str, Any], figures: Mapping[str, Any], vectors: Mapping[str, Any], route: str
+) -> str:
     """Return the README: what the core is, its ports, the meaning of every number, how to repeat the proof."""
     resources, timing = figures["resources"], figures["timing"]
     rows = "\n".join(
@@ -17,10 +28,10 @@ def text(core: Core, card: Mapping[str, Any], figures: Mapping[str, Any], vector
         for row in card["inputs"]
     )
     outputs = "\n".join(f"| {place} | logit of {name} |" for place, name in enumerate(card["classes"]))
-    widths = " - ".join(str(width) for width in card["widths"])
+    converter, headers = _PROJECT[route]
     return f"""# {core.top}
 
-A jet tagger: a dense network of widths {widths}, {card["weight_bits"]}-bit weights,
+A jet tagger: a network of the kind {card["described"]}, {card["weight_bits"]}-bit weights,
 {card["activation_bits"]}-bit activations, {card["sparsity"]:.0%} of the weights zero. It takes a jet at every
 {_ordinal(timing["initiation_interval"])}clock edge.
 
@@ -65,12 +76,12 @@ the files.
 ## Files
 - `component.xml`: IP-XACT (IEEE 1685-2014)
 - `rtl/`: Verilog; `{core.top}.v` is the top module
-- `hls/`: the same network as a Vitis HLS project (hls4ml)
+- `hls/`: the same network as a Vitis HLS project ({converter})
 - `sim/`: testbench, inputs and expected answers, one word a line
 - `reports/`, `certificate.json`, `provenance.json`
 
 ## Licences
-The HLS headers come from hls4ml (Apache-2.0). The small arithmetic modules in `rtl/` (adders, multiplexers) come from
+{headers} The small arithmetic modules in `rtl/` (adders, multiplexers) come from
 alkaid (LGPL-3.0-or-later); the modules that instantiate them were generated for this network.
 """
 

@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor
 
 from bunchtrain import provenance
 from bunchtrain.config.specs import SynthesizeSpec
 from bunchtrain.files import sha256
-from bunchtrain.synth import agreement, hls, ipcore, readme, rtlsim, tools
+from bunchtrain.synth import agreement, ipcore, readme, rtlsim, tools
 from bunchtrain.synth.backends.base import Resources
+from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.material import Material
+from bunchtrain.synth.quantize import Dense, Relu, Rounded, declared
+from bunchtrain.synth.routes import Converted
 from bunchtrain.synth.rtl import Core
+from bunchtrain.synth.students.base import Student
 from bunchtrain.synth.vectors import to_words
 from bunchtrain.synth.verify import Proof, Vectors
 
@@ -36,7 +40,8 @@ class Facts:
 
     spec: SynthesizeSpec
     stuff: Material
-    plan: hls.Plan
+    student: Student
+    converted: Converted
     core: Core
     cases: Vectors
     proof: Proof
@@ -60,6 +65,7 @@ def report(facts: Facts, seconds: Mapping[str, float], zip_sha256: str) -> dict[
         "task": facts.spec.task,
         "classes": facts.stuff.classes,
         "student": student_card(facts),
+        "route": facts.converted.route,
         "auc": {**areas, "jets": _jets(facts)},
         "agreement": _agreement(facts),
         "timing": _timing(facts),
@@ -73,36 +79,66 @@ def report(facts: Facts, seconds: Mapping[str, float], zip_sha256: str) -> dict[
 
 
 def student_card(facts: Facts) -> dict[str, Any]:
-    """Return what the student is: widths, formats, sparsity, and the meaning of its inputs."""
-    settings = facts.spec.settings.student
-    layers = [_layer(name, layer, facts.plan) for name, layer in facts.plan.layers.items()]
+    """Return what the student is: kind, formats, sparsity, and the meaning of its inputs."""
+    settings, student, circuit = facts.spec.settings.student, facts.student, facts.converted.circuit
+    layers = layer_rows(student)
     dense = [row for row in layers if row["kind"] == "dense"]
-    weights = sum(row["inputs"] * row["outputs"] for row in dense)
-    nonzero = sum(row["nonzero_weights"] for row in dense)
+    weights, nonzero = (sum(row[name] for row in dense) for name in ("weights", "nonzero_weights"))
     return {
-        "widths": [dense[0]["inputs"], *(row["outputs"] for row in dense)],
+        "network": facts.spec.network,
+        "described": described(facts.spec.network),
+        "widths": [student.inputs, *(row["outputs"] for row in dense)],
         "constituents": settings.constituents,
         "weight_bits": settings.weight_bits,
         "activation_bits": settings.activation_bits,
         "weights": weights,
         "nonzero_weights": nonzero,
+        "multiplications": sum(row["multiplications"] for row in dense),
         "sparsity": 1 - nonzero / weights,
         "layers": layers,
         "classes": facts.stuff.classes,
-        "input_format": facts.plan.source.hls,
-        "output_format": facts.plan.result.hls,
+        "input_format": circuit.source.hls,
+        "output_format": circuit.result.hls,
         "inputs": facts.stuff.encoding.rows(),
         "encoding": facts.stuff.encoding.as_dict(),
     }
 
 
-def _layer(name: str, layer: nn.Module, plan: hls.Plan) -> dict[str, Any]:
-    formats = {what: form.hls for what, form in plan.precisions[name].items()}
-    if isinstance(layer, nn.Linear):
-        nonzero = int((layer.weight != 0).sum())
-        size = {"inputs": layer.in_features, "outputs": layer.out_features, "nonzero_weights": nonzero}
-        return {"name": name, "kind": "dense", **size, "formats": formats}
-    return {"name": name, "kind": "relu", "formats": formats}
+def described(network: Mapping[str, Any]) -> str:
+    """Return a kind of network and its sizes in words, e.g. `dense (hidden 24-16)`."""
+    sizes = {name: "-".join(map(str, value)) if isinstance(value, list) else value for name, value in network.items()}
+    kind = sizes.pop("kind")
+    return f"{kind} ({', '.join(f'{name} {size}' for name, size in sizes.items())})" if sizes else str(kind)
+
+
+def layer_rows(student: Student) -> list[dict[str, Any]]:
+    """Return a row for every layer that multiplies or rounds: its name, kind, sizes and formats."""
+    products, rows = student.products(), []
+    for name, layer in student.named_modules():
+        if isinstance(layer, Dense):
+            weight_OI, _ = layer.constants()
+            outputs, inputs = weight_OI.shape
+            sizes = {"inputs": inputs, "outputs": outputs, "weights": weight_OI.size}
+            counts = {"nonzero_weights": int(np.count_nonzero(weight_OI)), "multiplications": products[name]}
+            formats = {"weight": layer.weight_format, "bias": layer.bias_format}
+            rows.append({"name": name, "kind": "dense", **sizes, **counts, "formats": _named(formats)})
+        elif isinstance(layer, Relu | Rounded):
+            kind = type(layer).__name__.lower()
+            rows.append({"name": name, "kind": kind, "formats": _named({"result": layer.format})})
+    return rows
+
+
+def _named(formats: Mapping[str, Fixed | None]) -> dict[str, str]:
+    return {name: declared(form).hls for name, form in formats.items()}
+
+
+def weights(student: Student) -> dict[str, Tensor]:
+    """Return weights and biases of all dense layers as they are built, by name."""
+    found: dict[str, Tensor] = {}
+    for name, layer in student.dense.items():
+        weight_OI, bias_O = layer.parameters_used()
+        found |= {f"{name}.weight": weight_OI.detach(), f"{name}.bias": bias_O.detach()}
+    return found
 
 
 def _jets(facts: Facts) -> dict[str, int]:
@@ -139,17 +175,24 @@ def _utilisation(resources: Resources) -> dict[str, float]:
     return {name: used[name] / there for name, there in resources.available.items() if there}
 
 
+#: What alkaid makes on either route.
+_BY_ALKAID = {
+    "hls4ml": "the RTL, by replaying hls4ml's ModelGraph",
+    "alkaid": "the C++ HLS project and the RTL, from the network's own operations: hls4ml cannot parse them",
+}
+
+
 def made_by(facts: Facts) -> dict[str, dict[str, str]]:
     """Return which tool made what, with its version."""
+    route = facts.converted.route
     compiler = tools.first_line(["g++", "--version"])
+    torch = {"torch": {"version": tools.package_version("torch"), "made": "the student, and its exact answers"}}
+    made = {"version": tools.package_version("hls4ml"), "made": "the C++ HLS project from the quantised student"}
     return {
-        "torch": {"version": tools.package_version("torch"), "made": "the student, and its exact answers"},
-        "hls4ml": {
-            "version": tools.package_version("hls4ml"),
-            "made": "the C++ HLS project from the quantised student",
-        },
+        **torch,
+        **({"hls4ml": made} if route == "hls4ml" else {}),
         "g++": {"version": compiler, "made": "the C simulation of the HLS project"},
-        "alkaid": {"version": tools.package_version("alkaid"), "made": "the RTL, by replaying hls4ml's ModelGraph"},
+        "alkaid": {"version": tools.package_version("alkaid"), "made": _BY_ALKAID[route]},
         "verilator": {"version": tools.package_version("verilator"), "made": "the RTL simulation"},
         facts.resources.tool: {"version": facts.resources.version, "made": "the resource counts"},
     }
@@ -187,7 +230,8 @@ def contents(facts: Facts, build: Path, spec: Mapping[str, Any], sources: list[P
     files["reports/figures.json"] = ipcore.as_text(figures)
     files["reports/student.json"] = ipcore.as_text(student_card(facts))
     files["provenance.json"] = ipcore.as_text(origin)
-    files["README.md"] = readme.text(core, student_card(facts), figures, proof["vectors"]).encode()
+    about = readme.text(core, student_card(facts), figures, proof["vectors"], facts.converted.route)
+    files["README.md"] = about.encode()
     facts_of_core = {**_cycles(facts), "clock_period_ns": facts.spec.settings.clock_ns}
     parameters = {name: str(value) for name, value in facts_of_core.items()}
     files["component.xml"] = ipcore.describe(core, files, CORE_VERSION, parameters)

@@ -1,7 +1,6 @@
-"""Verilog from the HLS project's graph, by distributed arithmetic (alkaid), with a streaming port around it.
+"""Verilog of a circuit, by distributed arithmetic (alkaid), with a streaming port around it.
 
-The same graph that hls4ml writes as C++ is replayed symbol by symbol: adders and shifts take the place of
-multiplications, and registers cut the result into stages.
+Adders and shifts take the place of multiplications, and registers cut the result into stages.
 """
 
 from __future__ import annotations
@@ -12,11 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from bunchtrain.errors import MissingDependency, SynthesisError
+from bunchtrain.synth.circuit import Circuit
 from bunchtrain.synth.fixedpoint import Fixed
-from bunchtrain.synth.hls import as_fixed
 
 #: Share of the clock period that the logic between two registers may take by alkaid's estimate.
 _STAGE_SHARE = 1.0
@@ -69,23 +65,17 @@ class Core:
     adders: float
 
 
-def write(graph: Any, folder: Path, *, top: str, clock_ns: float, part: str) -> Core:
-    """Write the Verilog of hls4ml's `graph` into `folder`.
+def write(circuit: Circuit, folder: Path, *, top: str, clock_ns: float, part: str) -> Core:
+    """Write the Verilog of a circuit into `folder`.
 
     Raises
     ------
     MissingDependency
         If alkaid is not installed.
-    SynthesisError
-        If the graph holds a layer that cannot be replayed.
     """
-    try:
-        from alkaid.codegen.rtl.rtl_model import RTLModel
-        from alkaid.trace import trace
-    except ImportError:
-        raise MissingDependency("alkaid", needed_by="synthesize", mend="pip install 'bunchtrain[synth]'") from None
-    inputs, outputs, source, result = _replay(graph)
-    logic = trace(inputs, outputs, keep_dead_inputs=True)
+    logic = circuit.logic
+    from alkaid.codegen.rtl.rtl_model import RTLModel
+
     folder.mkdir(parents=True, exist_ok=True)
     work = folder / "alkaid"
     model = RTLModel(
@@ -99,7 +89,7 @@ def write(graph: Any, folder: Path, *, top: str, clock_ns: float, part: str) -> 
         ternary_fuse=False,
     )
     model.write()
-    ports = Port(len(inputs), source), Port(len(outputs), result)
+    ports = Port(len(circuit.inputs), circuit.source), Port(len(circuit.outputs), circuit.result)
     stages = max(signal.schedule.bias for signal in model.fsm.out_signals)
     fields = [list(signals[0].precisions) for signals in (model.fsm.inp_signals, model.fsm.out_signals)]
     top_file = folder / f"{top}.v"
@@ -107,38 +97,6 @@ def write(graph: Any, folder: Path, *, top: str, clock_ns: float, part: str) -> 
     files = [top_file, *_collect(work / "src", folder, top)]
     shutil.rmtree(work)
     return Core(top, files, *ports, stages, float(logic.cost))
-
-
-def _replay(graph: Any) -> tuple[Any, Any, Fixed, Fixed]:
-    """Return symbolic inputs and outputs of the graph, and the formats of both."""
-    from alkaid.trace import FVArray, HWConfig
-
-    inputs: Any = None
-    wires: Any = None
-    source = present = Fixed(1, 1)
-    for layer in graph.get_layers():
-        variable = layer.get_output_variable()
-        present = as_fixed(variable.type.precision)
-        if layer.class_name == "Input":
-            source = present
-            shape = np.full(int(np.prod(variable.shape)), 1)
-            inputs = wires = FVArray.from_kif(
-                *(shape * part for part in source.sign_integer_fraction), HWConfig(1, 1, -1)
-            )
-        elif layer.class_name == "Dense":
-            wires = wires @ np.asarray(layer.weights["weight"].data, np.float64)
-            wires = _cast(wires + np.asarray(layer.weights["bias"].data, np.float64), present)
-        elif layer.class_name == "Activation" and layer.get_attr("activation") == "relu":
-            wires = _cast(wires.relu(), present)
-        else:
-            mend = "teach bunchtrain.synth.rtl to replay it"
-            raise SynthesisError("a layer cannot be turned into RTL", key=layer.name, found=layer.class_name, mend=mend)
-    return inputs, wires, source, present
-
-
-def _cast(wires: Any, form: Fixed) -> Any:
-    sign, integer, fraction = form.sign_integer_fraction
-    return wires.quantize(sign, integer, fraction, overflow_mode=form.overflow, round_mode=form.rounding)
 
 
 def wrapper(top: str, ports: tuple[Port, Port], fields: list[list[Any]], stages: int) -> str:

@@ -21,11 +21,14 @@ from bunchtrain.errors import MissingDependency, SynthesisError
 from bunchtrain.events.reader import Dataset
 from bunchtrain.files import exclusive, sha256, write_json
 from bunchtrain.models.base import CARD, WEIGHTS, save_weights
-from bunchtrain.synth import agreement, hls, inputs, ipcore, material, preflight, reporting, rtl, rtlsim, tools, verify
+from bunchtrain.synth import agreement, inputs, ipcore, material, preflight, reporting, rtl, rtlsim, tools, verify
 from bunchtrain.synth.backends.base import Backend, Design, Resources
 from bunchtrain.synth.material import Material
 from bunchtrain.synth.reporting import Facts
-from bunchtrain.synth.student import Student, train
+from bunchtrain.synth.routes import Converted, convert
+from bunchtrain.synth.student import train
+from bunchtrain.synth.students import base as students
+from bunchtrain.synth.students.base import Layout, Student
 from bunchtrain.synth.verify import Proof
 
 CORE = "core.zip"
@@ -101,19 +104,18 @@ def _make(
         areas = _judge(stuff, student, twin, spec.settings.auc_loss)
     with clock("C++ and RTL"):
         preflight.check_precision(student)
-        plan = hls.plan(student)
-        graph = hls.project(plan, build / "hls", part=config.part, clock_ns=spec.settings.clock_ns)
+        converted = convert(student, spec.network, build / "hls", part=config.part, clock_ns=spec.settings.clock_ns)
         top = ipcore.module_name(spec.name)
-        core = rtl.write(graph, build / "rtl", top=top, clock_ns=spec.settings.clock_ns, part=config.part)
-    cases = verify.make_vectors(student, stuff.encoding, stuff.test, plan.result, spec.seed)
-    design = Design(core.top, core.files, build / "hls", hls.PROJECT, spec.settings.clock_ns)
+        core = rtl.write(converted.circuit, build / "rtl", top=top, clock_ns=spec.settings.clock_ns, part=config.part)
+    cases = verify.make_vectors(student, stuff.encoding, stuff.test, converted.circuit.result, spec.seed)
+    design = Design(core.top, core.files, build / "hls", converted.top, spec.settings.clock_ns)
     with _beside(backend, config, design, build / spec.backend["kind"]) as synthesis:
-        proof = _prove(clock, build, stuff.encoding, cases, core)
+        proof = _prove(clock, build, stuff.encoding, cases, core, converted)
         with clock("rest of the synthesis"):
             resources = synthesis()
     areas |= _areas_as_built(stuff, cases, proof)
     vendor = _vendor_runs(spec.backend["kind"], config.part, design, build, clock)
-    facts = Facts(spec, stuff, plan, core, cases, proof, areas, resources, vendor)
+    facts = Facts(spec, stuff, student, converted, core, cases, proof, areas, resources, vendor)
     _write(out, build, facts, clock, sources)
     print(f"[synthesize] {reporting.summary(facts)} ({clock.total():.0f} s)", flush=True)
 
@@ -135,10 +137,10 @@ def _require(backend: Backend, kind: str) -> None:
 
 
 def _untrained(spec: SynthesizeSpec, classes: int) -> Student:
-    settings = spec.settings.student
+    layout = Layout(spec.settings.student.constituents, inputs.OF_CONSTITUENT, inputs.OF_JET)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
-        return Student(len(inputs.names(settings.constituents)), list(settings.hidden), classes)
+        return students.build(spec.network, layout, classes)
 
 
 def _emptied(folder: Path) -> Path:
@@ -173,10 +175,17 @@ def _beside(backend: Backend, config: Any, design: Design, scratch: Path) -> Ite
             raise
 
 
-def _prove(clock: Stopwatch, build: Path, encoding: inputs.Encoding, cases: verify.Vectors, core: rtl.Core) -> Proof:
+def _prove(
+    clock: Stopwatch,
+    build: Path,
+    encoding: inputs.Encoding,
+    cases: verify.Vectors,
+    core: rtl.Core,
+    converted: Converted,
+) -> Proof:
     """Compare C simulation and RTL with the network on all vectors."""
     with clock("C simulation"):
-        simulation = hls.CSimulation(build / "hls", build / "csim", cases.answers_VC.shape[1])
+        simulation = converted.simulation(build / "hls", build / "csim", cases.answers_VC.shape[1])
         c_row, c_codes = verify.prove_c(simulation, encoding, cases)
     with clock("Verilator"):
         simulator = rtlsim.Simulator(core, build / "sim", len(cases.inputs_VI))
@@ -246,12 +255,7 @@ def _write(out: Path, build: Path, facts: Facts, clock: Stopwatch, sources: list
     spec = facts.spec.model_dump(mode="json")
     with clock("packing"):
         ipcore.pack(out / CORE, reporting.contents(facts, build, spec, sources), facts.core.top)
-        tensors = {
-            f"{name}.{key}": tensor
-            for name, layer in facts.plan.layers.items()
-            for key, tensor in layer.state_dict().items()
-        }
-        save_weights(tensors, out / STUDENT)
+        save_weights(reporting.weights(facts.student), out / STUDENT)
         write_json(out / STUDENT_CARD, {**reporting.student_card(facts), "weights_sha256": sha256(out / STUDENT)})
     seconds = {**clock.seconds, "total": clock.total()}
     report = reporting.report(facts, seconds, zip_sha256=sha256(out / CORE))

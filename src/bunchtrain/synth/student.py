@@ -1,4 +1,4 @@
-"""The student: a small dense network that learns the tagger's answers, in floating point, then as it will be built.
+"""How a student learns the tagger's answers: in floating point, then as it will be built.
 
 B: batch, I: input, C: class.
 """
@@ -6,70 +6,23 @@ B: batch, I: input, C: class.
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from bunchtrain.config.synthesize import Student as Settings
 from bunchtrain.errors import TrainingError
-from bunchtrain.synth.fixedpoint import Fixed
-from bunchtrain.synth.quantize import Dense, Relu
+from bunchtrain.synth.students.base import Student
 
 #: Share of the quantised epochs in which weights are pruned away; the rest lets the network recover.
 _PRUNING = 0.6
 
 #: The quantised epochs start from a trained network: a share of the first learning rate is enough.
 _FINE_TUNING = 0.5
-
-
-class Student(nn.Module):
-    """Dense layers with rectifiers between them; the last one gives logits, shape [B, C]."""
-
-    def __init__(self, inputs: int, hidden: list[int], outputs: int) -> None:
-        super().__init__()
-        widths = [inputs, *hidden, outputs]
-        layers: list[nn.Module] = []
-        for number, (before, after) in enumerate(itertools.pairwise(widths), start=1):
-            layers += [Relu()] if number > 1 else []
-            layers.append(Dense(before, after))
-        self.layers = nn.ModuleList(layers)
-        self.input_format: Fixed | None = None
-
-    def forward(self, x_BI: Tensor) -> Tensor:
-        """Return logits; `x_BI` holds values of the input format."""
-        for layer in self.layers:
-            x_BI = layer(x_BI)
-        return x_BI
-
-    @property
-    def dense(self) -> list[Dense]:
-        """The dense layers, first to last."""
-        return [layer for layer in self.layers if isinstance(layer, Dense)]
-
-    def quantize(self, x_BI: Tensor, settings: Settings) -> None:
-        """Set the format of every layer from its present weights and its outputs on `x_BI`."""
-        for layer in self.layers:
-            if isinstance(layer, Dense):
-                layer.quantize(settings.weight_bits)
-            elif isinstance(layer, Relu):
-                layer.quantize(x_BI, settings.activation_bits)
-            x_BI = layer(x_BI)
-
-    def prune(self, share: float) -> None:
-        """Keep the largest weights of every layer; `share` of each layer goes."""
-        for layer in self.dense:
-            layer.prune(share)
-
-    @property
-    def sparsity(self) -> float:
-        """Share of the weights that are zero as built."""
-        weights = [layer.parameters_used()[0].detach() for layer in self.dense]
-        return 1 - sum(int((w != 0).sum()) for w in weights) / sum(w.numel() for w in weights)
 
 
 @dataclass(frozen=True)

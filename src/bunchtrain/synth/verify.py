@@ -16,8 +16,8 @@ from torch import nn
 from bunchtrain.discrimination import Scores
 from bunchtrain.errors import SynthesisError
 from bunchtrain.synth import agreement, vectors
+from bunchtrain.synth.csim import Simulation
 from bunchtrain.synth.fixedpoint import Fixed
-from bunchtrain.synth.hls import CSimulation
 from bunchtrain.synth.inputs import Encoding
 from bunchtrain.synth.material import Jets
 from bunchtrain.synth.rtlsim import Measured, Simulator
@@ -98,7 +98,7 @@ def exact_logits(student: nn.Module, x_VI: NDArray[np.float64]) -> NDArray[np.fl
     return logits
 
 
-def prove_c(simulation: CSimulation, encoding: Encoding, cases: Vectors) -> tuple[dict[str, Any], NDArray[np.int64]]:
+def prove_c(simulation: Simulation, encoding: Encoding, cases: Vectors) -> tuple[dict[str, Any], NDArray[np.int64]]:
     """Run the C simulation on all vectors and demand the network's answers; return the comparison and its answers.
 
     Raises

@@ -1,0 +1,1 @@
+"""Kinds of small networks that become cores, one file each."""

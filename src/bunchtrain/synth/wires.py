@@ -1,0 +1,39 @@
+"""What flows through a network that becomes a core: torch's numbers while it learns, symbols while its RTL is written.
+
+A network of `students` is one program with two meanings: its `forward` uses what both kinds of arrays know (indexing,
+`reshape`, `sum`, `+`, broadcasting), the layers of `quantize`, and the functions here. So the circuit is the network by
+construction, and the proof that follows is a proof of the tools. Symbols have no batch: only the last dimensions count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bunchtrain.synth.fixedpoint import Fixed
+
+#: torch's numbers, or alkaid's `FVArray` of symbols.
+Wires = Any
+
+
+def joined(parts: Sequence[Wires]) -> Wires:
+    """Return arrays one after the other along the last dimension."""
+    return torch.cat(list(parts), -1) if isinstance(parts[0], Tensor) else np.concatenate(list(parts), -1)
+
+
+def cast(wires: Wires, form: Fixed) -> Wires:
+    """Return symbols rounded, and saturated or wrapped, to a format."""
+    sign, integer, fraction = form.sign_integer_fraction
+    return wires.quantize(sign, integer, fraction, overflow_mode=form.overflow, round_mode=form.rounding)
+
+
+def symbols(size: int, form: Fixed) -> Wires:
+    """Return `size` symbols of one format, e.g. a core's inputs."""
+    from alkaid.trace import FVArray, HWConfig
+
+    ones = np.ones(size, np.int64)
+    return FVArray.from_kif(*(ones * part for part in form.sign_integer_fraction), HWConfig(1, 1, -1))

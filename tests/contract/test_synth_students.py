@@ -1,0 +1,99 @@
+"""What every kind of student must do: the same numbers in torch, C++ and RTL, whatever its layers are."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from bunchtrain import registry
+from bunchtrain.synth import circuit, preflight, routes, rtl, rtlsim, vectors, verify
+from bunchtrain.synth.students import base
+from bunchtrain.synth.students.base import Layout
+from cores import INPUT, quantised
+
+KINDS = registry.kinds("synth.students")
+LAYOUT = Layout(3, 3, 3)
+#: Smaller than by default: a simulator is built of each.
+SIZES = {
+    "dense": {"hidden": [6]},
+    "deepsets": {"each": [4, 3], "hidden": [4]},
+    "interaction": {"edge": 3, "node": [3], "hidden": [4]},
+    "jedi_linear": {"each": 3, "hidden": [4]},
+}
+PART = "xcvu13p-flga2577-2-e"
+
+
+def student_of(kind, seed=0, **bits):
+    torch.manual_seed(seed)
+    return quantised(base.build({"kind": kind, **SIZES.get(kind, {})}, LAYOUT, 2), **bits)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_by_default_it_is_built_and_small_enough(kind):
+    student = base.build({"kind": kind}, Layout(8, 3, 3), 5)
+    preflight.check_layers(student)
+    assert student(torch.zeros(4, student.inputs)).shape == (4, 5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_layer_is_declared_and_learns(kind):
+    student = student_of(kind)
+    preflight.check_precision(student)
+    student(torch.randn(50, student.inputs)).square().sum().backward()
+    assert [name for name, p in student.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_products_are_counted(kind):
+    products = student_of(kind).products()
+    by_hand = {
+        "dense": [12 * 6, 6 * 2],
+        "deepsets": [3 * 3 * 4, 3 * 4 * 3, 6 * 4, 4 * 2],
+        "interaction": [3 * 3 * 3, 3 * 3 * 3, 3 * 6 * 3, 6 * 4, 4 * 2],
+        "jedi_linear": [3 * 3 * 3, 3 * 3 * 3, 3 * 3, 6 * 4, 4 * 2],
+    }
+    assert list(products.values()) == by_hand[kind]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if base.route({"kind": kind}) == "alkaid"])
+def test_constituents_may_change_places(kind):
+    student, x = student_of(kind), INPUT.quantize(np.random.default_rng(1).normal(0, 2, (40, LAYOUT.inputs)))
+    places = np.arange(9).reshape(3, 3)[[2, 0, 1]].ravel()
+    moved = x.copy()
+    moved[:, :9] = x[:, places]
+    np.testing.assert_array_equal(verify.exact_logits(student, moved), verify.exact_logits(student, x))
+
+
+@pytest.mark.fpga
+@pytest.mark.skipif(shutil.which("g++") is None, reason="apt-get install g++ make")
+@pytest.mark.parametrize("kind", KINDS)
+def test_torch_c_simulation_and_rtl_agree_on_every_vector(kind, tmp_path):
+    student = student_of(kind)
+    network = {"kind": kind, **SIZES.get(kind, {})}
+    made = routes.convert(student, network, tmp_path / "hls", part=PART, clock_ns=5.0)
+    generator = np.random.default_rng(3)
+    low, high = INPUT.code_range
+    codes = np.concatenate(
+        [vectors.extremes(student.inputs, INPUT, 1), generator.integers(low, high + 1, (1000, student.inputs))]
+    )
+    answers = verify.exact_logits(student, codes * INPUT.step)
+    result = made.circuit.result
+    assert result.holds(answers) and len(np.unique(answers, axis=0)) > 100
+    simulation = made.simulation(tmp_path / "hls", tmp_path / "csim", 2)
+    np.testing.assert_array_equal(simulation(codes * INPUT.step), answers)
+    core = rtl.write(made.circuit, tmp_path / "rtl", top="toy_tagger", clock_ns=5.0, part=PART)
+    simulator = rtlsim.Simulator(core, tmp_path / "sim", len(codes))
+    simulator.build()
+    measured = simulator.measure(codes, result.codes(answers))
+    np.testing.assert_array_equal(measured.codes_VC, result.codes(answers))
+    assert measured.interval == 1 and measured.spaced_mismatches == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_either_route_gives_the_same_circuit(kind):
+    """The network's own operations, without any converter, in alkaid's interpreter."""
+    student = student_of(kind)
+    made = circuit.traced(student)
+    x = INPUT.quantize(np.random.default_rng(2).normal(0, 2, (300, student.inputs)))
+    np.testing.assert_array_equal(made.logic.predict(x), verify.exact_logits(student, x))

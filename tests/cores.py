@@ -1,0 +1,39 @@
+"""Small students with formats, for tests and benchmarks that need cores but no tagger."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from bunchtrain.config.synthesize import Student as Settings
+from bunchtrain.synth.fixedpoint import Fixed
+from bunchtrain.synth.students.base import Layout, Student
+from bunchtrain.synth.students.dense import Config, Network
+
+#: Of inputs with 8 bits.
+INPUT = Fixed(8, 3, True, "RND", "SAT")
+
+
+def dense(inputs: int, hidden: list[int], outputs: int) -> Network:
+    """A dense network that takes its inputs as they come."""
+    return Network(Config(hidden=hidden), Layout(0, 3, inputs), outputs)
+
+
+def quantised(student: Student, sparsity: float = 0.3, seed: int = 0, **bits: int) -> Student:
+    """Give a student formats that suit random inputs."""
+    student.input_format = INPUT
+    student.prune(sparsity)
+    generator = torch.Generator().manual_seed(seed)
+    student.quantize(torch.randn(200, student.inputs, generator=generator), Settings(**bits))
+    return student.eval()
+
+
+class Mixed(Student):
+    """Layers of any kind, one after the other."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers, self.inputs = nn.Sequential(*layers), 6
+
+    def forward(self, x_BI):
+        return self.layers(x_BI)
