@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bunchtrain.config.simulate import Barrel
 from bunchtrain.config.specs import SimulateSpec
 from bunchtrain.events.hitgraph import EDGE_FEATURES, NODE_FEATURES, HitGraph, Windows, build, quality, true_edges
 from bunchtrain.events.ragged import starts
@@ -37,6 +38,8 @@ WEDGES = (8, 4, 2, 1)
 PARTS = 30
 REPEATS = 3
 WINDOWS = Windows()
+#: Of the default barrel.
+LAYERS = _triplets.Layers(0, len(Barrel().radii) - 1)
 SOUGHT = Sought(min_hits=5, pt_min=0.6, eta_max=2.0)
 BOUNDS = {"pt": (0.6, 0.8, 1.0, 1.5, 2.5, 10), "eta": (-2, -1, -0.5, 0, 0.5, 1, 2)}
 
@@ -153,7 +156,9 @@ def graphs(events: list[Event]) -> list[Mark]:
 def triplets(graph: HitGraph, layer: NDArray[np.int32]) -> NDArray[np.float64]:
     """Return the geometric baseline's score of each edge."""
     named = dict(zip(EDGE_FEATURES, graph.features.T.astype(np.float64), strict=True))
-    return _triplets.scores(graph.edges, layer, graph.nodes[:, 0].astype(np.float64), named["z0"], named["curvature"])
+    return _triplets.scores(
+        graph.edges, layer, graph.nodes[:, 0].astype(np.float64), named["z0"], named["curvature"], LAYERS
+    )
 
 
 def network(events: list[Event]) -> list[Mark]:

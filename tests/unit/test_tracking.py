@@ -184,10 +184,11 @@ def test_triplets_of_exact_tracks_score_higher_than_chance():
     graph = joined([toy_graph(seed, 8, 40) for seed in range(4)])
     seen = _hits(graph)
     columns = (seen.edges_2E, seen.layer_N, seen.r_N, seen.z0_E, seen.curvature_E)
-    scores = _triplets.scores(*(one.numpy() for one in columns))
+    layers = _triplets.Layers(0, 5)
+    scores = _triplets.scores(*(one.numpy() for one in columns), layers)
     assert scores.min() >= 0 and scores.max() <= 1
     assert auc(scores[graph.true], scores[~graph.true]) > 0.95
-    assert (_triplets.scores(*(one.numpy() for one in columns), wide=3.0) >= scores).all()
+    assert (_triplets.scores(*(one.numpy() for one in columns), layers, wide=3.0) >= scores).all()
 
 
 def test_the_baseline_has_no_more_fakes_than_the_network():

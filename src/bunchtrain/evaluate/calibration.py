@@ -9,7 +9,7 @@ N: item, C: class.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -55,9 +55,14 @@ def reliability(
 def expected_calibration_error(
     confidence_N: Floats, right_N: NDArray[np.bool_], bins: int, weights_N: Floats | None = None
 ) -> float:
-    """Return the mean gap between confidence and accuracy, weighted by jets (Guo et al., arXiv:1706.04599)."""
+    """Return the mean gap between confidence and accuracy, weighted by jets (Guo et al., arXiv:1706.04599).
+
+    NaN where no bin has a positive weight.
+    """
     rows = reliability(confidence_N, right_N, bins, weights_N)
     total = sum(row["weight"] for row in rows)
+    if total <= 0:
+        return float("nan")
     return float(sum(row["weight"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / total)
 
 
@@ -69,7 +74,7 @@ def calibration(
     bins: int,
     bootstrap: int,
     seed: int,
-    often: Sequence[NDArray[np.int64]] | None = None,
+    often: Iterable[NDArray[np.int64]] | None = None,
 ) -> dict[str, Any]:
     """Return calibration error with its bootstrap error, reliability rows, negative log-likelihood and Brier score.
 
@@ -84,11 +89,12 @@ def calibration(
         errors = [expected_calibration_error(confidence[d], right[d], bins, weights[d]) for d in draws]
     else:
         errors = [expected_calibration_error(confidence, right, bins, weights * times) for times in often]
+    errors = [one for one in errors if np.isfinite(one)]
     truth = np.eye(probabilities_NC.shape[1])[labels_N]
     chosen = np.maximum(probabilities_NC[np.arange(len(labels_N)), labels_N], 1e-12)
     return {
         "ece": expected_calibration_error(confidence, right, bins, weights),
-        "ece_error": float(np.std(errors, ddof=1)) if bootstrap > 1 else 0.0,
+        "ece_error": float(np.std(errors, ddof=1)) if len(errors) > 1 else 0.0,
         "nll": float(np.average(-np.log(chosen), weights=weights)),
         "brier": float(np.average(((probabilities_NC - truth) ** 2).sum(1), weights=weights)),
         "accuracy": float(np.average(right, weights=weights)),

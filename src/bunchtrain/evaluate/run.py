@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,9 +21,10 @@ from bunchtrain.errors import InputError
 from bunchtrain.evaluate.answers import Answers, answer
 from bunchtrain.evaluate.byclass import by_class
 from bunchtrain.evaluate.calibration import balanced, calibration, usefulness
-from bunchtrain.evaluate.clustered import errors, resampled
+from bunchtrain.evaluate.clustered import Resampled, errors
 from bunchtrain.events.hitdata import HitDataset
 from bunchtrain.events.reader import Dataset, Index
+from bunchtrain.events.writer import in_memory
 from bunchtrain.files import atomic, write_json
 from bunchtrain.models import base as models
 from bunchtrain.tasks import base as tasks
@@ -77,8 +77,9 @@ def evaluate(
             classes = [asdict(panel) for panel in by_class(task, answers, rivals, spec.settings.working_points)]
             first = {**judged, "panels": classes + panels, "baselines": _baselines(spec, task, answers, rivals)}
         print(f"[evaluate] {folder.name}: AUC {row['auc']:.4f}, ECE {judged['calibration']['ece']:.4f}", flush=True)
-    write_json(out / "metrics.json", {**_about(spec, data, task, indices), **first, "seeds": seeds})
+    # The large one first: where the disk is full, the figures of before stand beside their predictions.
     _write_predictions(out / "predictions.h5", kept, task.classes)
+    write_json(out / "metrics.json", {**_about(spec, data, task, indices), **first, "seeds": seeds})
     folders = [*trainings, *([baseline] if baseline else [])]
     inputs = [dataset, *(folder / name for folder in folders for name in (models.WEIGHTS, models.CARD))]
     written, facts = [out / "metrics.json", out / "predictions.h5"], {"auc": seeds[0]["auc"]}
@@ -126,7 +127,7 @@ def _judge(spec: EvaluateSpec, task: TaskProtocol, answers: Answers, dataset: Pa
     weights = balanced(answers.weights, labels, len(task.classes)) if task.balanced else answers.weights
     options: dict[str, Any] = {"bins": settings.bins, "bootstrap": settings.bootstrap, "seed": spec.seed}
     if task.level != "graph":
-        options["often"] = resampled(answers.jets, settings.bootstrap, spec.seed)
+        options["often"] = Resampled(answers.jets, settings.bootstrap, spec.seed)
     single = calibration(columns["single"], labels, weights, **options)
     alone = answers.scores(columns["single_score"], task.signal, task.background)
     uncertainties = ("spread", "entropy", "mutual_information")
@@ -215,7 +216,7 @@ def _quantiles(values: NDArray[Any]) -> list[float]:
 
 def _write_predictions(path: Path, answers: Answers, classes: list[str]) -> None:
     """Write what was predicted for each item, so that figures can be made again without the network."""
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic(path) as temporary, in_memory(temporary) as file:
         file["index"], file["label"], file["weight"] = answers.jets, answers.labels, answers.weights
         for name, values in answers.columns.items():
             file[name] = values.astype(np.float32)

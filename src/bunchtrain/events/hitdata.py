@@ -165,7 +165,7 @@ class HitDataset(Index):
         Raises
         ------
         ContractError
-            If a hit lies nowhere, or names a particle that its event has not.
+            If a hit lies nowhere, names a particle that its event has not, or its layer is no whole number.
         """
         known = all(name in self.columns for name in TRUTH)
         for index in indices:
@@ -175,13 +175,20 @@ class HitDataset(Index):
                 x, y, z, layer = shard.ragged(row, HITS)[0]
                 particle, momenta = np.full(len(x), -1), [np.zeros(0)] * 3
                 if known:
-                    particle = shard.ragged(row, TRUTH[:1])[0][0].astype(np.int64)
+                    particle = _whole(shard.ragged(row, TRUTH[:1])[0][0], TRUTH[0])
                     momenta = shard.ragged(row, TRUTH[1:])[0]
-                places = Places(x, y, z, layer.astype(np.int64))
+                places = Places(x, y, z, _whole(layer, HITS[3]))
                 yield graph_of(places, particle, momenta, self.windows)
             except ContractError as error:
                 error.details = {"file": f"{shard.path}, event {row[0]}", **error.details}
                 raise
+
+
+def _whole(values: NDArray[Any], key: str) -> NDArray[np.int64]:
+    """Return whole numbers as such; refuse others."""
+    if values.dtype.kind == "f" and (bad := values[values != np.floor(values)]).size:  # NaN is among them
+        raise ContractError("a column of whole numbers holds another", key=key, found=float(bad[0]))
+    return values.astype(np.int64)
 
 
 def graph_of(places: Places, particle: NDArray[np.int64], momenta: Sequence[Any], windows: Windows) -> Graphs:

@@ -71,6 +71,9 @@ class Index:
             found = "a shard" if isinstance(error, KeyError) else error
             raise ContractError("a file is not the index", file=path, found=found, expected=kind, mend=mend) from None
         self._paths = [self.path.parent / name for name in names]
+        if gone := [path for path in self._paths if not path.exists()]:  # HDF5 would read zeros in their place
+            mend = "put it back, or run prepare again"
+            raise InputError("a shard of the index is not there", file=self.path, found=gone[0], mend=mend)
         self._shards: dict[int, Shard] = {}
         self._cache: dict[str, NDArray[Any]] = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,16 @@ _OFFSETS = Column("offsets", "i8", "1", "first item of each row, then the end")
 
 #: Bytes kept in memory before they go to temporary files.
 KEPT = 1 << 28
+
+
+@contextlib.contextmanager
+def in_memory(path: Path) -> Iterator[h5py.File]:
+    """Yield an HDF5 file that is made in memory and then written to `path`: HDF5 does not survive a full disk."""
+    with h5py.File(path, "w", driver="core", backing_store=False) as file:
+        yield file
+        file.flush()
+        image = file.id.get_file_image()
+    path.write_bytes(image)
 
 
 class EventWriter:

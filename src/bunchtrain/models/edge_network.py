@@ -27,8 +27,8 @@ _SMALL = 1e-3
 #: Largest message before the exponential.
 _LOUD = 20.0
 
-#: Pairs of edges that are looked at together: their numbers stay in the cache, and without gradients memory does not
-#: grow with the pairs.
+#: Pairs of edges that are looked at together: their numbers stay in the cache, and without gradients a pair takes the
+#: bytes of its two places alone.
 _AT_ONCE = 1 << 15
 
 
@@ -79,13 +79,14 @@ class Continuation(nn.Module):
     def forward(self, features_EF: Tensor, edges_2E: Tensor, nodes: int) -> Tensor:
         """Return what is heard outwards and inwards, shape [E, 2 H]; zero where nothing goes on."""
         one_EH, other_EH = self.first(features_EF), self.second(features_EF)
-        heard = [torch.zeros_like(one_EH, dtype=features_EF.dtype)] * 2
+        heard = [torch.zeros_like(one_EH, dtype=features_EF.dtype) for _ in range(2)]
         for first, second in zip(*(torch.split(one, _AT_ONCE) for one in consecutive(edges_2E, nodes)), strict=True):
             apart_TF = (features_EF.index_select(0, first) - features_EF.index_select(0, second)).abs()
             sent_TH = one_EH.index_select(0, first) + other_EH.index_select(0, second)
             sent_TH = functional.relu(sent_TH + self.apart(torch.log(apart_TF + _SMALL)))
             sent_TH = self.message(sent_TH).clamp(max=_LOUD).exp().to(features_EF.dtype)
-            heard = [one.index_add(0, places, sent_TH) for one, places in zip(heard, (first, second), strict=True)]
+            for one, places in zip(heard, (first, second), strict=True):
+                one.index_add_(0, places, sent_TH)  # in place: a copy for each piece would cost pieces times edges
         return torch.cat(heard, -1).log1p()
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bunchtrain.config.prepare import Graph, Prepare
 from bunchtrain.errors import InputError
-from bunchtrain.events.hitdata import HITS, HitDataset
+from bunchtrain.events.hitdata import HITS, TRUTH, HitDataset
 from bunchtrain.events.hitgraph import EDGE_FEATURES, NODE_FEATURES
 from bunchtrain.events.hitscaling import GraphScaler
 from bunchtrain.events.scaling import Moments, Quantiles
@@ -30,16 +30,26 @@ def attributes(infos: Sequence[ShardInfo], settings: Prepare) -> dict[str, Any]:
     InputError
         If a shard has not the columns of which graphs are made.
     """
-    shared = common([info for info in infos if info.jets])
+    kept = [info for info in infos if info.jets]
+    shared = common(kept)
     for name in HITS:
-        if name not in shared:
-            lacking = next((info for info in infos if info.jets and name not in info.columns), infos[0])
+        if lacking := next((info for info in kept if name not in info.columns), None):
             raise InputError(
                 "graphs need a column of hits that a shard has not",
                 file=lacking.path,
                 key=name,
                 choices=[one for one in lacking.columns if one.startswith("hits/")],
                 mend="map it under convert.format.columns: `{hits: {layer: {branch: hit_layer, dtype: i4}}}`",
+            )
+    for name in (*HITS, *TRUTH):
+        if name not in shared and all(name in info.columns for info in kept):
+            found = {info.columns[name][1]: info.path for info in kept}
+            raise InputError(
+                "a column differs in precision",
+                key=name,
+                found=", ".join(f"{dtype} in {path}" for dtype, path in found.items()),
+                expected="one for all shards",
+                mend="give it one `dtype` under convert",
             )
     return {"graph": (settings.graph or Graph()).model_dump_json()}
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bunchtrain.errors import ContractError, InputError
 from bunchtrain.events.layout import COLLECTIONS, CONTRACT, check, datasets
+from bunchtrain.events.writer import in_memory
 from bunchtrain.files import atomic, sha256
 
 
@@ -129,7 +130,7 @@ def write(
     folder = path.parent.resolve()
     names = [os.path.relpath(shard.path.resolve(), folder) for shard in shards]
     begins = np.concatenate([[0], np.cumsum([shard.jets for shard in shards])]).astype("i8")
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic(path) as temporary, in_memory(temporary) as file:
         for name, dtype in common(shards).items():
             _join(file, name, dtype, names, [shard.columns[name][0] for shard in shards])
             file[name].attrs.update(shards[0].attributes[name])
@@ -204,7 +205,8 @@ def _join(file: h5py.File, name: str, dtype: str, sources: Sequence[str], length
         if length:
             place = h5py.h5s.create_simple((total,))
             place.select_hyperslab((start,), (1,), block=(length,))
-            options.set_virtual(place, os.fsencode(source), name.encode(), h5py.h5s.create_simple((length,)))
+            literal = os.fsencode(source).replace(b"%", b"%%")  # HDF5 reads a name as a pattern of names
+            options.set_virtual(place, literal, name.encode(), h5py.h5s.create_simple((length,)))
         start += length
     group, _, last = name.rpartition("/")
     kind = h5py.h5t.py_create(np.dtype(dtype), logical=True)

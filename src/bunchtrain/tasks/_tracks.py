@@ -51,7 +51,8 @@ _TEXT = (
     "pT (as TrackML's, without its weights by place). Triplets: edges that go on well in curvature and z0, without "
     "training; with the threshold, and the tolerance of 1 to 4 times the usual, of the highest efficiency at no more "
     "fakes than the network's, chosen on these very events in their favour; in the figure, that tolerance. Truth: what "
-    "perfect scores would make of the same graphs."
+    "perfect scores would make of the same graphs; a track ends where the windows left out one of its edges, so it is "
+    "no upper bound. Every event counts alike, whatever its weight."
 )
 
 _GRAPH = (
@@ -67,13 +68,13 @@ class _Part(NamedTuple):
     true: NDArray[np.bool_]
     scores: dict[str, Floats]
 
-    def judged_by(self, name: str, wide: float) -> Floats:
+    def judged_by(self, name: str, wide: float, layers: _triplets.Layers) -> Floats:
         """Return the scores of the edges."""
         if name != TRIPLETS:
             return self.scores[name]
         hits = self.hits
         of_hits = (hits.edges_2E.numpy(), hits.layer_N.numpy(), hits.r_N.numpy())
-        return _triplets.scores(*of_hits, hits.z0_E.numpy(), hits.curvature_E.numpy(), wide)
+        return _triplets.scores(*of_hits, hits.z0_E.numpy(), hits.curvature_E.numpy(), layers, wide)
 
     @property
     def truth(self) -> Truth:
@@ -111,7 +112,11 @@ class Tracks(Merit):
     def rivals(self) -> dict[str, Tensor]:
         """Return the scores of the triplets."""
         wide, _ = self._baseline
-        return {TRIPLETS: torch.from_numpy(np.concatenate([one.judged_by(TRIPLETS, wide) for one in self._parts]))}
+        return {
+            TRIPLETS: torch.from_numpy(
+                np.concatenate([one.judged_by(TRIPLETS, wide, self._layers) for one in self._parts])
+            )
+        }
 
     def panels(self) -> list[Panel]:
         """Return the figures of the tracks, and those of the graphs."""
@@ -119,7 +124,7 @@ class Tracks(Merit):
 
     def _made(self, name: str, thresholds: Sequence[float], wide: float = 1.0) -> list[Found]:
         """Return candidates and truth of all events, for each threshold."""
-        judged = [(one, one.judged_by(name, wide)) for one in self._parts]
+        judged = [(one, one.judged_by(name, wide, self._layers)) for one in self._parts]
         made = []
         for threshold in thresholds:
             found = (
@@ -128,6 +133,12 @@ class Tracks(Merit):
             )
             made.append(joined(zip(found, (one.truth for one in self._parts), strict=True)))
         return made
+
+    @cached_property
+    def _layers(self) -> _triplets.Layers:
+        """Those in which any event has a hit."""
+        every = [number for one in self._parts if len(one.hits.layer_N) for number in one.hits.layer_N.aminmax()]
+        return _triplets.Layers(int(min(every, default=0)), int(max(every, default=0)))
 
     @cached_property
     def _network(self) -> Found:
