@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bunchtrain.config.simulate import Barrel
+from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.specs import SimulateSpec
 from bunchtrain.events.hitgraph import EDGE_FEATURES, NODE_FEATURES, HitGraph, Windows, build, quality, true_edges
 from bunchtrain.events.ragged import starts

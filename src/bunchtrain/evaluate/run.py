@@ -146,7 +146,8 @@ def _discrimination(spec: EvaluateSpec, task: TaskProtocol, score_M: NDArray[Any
     """Return area, curve and rejections of a score; where a jet has several items, with the errors of whole jets."""
     scores, points = answers.scores(score_M, task.signal, task.background), spec.settings.working_points
     efficiencies, passing = scores.roc()
-    area, rows = {"value": scores.auc(), "error": scores.auc_error()}, [scores.rejection(point) for point in points]
+    area: dict[str, float | None] = {"value": scores.auc(), "error": scores.auc_error()}
+    rows = [scores.rejection(point) for point in points]
     if task.level != "graph":
         area["error"], found = errors(answers, score_M, task.signal, task.background, points, spec.seed)
         for row, error in zip(rows, found, strict=True):
