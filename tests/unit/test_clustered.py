@@ -5,7 +5,8 @@ import pytest
 
 from bunchtrain import discrimination as d
 from bunchtrain.evaluate.answers import Answers
-from bunchtrain.evaluate.clustered import errors
+from bunchtrain.evaluate.calibration import calibration
+from bunchtrain.evaluate.clustered import Resampled, errors
 from bunchtrain.report.run import _confusion
 from bunchtrain.tasks.base import Merit
 
@@ -60,3 +61,42 @@ def test_shares_of_the_confusion_do_not_depend_on_the_scale_of_weights():
     metrics = {"classes": ["a", "b"], "confusion": [[1e-5, 3e-5], [0.0, 4e-5]]}
     assert [row["cells"] for row in _confusion(metrics)] == [["25 %", "75 %"], ["0 %", "100 %"]]
     assert _confusion({**metrics, "confusion": [[-1.0, 0.5], [1, 1]]})[0]["cells"] == ["-", "-"]
+
+
+def test_draws_are_the_same_on_every_pass_and_alike_within_a_jet():
+    jets = np.repeat(np.arange(30) * 7, 3)
+    draws = Resampled(jets, 4, seed=1)
+    first, again = [*draws], [*draws]
+    assert len(first) == 4 and all(map(np.array_equal, first, again))
+    assert all((draw.reshape(30, 3) == draw[::3, None]).all() for draw in first)
+    assert np.mean([draw.mean() for draw in Resampled(jets, 300, seed=2)]) == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("jets", [1, 2, 5])
+def test_few_jets_have_no_error_or_a_sensible_one(jets):
+    scores, answers = toy(np.random.default_rng(1), jets=jets)
+    area, others = errors(answers, scores, 1, 0, [0.5], seed=1)
+    assert (area is None) == (others == [None]) or area < 0.5
+    often = Resampled(answers.jets, 200, 1)
+    found = calibration(
+        np.stack([1 - answers.labels, answers.labels], -1) * 0.8 + 0.1,
+        answers.labels,
+        answers.weights,
+        bins=5,
+        bootstrap=200,
+        seed=1,
+        often=often,
+    )
+    assert np.isfinite([found["ece"], found["ece_error"]]).all()
+
+
+def test_negative_weights_leave_errors_small_or_none():
+    random = np.random.default_rng(3)
+    scores, answers = toy(random, jets=40)
+    sizes = []
+    for seed in range(8):
+        signs = np.where(random.uniform(size=40) < 0.3, -1.0, 1.0)
+        odd = Answers({}, answers.labels, signs[answers.jets] / 20, answers.jets, Merit())
+        if min(weights.sum() for weights in odd.scores(scores, 1, 0).weights) > 2:
+            sizes.append(errors(odd, scores, 1, 0, [0.5], seed)[0])
+    assert len(sizes) > 4 and min(sizes) > 0.05 and max(sizes) < 0.35

@@ -2,11 +2,15 @@
 
 import dataclasses
 import json
+import shlex
+import subprocess
+import sys
 
 import h5py
 import numpy as np
 import pytest
 
+from bunchtrain.config.specs import as_text
 from bunchtrain.errors import CampaignError, ContractError, InputError
 from bunchtrain.events.export import export
 from bunchtrain.events.hitdata import TRUTH, HitDataset, joined, packed
@@ -198,3 +202,59 @@ def test_an_index_of_jets_has_no_hits(tmp_path):
         HitDataset(dataset)
     with pytest.raises(InputError, match="no scaler of graphs"):
         GraphScaler.load(scaler)
+
+
+@pytest.mark.parametrize(("column", "value"), [("hits/layer", 0.5), ("hits/particle", -0.7)])
+def test_numbers_that_are_not_whole_are_refused(tmp_path, column, value):
+    events = [toy_event(i) for i in range(60)]
+    for event in events:
+        event[column] = event[column].astype("f4")
+    events[5][column][2] = value
+    shard = toy_shard(tmp_path / "a.h5", events)
+    with pytest.raises(ContractError, match="whole numbers") as caught:
+        prepare(prepare_spec(), [shard], tmp_path / "out")
+        [*HitDataset(tmp_path / "out/dataset.h5").graphs(np.arange(60))]
+    assert column in str(caught.value)
+
+
+@pytest.mark.parametrize("column", ["hits/layer", "hits/particle"])
+def test_a_column_of_two_precisions_is_named_as_such(tmp_path, column):
+    shards = []
+    for run, dtype in ((1, "i4"), (2, "i8")):
+        events = [toy_event(100 * run + i) for i in range(30)]
+        for event in events:
+            event[column] = event[column].astype(dtype)
+        shards.append(toy_shard(tmp_path / f"{run}.h5", events, run))
+    with pytest.raises(InputError, match="differs in precision") as caught:
+        prepare(prepare_spec(), shards, tmp_path / "out")
+    assert caught.value.details["key"] == column and "i8" in caught.value.details["found"]
+
+
+@pytest.mark.parametrize("name", ["50%%x", "sh%b", "100%", "%"])
+def test_percent_signs_in_paths_are_signs(tmp_path, name):
+    shards = [
+        toy_shard(tmp_path / folder / f"{run}.h5", [toy_event(100 * run + i) for i in range(30)], run)
+        for run, folder in ((1, "plain"), (2, name))
+    ]
+    prepare(prepare_spec(), shards, tmp_path / "out")
+    data = HitDataset(tmp_path / "out/dataset.h5")
+    assert (data.column("weight") == 1).all() and set(data.column("run_number")) == {1, 2}
+
+
+def test_a_shard_that_is_gone_is_named(tmp_path):
+    shard = toy_shard(tmp_path / "a.h5", [toy_event(i) for i in range(60)])
+    prepare(prepare_spec(), [shard], tmp_path / "out")
+    shard.rename(tmp_path / "b.h5")
+    with pytest.raises(InputError, match="shard of the index is not there") as caught:
+        HitDataset(tmp_path / "out/dataset.h5")
+    assert caught.value.details["found"].endswith("a.h5")
+
+
+@pytest.mark.parametrize("kilobytes", [2, 6, 10, 14])
+def test_a_full_disk_is_an_error_and_no_crash(tmp_path, kilobytes):
+    shard = toy_shard(tmp_path / "a.h5", [toy_event(i) for i in range(60)])
+    command = [sys.executable, "-m", "bunchtrain", "prepare", "--spec", as_text(prepare_spec()), str(shard)]
+    text = shlex.join([*command, "--out", str(tmp_path / "out")])
+    done = subprocess.run(["bash", "-c", f"ulimit -f {kilobytes}; exec {text}"], capture_output=True, text=True)
+    assert done.returncode == 2 and "error:" in done.stderr
+    assert not (tmp_path / "out/dataset.h5").exists()

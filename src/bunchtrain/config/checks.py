@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from bunchtrain import registry
 from bunchtrain.config import literals
+from bunchtrain.config.asked import check_asked
 from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.explain import explain
 from bunchtrain.config.prepare import Graph
@@ -59,6 +60,7 @@ def check_campaign(campaign: Campaign, file: str | Path) -> None:
     _check_dropout(campaign, file)
     _check_student(campaign, file)
     _check_ranks(campaign, file)
+    check_asked(campaign, file)
 
 
 def _check_dimension(campaign: Campaign, name: str, dimension: Dimension, file: str | Path) -> None:

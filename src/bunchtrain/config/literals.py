@@ -51,6 +51,11 @@ def secret(task: str) -> tuple[str, ...]:
     return registry.constant("tasks", task, "SECRET") or ()
 
 
+def truth(task: str) -> tuple[str, ...]:
+    """Return the options of a task that name columns of constituents from which it learns."""
+    return registry.constant("tasks", task, "TRUTH") or ()
+
+
 def judged(task: str) -> tuple[str, ...]:
     """Return the options of a task that the evaluation alone reads."""
     return registry.constant("tasks", task, "JUDGED") or ()

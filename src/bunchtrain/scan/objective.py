@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -109,6 +110,17 @@ def failure(status: int, log: Path) -> str:
     if status in KILLED or "memoryerror" in tail or "out of memory" in tail:
         return "F_oom"
     return "F_crash"
+
+
+def last_error(log: Path) -> str:
+    """Return what a training's log says of its end, on one line: its last error with its details; empty without."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    begins = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+    if not begins:
+        return ""
+    head, *rest = lines[begins[-1] :]
+    details = itertools.takewhile(lambda line: line.startswith("  "), rest)
+    return "; ".join([head.removeprefix("error: "), *(" ".join(line.split()) for line in details)])
 
 
 def result(folder: Path, settings: Scan) -> tuple[float, dict[str, Any]]:

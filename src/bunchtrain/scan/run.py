@@ -134,8 +134,8 @@ def _write(spec: ScanSpec, journal: Journal, out: Path, inputs: list[Path]) -> N
         raise TrainingError(
             "no evaluation of the scan ended well",
             file=log,
-            found=reasons,
-            mend="read that log; the next run tries again",
+            found=f"{reasons}: {told}" if (told := objective.last_error(log)) else reasons,
+            mend="mend what the log says of the first one; the next run tries again",
         )
     best = max(good, key=lambda trial: float(trial.result or 0), default=None)
     values = best.values if best else {}

@@ -25,6 +25,7 @@ LEVELS = ("graph", "nodes", "edges")
 ITEMS = "jets"
 JUDGED = ("mixture", "variables")
 SECRET = ("origin", "vertex")
+TRUTH = ("origin", "vertex")
 ALONE = {"origin_weight": 0.0, "vertex_weight": 0.0}
 
 

@@ -17,6 +17,7 @@ ROWS = "jets"
 LEVELS = ("nodes",)
 ITEMS = "neutral constituents"
 SECRET = ("vertex",)
+TRUTH = ("vertex", "charge")
 
 
 class Config(BaseModel):

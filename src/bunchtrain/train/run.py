@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from bunchtrain import provenance
+from bunchtrain.config import literals
 from bunchtrain.config.base import Kind
 from bunchtrain.config.campaign import checked_kind, parse_section
 from bunchtrain.config.specs import TrainSpec
 from bunchtrain.config.train import Train
-from bunchtrain.errors import InputError
+from bunchtrain.errors import CampaignError, InputError
 from bunchtrain.events.layout import CONTRACT
 from bunchtrain.files import exclusive, read_json, sha256, write_json
 from bunchtrain.models import base as models
@@ -76,6 +77,10 @@ def _check_kinds(spec: TrainSpec) -> None:
     """Refuse networks and tasks that the spec cannot mean; a campaign's spec was checked with the campaign."""
     for key, family in (("model", "models"), ("task", "tasks")):
         checked_kind(parse_section(Kind, getattr(spec, key), f"--spec, {key}"), family, key, "--spec")
+    fit, network = literals.taking(spec.task["kind"]), spec.model["kind"]
+    if network not in fit:
+        problem = f"the network takes no {literals.rows('tasks', spec.task['kind'])}, which the task has"
+        raise CampaignError(problem, file="--spec", key="model.kind", found=network, choices=fit)
 
 
 def with_best(spec: TrainSpec, best: Path | None) -> TrainSpec:

@@ -25,6 +25,9 @@ from bunchtrain.events.ragged import Events
 #: What the rows are: see `formats.base`.
 ROWS = "jets"
 
+#: It has no columns but those that it is told.
+COLUMNS = "mapped"
+
 
 class Config(Section):
     """Which branch holds what; every branch may also be a formula of branches."""

@@ -1,0 +1,98 @@
+"""What a task asks of the samples: columns that a format maps, and a simulation that can hold what is looked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bunchtrain import registry
+from bunchtrain.config import literals
+from bunchtrain.config.barrel import Barrel
+from bunchtrain.config.prepare import Graph
+from bunchtrain.config.samples import OF_EVENTS
+from bunchtrain.errors import CampaignError
+from bunchtrain.events.layout import ROWS
+
+if TYPE_CHECKING:
+    from bunchtrain.config.campaign import Campaign
+
+
+def check_asked(campaign: Campaign, file: str | Path) -> None:
+    """Check that the samples can have what the task, and what it is told to see, asks for.
+
+    Raises
+    ------
+    CampaignError
+        Naming file, key, what was found and what would do.
+    """
+    _check_simulated(campaign, file)
+    if campaign.task.kind == "tracking":
+        _check_tracking(campaign, file)
+    if registry.constant("convert.formats", campaign.convert.format.kind, "COLUMNS") == "mapped":
+        _check_columns(campaign, file)
+
+
+def _check_simulated(campaign: Campaign, file: str | Path) -> None:
+    """Check that simulated samples hold what the task tells apart, and no section is there for nothing."""
+    simulate, task = campaign.simulate, campaign.task.kind
+    processes = {one.generate.process for one in campaign.samples.values() if one.generate is not None}
+    of_events, of_jets = processes & set(OF_EVENTS), processes - set(OF_EVENTS)
+    if of_jets and task == "pileup" and simulate.pileup == 0:
+        problem, expected = "without pile-up there is none to be found", "a mean number of collisions above 0, e.g. 50"
+        raise CampaignError(problem, file=file, key="simulate.pileup", found=0, expected=expected)
+    if of_jets and task == "flavour_tagging" and simulate.tracks is None:
+        problem, mend = "flavours are told apart by tracks, which are not simulated", "set `simulate: {tracks: {}}`"
+        raise CampaignError(problem, file=file, key="simulate.tracks", found="null", mend=mend)
+    for key, made, wanted in (("barrel", of_events, "collisions"), ("tracks", of_jets, "processes that give jets")):
+        if processes and not made and getattr(simulate, key) is not None:
+            problem = "a section of the simulation has no sample that it would change"
+            found = ", ".join(sorted(processes))
+            raise CampaignError(problem, file=file, key=f"simulate.{key}", found=found, expected=f"one of {wanted}")
+
+
+def _check_tracking(campaign: Campaign, file: str | Path) -> None:
+    """Check that the particles that are sought can be found: in the layers that there are, by edges that are kept."""
+    task, graph = campaign.task.checked("tasks", "task"), campaign.prepare.graph or Graph()
+    if any(one.generate is not None for one in campaign.samples.values()):
+        layers = len((campaign.simulate.barrel or Barrel()).radii)
+        for key in ("min_hits", "shortest"):
+            if task[key] > layers:
+                problem = "no particle has as many hits: the detector has fewer layers"
+                expected = f"at most {layers}, the layers of simulate.barrel.radii"
+                raise CampaignError(problem, file=file, key=f"task.{key}", found=task[key], expected=expected)
+    problem = "particles are sought whose edges the graphs leave out"
+    if task["pt_min"] < graph.pt_min:
+        expected = f"at least {graph.pt_min:g} GeV, as prepare.graph.pt_min says"
+        raise CampaignError(problem, file=file, key="task.pt_min", found=f"{task['pt_min']:g} GeV", expected=expected)
+    if task["eta_max"] > graph.eta_max:
+        expected = f"at most {graph.eta_max:g}, as prepare.graph.eta_max says"
+        raise CampaignError(problem, file=file, key="task.eta_max", found=task["eta_max"], expected=expected)
+
+
+def _check_columns(campaign: Campaign, file: str | Path) -> None:
+    """Check the columns that are named against those that the campaign maps or derives: the format has no others."""
+    mapped: Mapping[str, Any] = campaign.convert.format.options().get("columns") or {}
+    derived: Mapping[Any, Any] = campaign.convert.derive
+    for axis, key, name in _named(campaign):
+        had = {one.name for one in ROWS["jets"][axis]} | {*mapped.get(axis, {})} | {*derived.get(axis, {})}
+        if name not in had:
+            raise CampaignError(
+                f"there is no such column of {axis}",
+                file=file,
+                key=key,
+                found=name,
+                choices=sorted(had),
+                mend="map it under convert.format.columns, or make it under convert.derive",
+            )
+
+
+def _named(campaign: Campaign) -> Iterator[tuple[str, str, str]]:
+    """Yield axis, key and name of each column that must be there."""
+    kind, task = campaign.task.kind, campaign.task.checked("tasks", "task")
+    yield from (("constituents", "prepare.inputs", name) for name in campaign.prepare.inputs)
+    yield from (("jets", "prepare.variables", name) for name in campaign.prepare.variables)
+    yield from (("jets", "task.variables", name) for name in task.get("variables", ()))
+    alone: dict[str, Any] = literals.alone(kind)
+    if not alone or any(task[key] != value for key, value in alone.items()):
+        yield from (("constituents", f"task.{key}", task[key]) for key in literals.truth(kind))
