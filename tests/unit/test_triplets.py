@@ -1,4 +1,4 @@
-"""Scores of edges without a network: free of how layers are numbered, how events are batched, and how it is computed."""
+"""Scores of edges without a network: free of how layers are numbered, events batched, and pairs computed."""
 
 import numpy as np
 import pytest
