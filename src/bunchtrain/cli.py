@@ -246,6 +246,15 @@ def provenance(path: Annotated[Path, typer.Argument(help="any output of a campai
 
 
 @app.command(rich_help_panel=LOOK)
+def verify(core: Annotated[Path, typer.Argument(help="core.zip that synthesize made")]) -> None:
+    """Prove an FPGA core again from the files inside: network, C++ and RTL, on every vector; it runs their code."""
+    from bunchtrain.synth.reprove import reprove
+
+    reprove(core)
+    typer.echo("[verify] PASS")
+
+
+@app.command(rich_help_panel=LOOK)
 def doctor() -> None:
     """Say what is installed, what is missing, and the command that mends it."""
     from bunchtrain.doctor import examine

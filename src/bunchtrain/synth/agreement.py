@@ -81,6 +81,7 @@ def certificate(
     kinds: Mapping[str, int],
     timing: Mapping[str, int],
     files: Mapping[str, bytes],
+    core: Mapping[str, Any],
     tools: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return the certificate: what was compared on what, and the digests that tie it to the files of the core.
@@ -97,6 +98,8 @@ def certificate(
         Measured latency and interval, in cycles.
     files : mapping
         Files of the core that the claim is about.
+    core : mapping
+        Top module, ports, stages and route: what is needed to repeat the proof.
     tools : mapping
         Versions of the tools by name.
     """
@@ -108,6 +111,7 @@ def certificate(
         "vectors": {**kinds, "inputs_sha256": digest(inputs_VI), "answers_sha256": digest(answers_VC)},
         "comparisons": comparisons,
         "timing": dict(timing),
+        "core": dict(core),
         "files": digests(files),
         "tools": dict(tools),
     }

@@ -6,6 +6,7 @@ A format is named as HLS names it: `fixed<8,3>` has 8 bits of which 3, the sign 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,21 @@ class Fixed:
     signed: bool = True
     rounding: str = "TRN"
     overflow: str = "WRAP"
+
+    @classmethod
+    def named(cls, text: str) -> Fixed:
+        """Return the format of a name that `hls` gave.
+
+        Raises
+        ------
+        ValueError
+            If it is none.
+        """
+        found = re.fullmatch(r"(u?)fixed<(\d+),(-?\d+),(TRN|RND),(WRAP|SAT)>", text)
+        if found is None:
+            raise ValueError(f"no fixed-point format: {text}")
+        unsigned, width, integer, rounding, overflow = found.groups()
+        return cls(int(width), int(integer), not unsigned, rounding, overflow)
 
     @property
     def fractional(self) -> int:

@@ -67,6 +67,9 @@ logit = code * 2^-{core.result.form.fractional}; a score of class a against clas
 {outputs}
 
 ## Repeat the proof
+    bunchtrain verify core.zip
+computes the network again from `model/`, compiles and runs `hls/` and `rtl/`, and compares all of them on every vector.
+Without bunchtrain:
     cd sim
     iverilog -o testbench testbench.v ../rtl/*.v && ./testbench
 prints PASS and the number of vectors: {vectors["jets"]} test jets and {vectors["extreme"]} extreme inputs.
@@ -77,6 +80,7 @@ the files.
 - `component.xml`: IP-XACT (IEEE 1685-2014)
 - `rtl/`: Verilog; `{core.top}.v` is the top module
 - `hls/`: the same network as a Vitis HLS project ({converter})
+- `model/`: weights of the quantised network; with `reports/student.json` they are the network
 - `sim/`: testbench, inputs and expected answers, one word a line
 - `reports/`, `certificate.json`, `provenance.json`
 

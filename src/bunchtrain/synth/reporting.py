@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.torch import save
 from torch import Tensor
 
 from bunchtrain import provenance
@@ -203,6 +204,7 @@ def contents(facts: Facts, build: Path, spec: Mapping[str, Any], sources: list[P
     core, cases = facts.core, facts.cases
     files = {f"rtl/{path.name}": path.read_bytes() for path in core.files}
     files.update(ipcore.collect(build / "hls", "hls"))
+    files["model/student.safetensors"] = save(weights(facts.student))
     files["sim/testbench.v"] = rtlsim.testbench(core, len(cases.inputs_VI)).encode()
     files["sim/inputs.hex"] = _hex(to_words(cases.inputs_VI, core.source))
     files["sim/expected.hex"] = _hex(to_words(cases.answers_VC, core.result))
@@ -214,6 +216,13 @@ def contents(facts: Facts, build: Path, spec: Mapping[str, Any], sources: list[P
         kinds=cases.kinds,
         timing=_cycles(facts),
         files=files,
+        core={
+            "top": core.top,
+            "inputs": core.source.size,
+            "outputs": core.result.size,
+            "stages": core.stages,
+            "route": facts.converted.route,
+        },
         tools={name: row["version"] for name, row in made.items()},
     )
     counted = facts.resources.as_dict()

@@ -50,7 +50,12 @@ def convert(student: Student, network: Mapping[str, Any], folder: Path, *, part:
     route = students.route(network)
     if route == "hls4ml":
         graph = hls.project(hls.plan(cast(Dense, student)), folder, part=part, clock_ns=clock_ns)
-        return Converted(route, hls.replayed(graph), hls.PROJECT, hls.CSimulation)
+        return Converted(route, hls.replayed(graph), hls.PROJECT, simulation(route))
     made = circuit.traced(student)
     circuit.project(made, folder, part=part, clock_ns=clock_ns)
-    return Converted(route, made, circuit.TOP, circuit.CSimulation)
+    return Converted(route, made, circuit.TOP, simulation(route))
+
+
+def simulation(route: str) -> Callable[[Path, Path, int], Simulation]:
+    """Return what compiles the C++ of a route; see `Converted`."""
+    return hls.CSimulation if route == "hls4ml" else circuit.CSimulation
