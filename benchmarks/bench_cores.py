@@ -26,6 +26,7 @@ from bunchtrain.synth.backends.base import Design
 from bunchtrain.synth.quantize import Dense, Rounded, Squared
 from bunchtrain.synth.students import base as students
 from bunchtrain.synth.students.base import Layout, Student, rectified
+from bunchtrain.synth.wires import total
 from cores import INPUT, dense, quantised
 from marks import Mark, conclude, table
 
@@ -46,7 +47,7 @@ class Anomaly(Student):
 
     def forward(self, x_BI: Any) -> Any:
         """Return the score, [B, 1]."""
-        return self.square(self.rounded(self.mean(self.encode(x_BI)))).sum(-1)[..., None]
+        return total(self.square(self.rounded(self.mean(self.encode(x_BI)))))
 
 
 def networks() -> dict[str, tuple[nn.Module, str]]:

@@ -25,6 +25,11 @@ def joined(parts: Sequence[Wires]) -> Wires:
     return torch.cat(list(parts), -1) if isinstance(parts[0], Tensor) else np.concatenate(list(parts), -1)
 
 
+def total(wires: Wires) -> Wires:
+    """Return the sum over the last dimension, which stays, with one number."""
+    return wires.sum(-1, keepdim=True) if isinstance(wires, Tensor) else np.sum(wires, -1, keepdims=True)
+
+
 def cast(wires: Wires, form: Fixed) -> Wires:
     """Return symbols rounded, and saturated or wrapped, to a format."""
     sign, integer, fraction = form.sign_integer_fraction
