@@ -126,13 +126,17 @@ def _check_rows(campaign: Campaign, file: str | Path) -> None:
         return
     known = registry.kinds("convert.formats")
     fit = [one for one in known if registry.constant("convert.formats", one, "ROWS") == wanted]
+    learning = [one for one in registry.kinds("tasks") if literals.rows("tasks", one) == given]
+    other = f"a task that learns from {given}: {', '.join(learning)}"
     raise CampaignError(
         f"the format gives no {wanted}, which the task {task} learns from",
         file=file,
         key="convert.format.kind",
         found=f"{kind}, which gives {given}",
         expected=f"a format of {wanted}: {', '.join(fit)}",
-        mend="convert such files by hand, with `bunchtrain convert`; to train on them takes a task of their own",
+        mend=other
+        if learning
+        else f"convert files of {given} by hand, with `bunchtrain convert`: no task learns from them",
     )
 
 

@@ -29,6 +29,9 @@ from bunchtrain.prepare.weights import class_weights, kinematic
 #: Jets whose features are computed at once.
 _STEP = 8192
 
+#: Rows of a split below which a word is said.
+FEW = 20
+
 
 def prepare(spec: PrepareSpec, shards: list[Path], out: Path, *, threads: int = 1) -> None:
     """Write `dataset.h5` (the index), `scaler.json` and `summary.json` into `out`.
@@ -76,6 +79,9 @@ def prepare(spec: PrepareSpec, shards: list[Path], out: Path, *, threads: int = 
     total = {name: sum(one.values()) for name, one in counts.items()}
     told = "" if rows == "events" else f" of {looked_at['events']} events"
     print(f"[prepare] {len(labels)} {rows}{told} in {len(infos)} shards: {total}", flush=True)
+    for name, number in total.items():
+        if number < FEW:
+            print(f"[prepare] {name} has {number} {rows}: what they decide or show is mostly chance", flush=True)
 
 
 def _split(infos: list[ShardInfo], spec: PrepareSpec) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
