@@ -127,16 +127,14 @@ def _check_rows(campaign: Campaign, file: str | Path) -> None:
     known = registry.kinds("convert.formats")
     fit = [one for one in known if registry.constant("convert.formats", one, "ROWS") == wanted]
     learning = [one for one in registry.kinds("tasks") if literals.rows("tasks", one) == given]
-    other = f"a task that learns from {given}: {', '.join(learning)}"
+    by_hand = f"convert files of {given} by hand, with `bunchtrain convert`: no task learns from them"
     raise CampaignError(
         f"the format gives no {wanted}, which the task {task} learns from",
         file=file,
         key="convert.format.kind",
         found=f"{kind}, which gives {given}",
         expected=f"a format of {wanted}: {', '.join(fit)}",
-        mend=other
-        if learning
-        else f"convert files of {given} by hand, with `bunchtrain convert`: no task learns from them",
+        mend=f"take a task that learns from {given}: {', '.join(learning)}" if learning else by_hand,
     )
 
 
