@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -21,7 +22,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7a828c"
-COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9")
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9", "#1d252c")
+
+#: Lines and markers of further rounds through the colours: no two curves look alike.
+_LINES, _DASHED, _MARKERS = ("-", (0, (6, 1, 1, 1))), ("--", ":"), "osD^v"
 
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -94,9 +98,8 @@ def roc(metrics: Mapping[str, Any]) -> str:
             _ratio(below, metrics)
         for number, row in enumerate([{"name": "network", **metrics}, *metrics["baselines"]]):
             colour, line = styles[number % len(styles)]
-            curve, label = row["roc"], f"{row['name']}, AUC {row['auc']['value']:.3f}"
-            x, y = np.array(curve["signal_efficiency"]), np.array(curve["background_efficiency"])
-            shown = (y > 0) & (x > 0.02)
+            x, y, shown = _measured(row["roc"])
+            label = f"{row['name']}, AUC {row['auc']['value']:.3f}"
             axes.plot(x[shown], 1 / y[shown], line, color=colour, label=label, linewidth=2)
         points = [row for row in metrics["working_points"] if row["error"] is not None]
         axes.errorbar(
@@ -107,22 +110,34 @@ def roc(metrics: Mapping[str, Any]) -> str:
             color=BLUE,
             capsize=3,
         )
-        axes.set(yscale="log", ylabel=f"{metrics['background']} rejection  1/ε", xlim=(0, 1), ylim=(1, None))
+        axes.set(yscale="log", ylabel=f"{metrics['background']} rejection  1/ε$_B$", xlim=(0, 1), ylim=(1, None))
         (below or axes).set_xlabel(f"{metrics['signal']} efficiency")
         axes.legend(loc="upper right")
     return svg[0]
 
 
+def _measured(curve: Mapping[str, Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
+    """Return a ROC curve, and where at least one effective background item passes: there alone it was measured."""
+    x, y = np.array(curve["signal_efficiency"]), np.array(curve["background_efficiency"])
+    return x, y, (y >= curve["fewest"]) & (x > 0.02)
+
+
 def _ratio(axes: Axes, metrics: Mapping[str, Any]) -> None:
-    """Draw how many times the first baseline's rejection the network's is, where both let some background pass."""
-    (x, y), (_, other) = (
-        (np.array(curve["signal_efficiency"]), np.array(curve["background_efficiency"]))
-        for curve in (metrics["roc"], metrics["baselines"][0]["roc"])
-    )
-    shown = (y > 0) & (other > 0) & (x > 0.02)
-    axes.plot(x[shown], other[shown] / y[shown], color=BLUE, linewidth=2)
+    """Draw how many times the first baseline's rejection the network's is, where both let some background pass.
+
+    At the working points with the errors that two networks on different jets would have.
+    """
+    baseline = metrics["baselines"][0]
+    (x, y, shown), (_, other, its) = (_measured(one["roc"]) for one in (metrics, baseline))
+    axes.plot(x[shown & its], other[shown & its] / y[shown & its], color=BLUE, linewidth=2)
+    for one, two in zip(metrics["working_points"], baseline["working_points"], strict=True):
+        if one["error"] is not None and two["error"] is not None:
+            ratio = one["rejection"] / two["rejection"]
+            error = ratio * np.hypot(one["error"] / one["rejection"], two["error"] / two["rejection"])
+            axes.errorbar(one["efficiency"], ratio, error, fmt="o", color=BLUE, capsize=3, markersize=4)
     axes.axhline(1, color=GREY, linestyle=":")
-    axes.set(ylabel="ratio", ylim=(0, None))
+    axes.set(ylim=(0, None))
+    axes.set_ylabel("network over\n" + fill(baseline["name"], 18), fontsize=8)
 
 
 def training(rows: Sequence[Mapping[str, float]], best_epoch: int) -> str:
@@ -134,7 +149,7 @@ def training(rows: Sequence[Mapping[str, float]], best_epoch: int) -> str:
         )
         axes.plot(epochs, [row["validation_loss"] for row in rows], "o-", color=BLUE, label="validation", markersize=4)
         axes.axvline(best_epoch, color=GREEN, linestyle="--", label="kept")
-        axes.set(xlabel="epoch", ylabel="cross entropy")
+        axes.set(xlabel="epoch", ylabel="loss")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()
     return svg[0]
@@ -186,14 +201,33 @@ def reliability(metrics: Mapping[str, Any]) -> str:
 
 def plot(about: Mapping[str, Any]) -> str:
     """Curves that a task shows; see `panels.Plot`."""
-    with _figure() as (axes, svg):
+    with _figure(height=3.4 + 0.12 * len(about["curves"])) as (axes, svg):
         for number, curve in enumerate(about["curves"]):
-            line = "--" if curve["dashed"] else "-"
-            style = {"color": COLOURS[number % 6], "label": curve["name"], "linewidth": 2}
-            axes.errorbar(curve["x"], curve["y"], curve.get("errors") or None, fmt=line, elinewidth=1, **style)
-        axes.set(xlabel=about["x"], ylabel=about["y"], yscale="log" if about["logarithmic"] else "linear")
-        axes.legend()
+            values, errors = np.array(curve["y"]), np.array(curve["errors"])
+            ends = [np.minimum(errors, values), np.minimum(errors, 1 - values)] if about["share"] else errors
+            yerr, xerr = ends if len(errors) else None, curve["widths"] or None
+            axes.errorbar(curve["x"], values, yerr, xerr, label=curve["name"], **style(curve, number))
+        scales = {True: "log", False: "linear"}
+        axes.set(xlabel=about["x"], ylabel=about["y"])
+        axes.set(xscale=scales[about["logarithmic_x"]], yscale=scales[about["logarithmic"]])
+        if axes.figure is not None:
+            axes.figure.legend(loc="outside lower center", ncols=2, fontsize=9)
     return svg[0]
+
+
+def style(curve: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """Return how a curve is drawn: its colour by its group, its line by whether it is a baseline's.
+
+    Of marked points and of bins there is no line; their markers say which they are.
+    """
+    group = number if curve["group"] is None else curve["group"]
+    colour, again = COLOURS[group % len(COLOURS)], group // len(COLOURS)
+    common = {"color": colour, "elinewidth": 1, "linewidth": 2}
+    if curve["mark"]:
+        return {**common, "fmt": _MARKERS[group % 5], "markersize": 8, "markeredgecolor": "white", "zorder": 5}
+    if curve["widths"]:
+        return {**common, "fmt": _MARKERS[group % 5], "markersize": 4, "linestyle": "none"}
+    return {**common, "linestyle": (_DASHED if curve["dashed"] else _LINES)[again % 2]}
 
 
 def retention(metrics: Mapping[str, Any]) -> str:
@@ -220,10 +254,16 @@ def scores(score: NDArray[Any], labels: NDArray[Any], metrics: Mapping[str, Any]
             values = score[labels == number]
             if len(values):
                 axes.hist(
-                    values, edges, density=True, histtype="step", color=COLOURS[number % 6], label=name, linewidth=2
+                    values,
+                    edges,
+                    density=True,
+                    histtype="step",
+                    color=COLOURS[number % len(COLOURS)],
+                    label=name,
+                    linewidth=2,
                 )
         axes.set(
-            xlabel="signal-against-background score",
+            xlabel="score",
             ylabel=f"{metrics['items']}, normalised",
             yscale="log",
             xlim=(0, 1),
