@@ -7,7 +7,7 @@ chance.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from bunchtrain.rounding import alone, rounded
 
 Floats = NDArray[np.float64]
+
+#: What `Scores.rejection` returns, or what was read of it.
+Row = TypeVar("Row", bound=Mapping[str, Any])
 
 
 def effective(weights: NDArray[Any]) -> float:
@@ -126,7 +129,7 @@ def parts(row: Mapping[str, Any]) -> tuple[str, str]:
     return rounded(row["rejection"], row["error"])
 
 
-def quotable(rows: Sequence[Mapping[str, Any]], fewest: int = 10) -> Mapping[str, Any]:
+def quotable(rows: Sequence[Row], fewest: int = 10) -> Row:
     """Return the working point nearest to half of the signal at which enough background passes for an error.
 
     Where there is none, that at which most of it passes.

@@ -36,7 +36,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Plot:
-    """Curves on common axes; those of a share have error bars from 0 to 1 at most."""
+    """Curves on common axes; those of a share have error bars from 0 to 1 at most. `lowest` is where `y` begins."""
 
     x: str
     y: str
@@ -45,6 +45,7 @@ class Plot:
     logarithmic: bool = False
     logarithmic_x: bool = False
     share: bool = False
+    lowest: float | None = None
 
 
 @dataclass(frozen=True)

@@ -86,9 +86,11 @@ def _headlines(
     task: TaskProtocol, working_points: list[float], network: Scores, simple: Scores, baseline: str
 ) -> list[Headline]:
     """Return the gain in rejection of the quoted background."""
-    one = quotable([network.rejection(point) for point in working_points])
-    other = simple.rejection(one["efficiency"])
-    ratio = _ratio(dict(one), other)
+    pairs = [(network.rejection(point), simple.rejection(point)) for point in working_points]
+    # Enough has to pass both: of each pair, what the one that lets less pass says.
+    fewer = [min(pair, key=lambda row: row["background_passing"]) for pair in pairs]
+    one, other = pairs[fewer.index(quotable(fewer))]
+    ratio = _ratio(one, other)
     if ratio is None:
         return []
     rejections = " against ".join(alone(row["rejection"]) for row in (one, other))

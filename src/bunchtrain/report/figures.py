@@ -15,6 +15,8 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
+from bunchtrain.rounding import together
+
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -67,7 +69,7 @@ def stacked(two: bool) -> Iterator[tuple[tuple[Axes, Axes | None], list[str]]]:
     """Yield one panel, or a high and a flat one above each other with a common x axis, and a list for the SVG."""
     svg: list[str] = []
     with matplotlib.rc_context(_STYLE):
-        figure = plt.figure(figsize=(5.4, 3.7 + 0.9 * two), layout="constrained")
+        figure = plt.figure(figsize=(5.4, 3.9 + 0.9 * two), layout="constrained")
         grid = figure.add_gridspec(1 + two, 1, height_ratios=[3, 1][: 1 + two])
         upper = figure.add_subplot(grid[0])
         with _drawn(figure, svg):
@@ -112,7 +114,7 @@ def roc(metrics: Mapping[str, Any]) -> str:
         )
         axes.set(yscale="log", ylabel=f"{metrics['background']} rejection  1/ε$_B$", xlim=(0, 1), ylim=(1, None))
         (below or axes).set_xlabel(f"{metrics['signal']} efficiency")
-        axes.legend(loc="upper right")
+        _legend(axes)
     return svg[0]
 
 
@@ -191,7 +193,7 @@ def reliability(metrics: Mapping[str, Any]) -> str:
                 color=colour,
                 capsize=2,
                 markersize=4,
-                label=f"{label}, ECE {100 * found['ece']:.1f} ± {100 * found['ece_error']:.1f} %",
+                label=f"{label}, ECE {together(100 * found['ece'], 100 * found['ece_error'])} %",
             )
         low = min(row["confidence"] for row in metrics["calibration"]["bins"])
         axes.set(xlabel="confidence", ylabel="share of right answers", xlim=(max(0, low - 0.05), 1.02), ylim=(0, 1.05))
@@ -210,9 +212,24 @@ def plot(about: Mapping[str, Any]) -> str:
         scales = {True: "log", False: "linear"}
         axes.set(xlabel=about["x"], ylabel=about["y"])
         axes.set(xscale=scales[about["logarithmic_x"]], yscale=scales[about["logarithmic"]])
-        if axes.figure is not None:
-            axes.figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+        if about["lowest"] is not None:
+            axes.set_ylim(bottom=about["lowest"])
+        if about["share"]:  # bars end at 1, and so do the axes but for a margin
+            low, high = axes.get_ylim()
+            axes.set_ylim(top=min(high, 1 + 0.03 * (1 - low)))
+        low, high = axes.get_xlim()
+        if about["logarithmic_x"] and high < 100 * low:  # else the ticks would be powers of ten, few or none
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter("{x:g}")
+        _legend(axes)
     return svg[0]
+
+
+def _legend(axes: Axes) -> None:
+    """Put the legend below the axes, where it covers no curve."""
+    figure = axes.figure
+    if figure is not None:
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
 
 
 def style(curve: Mapping[str, Any], number: int) -> dict[str, Any]:
@@ -242,7 +259,7 @@ def retention(metrics: Mapping[str, Any]) -> str:
                 [row["kept"] for row in rows], [row["accuracy"] for row in rows], color=colour, label=label + area
             )
         axes.set(xlabel=f"share of {metrics['items']} kept, most certain first", ylabel="accuracy", xlim=(0, 1))
-        axes.legend(loc="lower left")
+        _legend(axes)
     return svg[0]
 
 

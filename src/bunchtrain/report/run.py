@@ -82,15 +82,16 @@ def _header(spec: ReportSpec, inputs: _Inputs) -> dict[str, Any]:
     jets = sum(sum(row.values()) for row in inputs.summary["jets"].values())
     rows = metrics.get("rows", "jets")
     signal, background = metrics["signal"], metrics["background"]
+    apart = f"{signal} from {background}" + ("" if metrics["items"] == rows else f" {metrics['items']}")
     made = "its uncertainty, and an FPGA core" if spec.core else "and its uncertainty"
     return {
         "title": spec.title,
-        "summary": f"{jets:,} {rows} of {_classes(spec.classes)}, "
-        f"a network that tells {signal} from {background}, {made}.",
+        "summary": f"{jets:,} {rows} of {_classes(spec.classes)}, a network that tells {apart}, {made}.",
         "stages": [name for name in STAGES if spec.core or name != "synthesize"],
         "items": metrics["items"],
         "rows": rows,
         "row": rows.removesuffix("s"),
+        "apart": apart,
         "signal": signal,
         "background": background,
         "classes": metrics["classes"],
@@ -136,8 +137,14 @@ def _rejection(metrics: dict[str, Any]) -> dict[str, str]:
     value, error = parts(row)
     why = f"; {row['background_passing']} of {row['background_total']} pass" if row["error"] is None else ""
     limit = "68 % lower limit, " if row["lower_limit"] else ""
-    note = f"{limit}at {100 * row['efficiency']:.0f} % {metrics['signal']} efficiency{why}"
+    note = f"{limit}at {100 * row['efficiency']:.0f} % {_signal(metrics)} efficiency{why}"
     return _card(f"{metrics['background']} rejection", value, f"± {error}" if error else "", note)
+
+
+def _signal(metrics: dict[str, Any]) -> str:
+    """Return the signal, with a word for what it is a class of where that is not the rows."""
+    items = metrics["items"]
+    return str(metrics["signal"]) if items == metrics["rows"] else f"{metrics['signal']}-{items.removesuffix('s')}"
 
 
 def _measured(name: str, value: float, error: float | None, unit: str = "", note: str = "") -> dict[str, str]:

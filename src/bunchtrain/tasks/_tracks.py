@@ -65,7 +65,8 @@ _TEXT = (
 
 _CURVES = (
     "One point for each threshold, the working points of the table marked; to the upper left is better. A rate of no "
-    "fake at all is drawn at half a fake. The triplets have one tolerance, that of the table."
+    "fake at all is drawn at half a fake. The triplets have one tolerance, that of the table. The axis leaves out "
+    "efficiencies far below."
 )
 
 _GRAPH = (
@@ -203,7 +204,9 @@ class Tracks(Merit):
             point, label = chosen[name], f"{name}, cut {cuts[name]}"
             place = [_above_zero(point["fake rate"])]
             curves.append(_curve(label, place, [point["efficiency"]], group=group, mark=True))
-        return Plot("fake rate", "efficiency", _there(curves), _CURVES, logarithmic_x=True, share=True)
+        worst = min((one.y[0] for one in curves if one.mark and one.y), default=0.0)
+        lowest = max(0.0, 1 - 5 * max(1 - worst, 0.01))
+        return Plot("fake rate", "efficiency", _there(curves), _CURVES, logarithmic_x=True, share=True, lowest=lowest)
 
     def _binned(
         self, made: dict[str, Found], by: str, axis: str, bounds: Sequence[float], last: float | None = None
@@ -243,12 +246,12 @@ def _headlines(rates: dict[str, dict[str, Rate]]) -> list[Headline]:
     """Return efficiency, at its fake rate, and duplicate rate, beside those of the triplets."""
     network, triplets = rates[NETWORK], rates[TRIPLETS]
 
-    def percent(one: Rate) -> str:
-        return f"{alone(100 * one.value)} %" if one.total else "-"
+    def percent(one: Rate, digits: int = 3) -> str:
+        return f"{alone(100 * one.value, digits)} %" if one.total else "-"
 
     notes = {
         "efficiency": " at {} fakes; triplets: {} at {}".format(
-            *map(percent, (network["fake rate"], triplets["efficiency"], triplets["fake rate"]))
+            percent(network["fake rate"], 2), percent(triplets["efficiency"]), percent(triplets["fake rate"], 2)
         ),
         "duplicate rate": f"triplets: {percent(triplets['duplicate rate'])}",
     }

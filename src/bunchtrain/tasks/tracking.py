@@ -49,7 +49,7 @@ class Task:
     loss_told = "binary cross entropy of the edges; every event counts once, its true and its false edges half each"
 
     def __init__(self, config: Config, classes: list[str]) -> None:
-        self.classes = ["chance", "track"]
+        self.classes = ["false", "true"]
         self._config = config
 
     @property
