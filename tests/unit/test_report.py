@@ -123,6 +123,7 @@ def test_no_rejection_is_drawn_where_less_than_one_would_pass():
     (gain,) = panel.headlines
     row = next(row for row in panel.rows if row[0] == "light" and f"at {row[1]}" in gain.note)
     assert gain.name == "gain over the best mass window" and together(gain.value, gain.error) == row[-1]
+    assert row[1] == "80 %"  # at the others fewer than ten pass
     x, y, shown = figures._measured(
         {"signal_efficiency": [0.1, 0.5], "background_efficiency": [1e-4, 0.1], "fewest": 0.01}
     )

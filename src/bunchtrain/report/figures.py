@@ -153,7 +153,7 @@ def training(rows: Sequence[Mapping[str, float]], best_epoch: int) -> str:
         axes.axvline(best_epoch, color=GREEN, linestyle="--", label="kept")
         axes.set(xlabel="epoch", ylabel="loss")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend()
+        _legend(axes)
     return svg[0]
 
 
@@ -172,7 +172,7 @@ def scan(rows: Sequence[Mapping[str, str]]) -> str:
             axes.axvline(number, color=ORANGE, alpha=0.4)
         axes.set(xlabel="evaluation", ylabel="validation loss")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend()
+        _legend(axes)
     return svg[0]
 
 
@@ -197,7 +197,7 @@ def reliability(metrics: Mapping[str, Any]) -> str:
             )
         low = min(row["confidence"] for row in metrics["calibration"]["bins"])
         axes.set(xlabel="confidence", ylabel="share of right answers", xlim=(max(0, low - 0.05), 1.02), ylim=(0, 1.05))
-        axes.legend(loc="upper left")
+        _legend(axes)
     return svg[0]
 
 
@@ -285,7 +285,7 @@ def scores(score: NDArray[Any], labels: NDArray[Any], metrics: Mapping[str, Any]
             yscale="log",
             xlim=(0, 1),
         )
-        axes.legend(loc="upper center")
+        _legend(axes)
     return svg[0]
 
 
@@ -299,7 +299,7 @@ def spread(values: NDArray[Any], right: NDArray[np.bool_], items: str) -> str:
                     values[chosen], edges, density=True, histtype="stepfilled", alpha=0.45, color=colour, label=label
                 )
         axes.set(xlabel="spread of the score over passes", ylabel=f"{items}, normalised")
-        axes.legend()
+        _legend(axes)
     return svg[0]
 
 
