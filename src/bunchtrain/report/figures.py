@@ -21,7 +21,7 @@ matplotlib.use("agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7a828c"
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9", "#1d252c")
@@ -220,6 +220,7 @@ def plot(about: Mapping[str, Any]) -> str:
         low, high = axes.get_xlim()
         if about["logarithmic_x"] and high < 100 * low:  # else the ticks would be powers of ten, few or none
             axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
             axes.xaxis.set_minor_formatter("{x:g}")
         _legend(axes)
     return svg[0]
