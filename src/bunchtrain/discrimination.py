@@ -6,13 +6,18 @@ chance.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bunchtrain.rounding import alone, rounded
+
 Floats = NDArray[np.float64]
+
+#: What `Scores.rejection` returns, or what was read of it.
+Row = TypeVar("Row", bound=Mapping[str, Any])
 
 
 def effective(weights: NDArray[Any]) -> float:
@@ -53,6 +58,11 @@ class Scores:
         running = np.concatenate([[0.0], np.cumsum(np.bincount(place, weights, thresholds))])
         share: Floats = running / running[-1] if running[-1] else running
         return share
+
+    @property
+    def fewest(self) -> float:
+        """The background efficiency of one effective background jet: nothing below it was measured."""
+        return 1 / max(effective(self.weights[1]), 1.0)
 
     def background_efficiency(self, signal_efficiency: NDArray[Any] | float) -> Floats:
         """Return the background efficiency at a signal efficiency."""
@@ -105,13 +115,29 @@ class Scores:
         return {**row, "rejection": 1 / share, "error": float(spread / share**2), "lower_limit": False}
 
 
-def told(row: Mapping[str, Any], *, error: bool = True) -> str:
-    """Return a rejection in words, with its error if there is one and it is wanted; a dash for none."""
+def told(row: Mapping[str, Any]) -> str:
+    """Return a rejection in words, with its error; `>` for a limit, `≈` without an error, a dash for none."""
+    return " ± ".join(part for part in parts(row) if part)
+
+
+def parts(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Return a rejection and its error in words, "" where there is none; see `told`."""
     if row["rejection"] is None:
-        return "-"
-    if row["lower_limit"]:
-        return f"> {row['rejection']:.0f}"
-    return f"{row['rejection']:.1f}" + (f" ± {row['error']:.1f}" if error and row["error"] is not None else "")
+        return "-", ""
+    if row["error"] is None:
+        return f"{'>' if row['lower_limit'] else '≈'} {alone(row['rejection'], 2)}", ""
+    return rounded(row["rejection"], row["error"])
+
+
+def quotable(rows: Sequence[Row], fewest: int = 10) -> Row:
+    """Return the working point nearest to half of the signal at which enough background passes for an error.
+
+    Where there is none, that at which most of it passes.
+    """
+    enough = [row for row in rows if row["background_passing"] >= fewest and row["error"] is not None]
+    if enough:
+        return min(enough, key=lambda row: abs(row["efficiency"] - 0.5))
+    return max(rows, key=lambda row: (row["background_passing"], row["efficiency"]))
 
 
 def auc(

@@ -7,24 +7,56 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Curve:
-    """Points of a curve, with their errors where there are some; a dashed one is a baseline's."""
+    """Points of a curve, with their errors where there are some; a dashed one is a baseline's.
+
+    Parameters
+    ----------
+    name : str
+    x, y : list of float
+    dashed : bool
+    errors : list of float
+        Of `y`.
+    widths : list of float
+        Half the widths of bins in `x`: with these, points stand for themselves and no line joins them.
+    group : int, optional
+        Curves of one group have one colour; without, each has a colour of its own.
+    mark : bool
+        Whether its points are marked and not joined: a working point on another curve of the group.
+    """
 
     name: str
     x: list[float]
     y: list[float]
     dashed: bool = False
     errors: list[float] = field(default_factory=list)
+    widths: list[float] = field(default_factory=list)
+    group: int | None = None
+    mark: bool = False
 
 
 @dataclass(frozen=True)
 class Plot:
-    """Curves on common axes."""
+    """Curves on common axes; those of a share have error bars from 0 to 1 at most. `lowest` is where `y` begins."""
 
     x: str
     y: str
     curves: list[Curve]
     caption: str = ""
     logarithmic: bool = False
+    logarithmic_x: bool = False
+    share: bool = False
+    lowest: float | None = None
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A number that stands at the top of the page, with its error in the same unit, and a line below it."""
+
+    name: str
+    value: float
+    error: float | None = None
+    unit: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,6 +72,8 @@ class Panel:
     plots : list of Plot
     figures : dict
         The numbers that sum it up, by name: the evaluation lists them for every seed.
+    headlines : list of Headline
+        Those of its numbers that stand at the top of the page, before the AUC.
     """
 
     title: str
@@ -48,3 +82,4 @@ class Panel:
     rows: list[list[str]] = field(default_factory=list)
     plots: list[Plot] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=dict)
+    headlines: list[Headline] = field(default_factory=list)

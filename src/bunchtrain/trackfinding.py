@@ -237,16 +237,30 @@ def figures(found: NDArray[np.int64], truth: Truth, sought: Sought | None = None
     dict
         efficiency: sought particles with a candidate by double majority. fake: candidates of which no particle has more
         than half. duplicate: candidates of a particle beyond its best one. purity: hits of the candidates with a
-        majority that are of its particle; its error takes the hits as independent.
+        majority that are of its particle, with the error of a ratio of sums over candidates: hits of one are alike.
     """
     matched = match(found, truth)
-    wanted = (sought or Sought()).among(truth)
+    wanted, good = (sought or Sought()).among(truth), matched.majority
     return {
         "efficiency": rate(int(np.sum(wanted & reconstructed(matched, truth))), int(wanted.sum())),
         "fake": rate(int(np.sum(~matched.majority)), len(matched.size)),
         "duplicate": rate(int(np.sum(matched.duplicate)), len(matched.size)),
-        "purity": rate(int(matched.common[matched.majority].sum()), int(matched.size[matched.majority].sum())),
+        "purity": ratio(matched.common[good], matched.size[good]),
     }
+
+
+def ratio(parts: NDArray[Any], wholes: NDArray[Any]) -> Rate:
+    """Return the sum of some parts over that of their wholes, with the error that their scatter makes.
+
+    Where nothing scatters, as of perfect candidates, the error is that of a share of which all have passed.
+    """
+    whole = float(wholes.sum())
+    if whole <= 0:
+        return Rate(float("nan"), float("nan"), 0)
+    share = float(parts.sum()) / whole
+    many = int(np.count_nonzero(wholes))
+    error = float(np.sqrt(np.sum((parts - share * wholes) ** 2))) / whole
+    return Rate(share, error if error > 1e-9 else rate(many, many).error, many)
 
 
 def reconstructed(matched: Match, truth: Truth) -> NDArray[np.bool_]:
@@ -278,12 +292,17 @@ def efficiency_in_bins(
 
 
 def score(found: NDArray[np.int64], truth: Truth, weights: str = "uniform", min_hits: int = 4) -> float:
+    """Return the value of `scored`."""
+    return scored(found, truth, weights, min_hits).value
+
+
+def scored(found: NDArray[np.int64], truth: Truth, weights: str = "uniform", min_hits: int = 4) -> Rate:
     """Return the share of the hits' weights that lies in candidates of their own particle, from 0 to 1.
 
     As in the TrackML challenge (arXiv:1904.06778) a hit counts where its candidate and its particle match by double
     majority, and hits of noise or of particles with less than `min_hits` weigh nothing. Here hits weigh the same, or by
     the pt of their particle: 0.2 up to 0.5 GeV, rising linearly to 1 at 3 GeV. The challenge's weights by the hit's
-    place on the track are left out.
+    place on the track are left out. The error takes particles as independent.
 
     Raises
     ------
@@ -295,11 +314,10 @@ def score(found: NDArray[np.int64], truth: Truth, weights: str = "uniform", min_
     matched = match(found, truth)
     (low, begin), (high, end) = _LOW, _HIGH
     worth = np.ones(len(truth.pt)) if weights == "uniform" else np.interp(truth.pt, [begin, end], [low, high])
-    worth = np.append(np.where(truth.hits >= min_hits, worth, 0.0), 0.0)  # the last is noise's
-    weight = worth[truth.particle]
+    worth = np.where(truth.hits >= min_hits, worth, 0.0)
     partner = np.append(np.where(matched.double, matched.particle, -2), -2)  # the last is that of no candidate
-    total = float(weight.sum())
-    return float(weight[partner[found] == truth.particle].sum()) / total if total else float("nan")
+    right = truth.particle[partner[found] == truth.particle]
+    return ratio(worth * np.bincount(right, minlength=len(worth)), worth * truth.hits)
 
 
 def joined(events: Iterable[tuple[NDArray[np.int64], Truth]]) -> tuple[NDArray[np.int64], Truth]:

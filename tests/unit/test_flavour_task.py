@@ -11,7 +11,7 @@ from torch.nn import functional
 from bunchtrain.errors import CampaignError
 from bunchtrain.levels import Logits, Targets
 from bunchtrain.tasks._vertices import ORIGINS, Vertices, connected
-from bunchtrain.tasks.base import build
+from bunchtrain.tasks.base import build, told
 
 CLASSES = ["b", "c", "light"]
 
@@ -74,6 +74,17 @@ def test_the_score_mixes_the_backgrounds():
     assert mixed == pytest.approx(0.5 / (0.5 + 0.9 * 0.1 + 0.1 * 0.4))
 
 
+def test_score_and_loss_are_told_in_words():
+    found = told(task(mixture={"light": 9, "c": 1}))
+    assert found["score"] == "p(b) / (p(b) + 0.1 p(c) + 0.9 p(light))"
+    assert "0.5 times that of the origins" in found["loss"] and "1.5 times that of the pairs" in found["loss"]
+    alone = told(task(origin_weight=0, vertex_weight=0))
+    assert alone == {"score": "p(b) / (p(b) + p(light))", "loss": "cross entropy of the jet's class"}
+    plain = told(build({"kind": "jet_tagging", "signal": "b", "background": "c"}, CLASSES))
+    assert plain == {"score": "p(b) / (p(b) + p(c))", "loss": "cross entropy"}
+    assert "true and its false edges" in told(build({"kind": "tracking"}, ["collision"]))["loss"]
+
+
 @pytest.mark.parametrize("mixture", [{"tau": 1.0}, {"b": 1.0}])
 def test_a_mixture_of_no_backgrounds_is_refused(mixture):
     with pytest.raises(CampaignError) as error:
@@ -112,29 +123,41 @@ def rows(merit):
 def test_perfect_answers_find_every_vertex_and_nothing_else():
     merit = Vertices(CLASSES)
     origins, vertices = [2, 2, 3, 3, 4, 4, 4, 6, 6], [0, 0, 1, 1, 2, 2, 2, 3, 3]
-    merit.add(torch.zeros(1, 9, 4), said(origins, vertices), jet(origins, vertices))
-    merit.add(torch.zeros(1, 3, 4), said([2, 2, 2], [0, 0, 0]), jet([2, 2, 2], [0, 0, 0], label=2))
+    for _ in range(5):
+        merit.add(torch.zeros(1, 9, 4), said(origins, vertices), jet(origins, vertices))
+        merit.add(torch.zeros(1, 3, 4), said([2, 2, 2], [0, 0, 0]), jet([2, 2, 2], [0, 0, 0], label=2))
     found = rows(merit)
-    assert found["b"][:2] == ["1", "2"] and found["b"][2].startswith("100.0") and found["b"][3].startswith("100.0")
-    assert found["light"][1:] == ["0", "-", "-", "0.000"] and found["b"][4] == "2.000"
+    assert found["b"][:2] == ["5", "10"] and found["b"][2] == found["b"][3] == "100.0 ± 5.0 %"
+    assert found["light"][1:] == ["0", "-", "-", "0.00 ± 0.20"] and found["b"][4] == "2.00 ± 0.63"
+    assert found["c"][0] == "0" and found["c"][4] == "-"
     assert merit.panels()[0].figures == {"vertices found": 1.0, "vertices right": 1.0}
+    (headline,) = merit.panels()[0].headlines
+    assert (headline.value, headline.error, headline.unit) == (100.0, 5.0, "%") and "100 %" in headline.note
     origins_table = {row[0]: row[1:] for row in merit.panels()[1].rows}
-    assert origins_table["b hadron"] == ["2", "100.0 ± 25.0 %", "100.0 ± 25.0 %"]
+    assert origins_table["b hadron"] == ["10", "100.0 ± 5.0 %", "100.0 ± 5.0 %"]
+
+
+def test_of_a_few_vertices_no_share_is_told():
+    merit = Vertices(CLASSES)
+    merit.add(torch.zeros(1, 2, 4), said([2, 2], [-1, -1]), jet([3, 3], [1, 1], label=2))
+    assert rows(merit)["light"][1:4] == ["1", "-", "-"] and merit.panels()[0].headlines == []
 
 
 def test_a_merged_vertex_is_right_once_and_a_split_one_at_most_once():
     truth = jet([3, 3, 4, 4, 4], [1, 1, 2, 2, 2])
     merged = Vertices(CLASSES)
-    merged.add(torch.zeros(1, 5, 4), said([3, 3, 4, 4, 4], [1] * 5), truth)
+    for _ in range(8):
+        merged.add(torch.zeros(1, 5, 4), said([3, 3, 4, 4, 4], [1] * 5), truth)
     # Three of five are more than half of the found one and all of a true one.
-    assert rows(merged)["b"] == ["1", "2", "50.0 ± 35.4 %", "100.0 ± 50.0 %", "1.000"]
+    assert rows(merged)["b"] == ["8", "16", "50 ± 12 %", "100.0 ± 6.2 %", "1.00 ± 0.35"]
     split = Vertices(CLASSES)
     four = jet([3] * 4, [1] * 4)
-    split.add(torch.zeros(1, 4, 4), said([3] * 4, [1, 1, 2, 2]), four)
-    assert rows(split)["b"][1:4] == ["1", "0.0 ± 50.0 %", "0.0 ± 25.0 %"]
+    for _ in range(5):
+        split.add(torch.zeros(1, 4, 4), said([3] * 4, [1, 1, 2, 2]), four)
+    assert rows(split)["b"][1:4] == ["5", "0 ± 10 %", "0.0 ± 5.0 %"]
 
 
 def test_single_tracks_and_primary_vertices_are_no_vertices_of_heavy_hadrons():
     merit = Vertices(CLASSES)
     merit.add(torch.zeros(1, 4, 4), said([2, 2, 3, 5], [0, 0, 1, 2]), jet([2, 2, 3, 5], [0, 0, 1, 2]))
-    assert rows(merit)["b"][1:] == ["0", "-", "-", "0.000"]
+    assert rows(merit)["b"][1:] == ["0", "-", "-", "0.0 ± 1.0"]

@@ -17,6 +17,7 @@ GROUND = {
     "discrimination",
     "levels",
     "panels",
+    "rounding",
     "geometry",
     "trackfinding",
 }

@@ -8,7 +8,7 @@ import torch
 
 from bunchtrain.levels import Logits, Targets
 from bunchtrain.tasks import _puppi
-from bunchtrain.tasks._masses import CHARGED, NETWORK, NOTHING, SHAPE, Masses, quantile, resolution
+from bunchtrain.tasks._masses import CHARGED, NETWORK, NOTHING, SHAPE, Masses, quantile, resolution, resolutions
 from bunchtrain.tasks.base import build
 
 TASK = build({"kind": "pileup"}, ["qcd"])
@@ -93,8 +93,9 @@ def test_a_perfect_network_gives_the_true_mass_and_no_removal_a_larger_one():
         )
     (panel,) = merit.panels()
     rows = {row[0]: row[1:] for row in panel.rows}
-    assert float(rows[NETWORK][0]) == pytest.approx(0, abs=1e-6) and rows[NETWORK][1].startswith("0.00")
-    assert float(rows[NOTHING][0]) > float(rows[CHARGED][0]) > 1
+    shifts = {name: float(cells[0].split()[0]) for name, cells in rows.items()}
+    assert shifts[NETWORK] == pytest.approx(0, abs=1e-6) and rows[NETWORK][1].startswith("0.00")
+    assert shifts[NOTHING] > shifts[CHARGED] > 1 and "±" in rows[CHARGED][0] and rows[CHARGED][0].startswith("+")
     assert panel.figures[f"mass resolution, {NETWORK} (GeV)"] < panel.figures[f"mass resolution, {SHAPE} (GeV)"]
 
 
@@ -103,6 +104,25 @@ def test_the_resolution_of_a_normal_distribution_is_its_width():
     width, error = resolution(values, np.ones(20000))
     assert width == pytest.approx(2 * 0.9945, abs=4 * error) and 0 < error < 0.05
     assert quantile(values, np.ones(20000), 0.5) == pytest.approx(3, abs=0.06)
+    (middle, its_error), again = resolutions(values, np.ones(20000))
+    assert middle == pytest.approx(3, abs=4 * its_error) and again == (width, error)
+    assert its_error == pytest.approx(2 * 1.2533 / 20000**0.5, rel=0.3)
+
+
+def test_the_resolution_stands_at_the_top_and_the_page_says_what_was_done():
+    merit = Masses()
+    random = np.random.default_rng(2)
+    for _ in range(30):
+        rows = [(random.exponential(20) + 5, *random.normal(0, 0.2, 2)) for _ in range(12)]
+        truth = targets([0] * 8 + [1, 1, 2, 3], [0, 1] * 6)
+        logits = Logits(torch.zeros(1, 0), torch.zeros(1, 12, 2, dtype=torch.float64), torch.zeros(1, 12, 12, 0))
+        merit.add(momenta(*rows), logits, truth)
+    (panel,) = merit.panels()
+    (headline,) = panel.headlines
+    assert headline.value == panel.figures[f"mass resolution, {NETWORK} (GeV)"] and headline.error > 0
+    assert headline.unit == "GeV" and headline.note.startswith(SHAPE) and headline.note.endswith("GeV")
+    assert CHARGED == "charged-hadron subtraction" and CHARGED in panel.text and "median" in panel.text
+    assert "own constituents alone" in panel.text and "-60 to 120 GeV" in panel.plots[0].caption
 
 
 def test_the_local_shape_does_not_depend_on_how_jets_are_batched():
@@ -136,7 +156,7 @@ def test_jets_of_pileup_alone_are_left_out_of_the_shares_of_pt():
         logits = Logits(torch.zeros(1, 0), torch.zeros(1, 4, 2, dtype=torch.float64), torch.zeros(1, 4, 4, 0))
         merit.add(momenta((30, 0, 0), (20, 0.1, 0), (3 + number, 0.2, 0.2), (4, -0.3, 0)), logits, truth)
     cells = {row[0]: row for row in merit.panels()[0].rows}
-    assert abs(float(cells[NOTHING][3])) < 100
+    assert abs(float(cells[NOTHING][3].split()[0])) < 100
 
 
 def test_negative_weights_leave_a_quantile_inside():

@@ -19,8 +19,10 @@ from bunchtrain.trackfinding import (
     joined,
     match,
     rate,
+    ratio,
     reconstructed,
     score,
+    scored,
 )
 
 
@@ -133,7 +135,8 @@ def test_of_two_merged_particles_the_larger_is_found():
     one = truth([0, 0, 0, 0, 1, 1, 1])
     matched = match(np.zeros(7, int), one)
     assert matched.particle.tolist() == [0] and matched.common.tolist() == [4] and matched.double.all()
-    assert figures(np.zeros(7, int), one, ANY)["purity"] == rate(4, 7)
+    purity = figures(np.zeros(7, int), one, ANY)["purity"]
+    assert purity.value == 4 / 7 and purity.error == rate(1, 1).error and purity.total == 1
     assert score(np.zeros(7, int), one, min_hits=3) == pytest.approx(4 / 7)
 
 
@@ -230,3 +233,26 @@ def test_perfect_scores_find_every_particle(count):
     result = figures(made, one, Sought(min_hits=len(detector.radii)))
     assert result["efficiency"].value == 1 and result["fake"].value == result["duplicate"].value == 0
     assert result["purity"].value == 1 and score(made, one) > 0.99
+
+
+def test_the_error_of_a_purity_is_the_spread_over_candidates_not_over_hits():
+    random = np.random.default_rng(2)
+
+    def experiment():
+        size = np.full(400, 10)
+        return ratio(
+            np.where(random.uniform(size=400) < 0.9, size, 6), size
+        )  # hits of a bad candidate are bad together
+
+    found = [experiment() for _ in range(200)]
+    assert np.mean([one.error for one in found]) == pytest.approx(np.std([one.value for one in found]), rel=0.15)
+    assert found[0].error > 1.2 * rate(round(4000 * found[0].value), 4000).error
+    assert ratio(np.full(9, 5), np.full(9, 5)) == (1.0, rate(9, 9).error, 9)
+
+
+def test_a_score_has_the_error_of_whole_particles():
+    one = truth(np.repeat(np.arange(40), 5).tolist())
+    found = np.where(np.arange(200) < 150, one.particle, -1)
+    shown = scored(found, one)
+    assert shown.value == score(found, one) == 0.75 and shown.total == 40
+    assert shown.error == pytest.approx(np.sqrt(0.75 * 0.25 / 40))

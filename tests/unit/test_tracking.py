@@ -100,7 +100,7 @@ def test_the_evaluation_judges_edges_and_tracks(events, trained, tmp_path):
     spec = EvaluateSpec(version=1, seed=1, task={"kind": "tracking"}, settings={"passes": 3, "bootstrap": 5})
     evaluate(spec, events[0], [trained], tmp_path)
     metrics = read_json(tmp_path / "metrics.json")
-    assert metrics["rows"] == "events" and metrics["items"] == "edges" and metrics["classes"] == ["chance", "track"]
+    assert metrics["rows"] == "events" and metrics["items"] == "edges" and metrics["classes"] == ["false", "true"]
     assert metrics["auc"]["value"] > 0.8 and [one["name"] for one in metrics["baselines"]] == ["triplets (geometry)"]
     tracks, graph = metrics["panels"]
     assert [row[0] for row in tracks["rows"]] == ["network", "triplets (geometry)", "truth"]

@@ -10,12 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bunchtrain.discrimination import Scores, told
+from bunchtrain.discrimination import Scores, quotable, told
 from bunchtrain.evaluate.answers import Answers
-from bunchtrain.panels import Curve, Panel, Plot
+from bunchtrain.panels import Curve, Headline, Panel, Plot
+from bunchtrain.rounding import alone, together
 from bunchtrain.tasks.base import TaskProtocol
 
-_TEXT = "The same score, against each of the other classes. Ratio: the network's rejection over that of the {baseline}."
+_TEXT = (
+    "The same score, against each of the other classes; rejection: 1 over the share of the class that passes. No curve "
+    "goes on where less than one jet of the class would pass."
+)
+_RATIO = (
+    " Ratio: the network's over that of the {baseline}; its error is that of different jets, on the same ones it is "
+    "smaller."
+)
 
 
 def by_class(
@@ -37,22 +45,24 @@ def by_class(
     if len(others) < 2:
         return []
     baseline = next(iter(rivals), None)
-    rows, curves = [], []
-    for number in others:
+    rows, curves, headlines = [], [], []
+    for group, number in enumerate(others):
         network = answers.scores(answers.columns["score"], task.signal, number)
         simple = None if baseline is None else answers.scores(rivals[baseline], task.signal, number)
         rows += [_row(task.classes[number], point, network, simple) for point in working_points]
-        curves += _curves(task.classes[number], network, simple, baseline)
+        curves += _curves(task.classes[number], network, simple, baseline, group)
+        if simple is not None and number == task.background:
+            headlines = _headlines(task, working_points, network, simple, str(baseline))
     columns = [
         "class",
         f"{task.classes[task.signal]} efficiency",
         "network",
         *([baseline, "ratio"] if baseline else []),
     ]
-    axes = (f"{task.classes[task.signal]} efficiency", "rejection  1/ε")
+    axes = (f"{task.classes[task.signal]} efficiency", "rejection  1/ε$_B$")
     plot = Plot(*axes, curves, logarithmic=True)
-    text = _TEXT.format(baseline=baseline) if baseline else _TEXT.partition(" Ratio")[0]
-    return [Panel("Rejection of each class", text, columns, rows, [plot])]
+    text = _TEXT + (_RATIO.format(baseline=baseline) if baseline else "")
+    return [Panel("Rejection of each class", text, columns, rows, [plot], headlines=headlines)]
 
 
 def _row(name: str, point: float, network: Scores, simple: Scores | None) -> list[str]:
@@ -60,18 +70,41 @@ def _row(name: str, point: float, network: Scores, simple: Scores | None) -> lis
     cells = [name, f"{100 * point:.0f} %", *map(told, found)]
     if simple is None:
         return cells
-    if any(one["error"] is None for one in found):
-        return [*cells, "-"]
-    ratio = found[0]["rejection"] / found[1]["rejection"]
-    error = ratio * float(np.hypot(*(one["error"] / one["rejection"] for one in found)))
-    return [*cells, f"{ratio:.2f} ± {error:.2f}"]
+    ratio = _ratio(*found)
+    return [*cells, "-" if ratio is None else together(*ratio)]
 
 
-def _curves(name: str, network: Scores, simple: Scores | None, baseline: str | None) -> list[Curve]:
+def _ratio(one: dict[str, Any], other: dict[str, Any]) -> tuple[float, float] | None:
+    """Return the ratio of two rejections and its error; None where one of them has none."""
+    if one["error"] is None or other["error"] is None:
+        return None
+    ratio = one["rejection"] / other["rejection"]
+    return ratio, ratio * float(np.hypot(*(row["error"] / row["rejection"] for row in (one, other))))
+
+
+def _headlines(
+    task: TaskProtocol, working_points: list[float], network: Scores, simple: Scores, baseline: str
+) -> list[Headline]:
+    """Return the gain in rejection of the quoted background."""
+    pairs = [(network.rejection(point), simple.rejection(point)) for point in working_points]
+    # Enough has to pass both: of each pair, what the one that lets less pass says.
+    fewer = [min(pair, key=lambda row: row["background_passing"]) for pair in pairs]
+    one, other = pairs[fewer.index(quotable(fewer))]
+    ratio = _ratio(one, other)
+    if ratio is None:
+        return []
+    rejections = " against ".join(alone(row["rejection"]) for row in (one, other))
+    place = f"at {100 * one['efficiency']:.0f} % {task.classes[task.signal]} efficiency"
+    note = f"{task.classes[task.background]} rejection {rejections}, {place}"
+    return [Headline(f"gain over the {baseline}", *ratio, "times", note)]
+
+
+def _curves(name: str, network: Scores, simple: Scores | None, baseline: str | None, group: int) -> list[Curve]:
     curves = []
     for label, scores in ((f"{name}, network", network), (f"{name}, {baseline}", simple)):
         if scores is not None:
             x, y = scores.roc()
-            shown = (y > 0) & (x > 0.1)
-            curves.append(Curve(label, x[shown].tolist(), (1 / y[shown]).tolist(), dashed=scores is simple))
+            shown = (y >= scores.fewest) & (x > 0.1)
+            line = x[shown].tolist(), (1 / y[shown]).tolist()
+            curves.append(Curve(label, *line, dashed=scores is simple, group=group))
     return curves

@@ -99,6 +99,7 @@ def _about(spec: EvaluateSpec, data: Index, task: TaskProtocol, indices: NDArray
         "classes": task.classes,
         "signal": task.classes[task.signal],
         "background": task.classes[task.background],
+        "told": tasks.told(task),
         "jets": {name: int(np.sum(labels == label)) for label, name in enumerate(data.classes)},
     }
 
@@ -154,7 +155,11 @@ def _discrimination(spec: EvaluateSpec, task: TaskProtocol, score_M: NDArray[Any
             row["error"] = error if row["error"] is not None else None
     return {
         "auc": area,
-        "roc": {"signal_efficiency": efficiencies.tolist(), "background_efficiency": passing.tolist()},
+        "roc": {
+            "signal_efficiency": efficiencies.tolist(),
+            "background_efficiency": passing.tolist(),
+            "fewest": scores.fewest,
+        },
         "working_points": rows,
     }
 

@@ -8,20 +8,26 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from textwrap import fill
 from typing import Any
 
 import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
+from bunchtrain.rounding import together
+
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7a828c"
-COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9")
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9", "#1d252c")
+
+#: Lines and markers of further rounds through the colours: no two curves look alike.
+_LINES, _DASHED, _MARKERS = ("-", (0, (6, 1, 1, 1))), ("--", ":"), "osD^v"
 
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -63,7 +69,7 @@ def stacked(two: bool) -> Iterator[tuple[tuple[Axes, Axes | None], list[str]]]:
     """Yield one panel, or a high and a flat one above each other with a common x axis, and a list for the SVG."""
     svg: list[str] = []
     with matplotlib.rc_context(_STYLE):
-        figure = plt.figure(figsize=(5.4, 3.7 + 0.9 * two), layout="constrained")
+        figure = plt.figure(figsize=(5.4, 3.9 + 0.9 * two), layout="constrained")
         grid = figure.add_gridspec(1 + two, 1, height_ratios=[3, 1][: 1 + two])
         upper = figure.add_subplot(grid[0])
         with _drawn(figure, svg):
@@ -94,9 +100,8 @@ def roc(metrics: Mapping[str, Any]) -> str:
             _ratio(below, metrics)
         for number, row in enumerate([{"name": "network", **metrics}, *metrics["baselines"]]):
             colour, line = styles[number % len(styles)]
-            curve, label = row["roc"], f"{row['name']}, AUC {row['auc']['value']:.3f}"
-            x, y = np.array(curve["signal_efficiency"]), np.array(curve["background_efficiency"])
-            shown = (y > 0) & (x > 0.02)
+            x, y, shown = _measured(row["roc"])
+            label = f"{row['name']}, AUC {row['auc']['value']:.3f}"
             axes.plot(x[shown], 1 / y[shown], line, color=colour, label=label, linewidth=2)
         points = [row for row in metrics["working_points"] if row["error"] is not None]
         axes.errorbar(
@@ -107,22 +112,34 @@ def roc(metrics: Mapping[str, Any]) -> str:
             color=BLUE,
             capsize=3,
         )
-        axes.set(yscale="log", ylabel=f"{metrics['background']} rejection  1/ε", xlim=(0, 1), ylim=(1, None))
+        axes.set(yscale="log", ylabel=f"{metrics['background']} rejection  1/ε$_B$", xlim=(0, 1), ylim=(1, None))
         (below or axes).set_xlabel(f"{metrics['signal']} efficiency")
-        axes.legend(loc="upper right")
+        _legend(axes)
     return svg[0]
 
 
+def _measured(curve: Mapping[str, Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
+    """Return a ROC curve, and where at least one effective background item passes: there alone it was measured."""
+    x, y = np.array(curve["signal_efficiency"]), np.array(curve["background_efficiency"])
+    return x, y, (y >= curve["fewest"]) & (x > 0.02)
+
+
 def _ratio(axes: Axes, metrics: Mapping[str, Any]) -> None:
-    """Draw how many times the first baseline's rejection the network's is, where both let some background pass."""
-    (x, y), (_, other) = (
-        (np.array(curve["signal_efficiency"]), np.array(curve["background_efficiency"]))
-        for curve in (metrics["roc"], metrics["baselines"][0]["roc"])
-    )
-    shown = (y > 0) & (other > 0) & (x > 0.02)
-    axes.plot(x[shown], other[shown] / y[shown], color=BLUE, linewidth=2)
+    """Draw how many times the first baseline's rejection the network's is, where both let some background pass.
+
+    At the working points with the errors that two networks on different jets would have.
+    """
+    baseline = metrics["baselines"][0]
+    (x, y, shown), (_, other, its) = (_measured(one["roc"]) for one in (metrics, baseline))
+    axes.plot(x[shown & its], other[shown & its] / y[shown & its], color=BLUE, linewidth=2)
+    for one, two in zip(metrics["working_points"], baseline["working_points"], strict=True):
+        if one["error"] is not None and two["error"] is not None:
+            ratio = one["rejection"] / two["rejection"]
+            error = ratio * np.hypot(one["error"] / one["rejection"], two["error"] / two["rejection"])
+            axes.errorbar(one["efficiency"], ratio, error, fmt="o", color=BLUE, capsize=3, markersize=4)
     axes.axhline(1, color=GREY, linestyle=":")
-    axes.set(ylabel="ratio", ylim=(0, None))
+    axes.set(ylim=(0, None))
+    axes.set_ylabel("network over\n" + fill(baseline["name"], 18), fontsize=8)
 
 
 def training(rows: Sequence[Mapping[str, float]], best_epoch: int) -> str:
@@ -134,9 +151,9 @@ def training(rows: Sequence[Mapping[str, float]], best_epoch: int) -> str:
         )
         axes.plot(epochs, [row["validation_loss"] for row in rows], "o-", color=BLUE, label="validation", markersize=4)
         axes.axvline(best_epoch, color=GREEN, linestyle="--", label="kept")
-        axes.set(xlabel="epoch", ylabel="cross entropy")
+        axes.set(xlabel="epoch", ylabel="loss")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend()
+        _legend(axes)
     return svg[0]
 
 
@@ -155,7 +172,7 @@ def scan(rows: Sequence[Mapping[str, str]]) -> str:
             axes.axvline(number, color=ORANGE, alpha=0.4)
         axes.set(xlabel="evaluation", ylabel="validation loss")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend()
+        _legend(axes)
     return svg[0]
 
 
@@ -176,24 +193,59 @@ def reliability(metrics: Mapping[str, Any]) -> str:
                 color=colour,
                 capsize=2,
                 markersize=4,
-                label=f"{label}, ECE {100 * found['ece']:.1f} ± {100 * found['ece_error']:.1f} %",
+                label=f"{label}, ECE {together(100 * found['ece'], 100 * found['ece_error'])} %",
             )
         low = min(row["confidence"] for row in metrics["calibration"]["bins"])
         axes.set(xlabel="confidence", ylabel="share of right answers", xlim=(max(0, low - 0.05), 1.02), ylim=(0, 1.05))
-        axes.legend(loc="upper left")
+        _legend(axes)
     return svg[0]
 
 
 def plot(about: Mapping[str, Any]) -> str:
     """Curves that a task shows; see `panels.Plot`."""
-    with _figure() as (axes, svg):
+    with _figure(height=3.4 + 0.12 * len(about["curves"])) as (axes, svg):
         for number, curve in enumerate(about["curves"]):
-            line = "--" if curve["dashed"] else "-"
-            style = {"color": COLOURS[number % 6], "label": curve["name"], "linewidth": 2}
-            axes.errorbar(curve["x"], curve["y"], curve.get("errors") or None, fmt=line, elinewidth=1, **style)
-        axes.set(xlabel=about["x"], ylabel=about["y"], yscale="log" if about["logarithmic"] else "linear")
-        axes.legend()
+            values, errors = np.array(curve["y"]), np.array(curve["errors"])
+            ends = [np.minimum(errors, values), np.minimum(errors, 1 - values)] if about["share"] else errors
+            yerr, xerr = ends if len(errors) else None, curve["widths"] or None
+            axes.errorbar(curve["x"], values, yerr, xerr, label=curve["name"], **style(curve, number))
+        scales = {True: "log", False: "linear"}
+        axes.set(xlabel=about["x"], ylabel=about["y"])
+        axes.set(xscale=scales[about["logarithmic_x"]], yscale=scales[about["logarithmic"]])
+        if about["lowest"] is not None:
+            axes.set_ylim(bottom=about["lowest"])
+        if about["share"]:  # bars end at 1, and so do the axes but for a margin
+            low, high = axes.get_ylim()
+            axes.set_ylim(top=min(high, 1 + 0.03 * (1 - low)))
+        low, high = axes.get_xlim()
+        if about["logarithmic_x"] and high < 100 * low:  # else the ticks would be powers of ten, few or none
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
+            axes.xaxis.set_minor_formatter("{x:g}")
+        _legend(axes)
     return svg[0]
+
+
+def _legend(axes: Axes) -> None:
+    """Put the legend below the axes, where it covers no curve."""
+    figure = axes.figure
+    if figure is not None:
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
+
+
+def style(curve: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """Return how a curve is drawn: its colour by its group, its line by whether it is a baseline's.
+
+    Of marked points and of bins there is no line; their markers say which they are.
+    """
+    group = number if curve["group"] is None else curve["group"]
+    colour, again = COLOURS[group % len(COLOURS)], group // len(COLOURS)
+    common = {"color": colour, "elinewidth": 1, "linewidth": 2}
+    if curve["mark"]:
+        return {**common, "fmt": _MARKERS[group % 5], "markersize": 8, "markeredgecolor": "white", "zorder": 5}
+    if curve["widths"]:
+        return {**common, "fmt": _MARKERS[group % 5], "markersize": 4, "linestyle": "none"}
+    return {**common, "linestyle": (_DASHED if curve["dashed"] else _LINES)[again % 2]}
 
 
 def retention(metrics: Mapping[str, Any]) -> str:
@@ -208,7 +260,7 @@ def retention(metrics: Mapping[str, Any]) -> str:
                 [row["kept"] for row in rows], [row["accuracy"] for row in rows], color=colour, label=label + area
             )
         axes.set(xlabel=f"share of {metrics['items']} kept, most certain first", ylabel="accuracy", xlim=(0, 1))
-        axes.legend(loc="lower left")
+        _legend(axes)
     return svg[0]
 
 
@@ -220,15 +272,21 @@ def scores(score: NDArray[Any], labels: NDArray[Any], metrics: Mapping[str, Any]
             values = score[labels == number]
             if len(values):
                 axes.hist(
-                    values, edges, density=True, histtype="step", color=COLOURS[number % 6], label=name, linewidth=2
+                    values,
+                    edges,
+                    density=True,
+                    histtype="step",
+                    color=COLOURS[number % len(COLOURS)],
+                    label=name,
+                    linewidth=2,
                 )
         axes.set(
-            xlabel="signal-against-background score",
+            xlabel="score",
             ylabel=f"{metrics['items']}, normalised",
             yscale="log",
             xlim=(0, 1),
         )
-        axes.legend(loc="upper center")
+        _legend(axes)
     return svg[0]
 
 
@@ -242,7 +300,7 @@ def spread(values: NDArray[Any], right: NDArray[np.bool_], items: str) -> str:
                     values[chosen], edges, density=True, histtype="stepfilled", alpha=0.45, color=colour, label=label
                 )
         axes.set(xlabel="spread of the score over passes", ylabel=f"{items}, normalised")
-        axes.legend()
+        _legend(axes)
     return svg[0]
 
 

@@ -12,9 +12,16 @@ _NAMES = {
 
 
 def cards(synthesis: dict[str, Any]) -> list[dict[str, str]]:
-    """Return the figures at the top of the page."""
+    """Return the figures at the top of the page: first what the core knows, then what it costs."""
     timing, resources, agreement = synthesis["timing"], synthesis["resources"], synthesis["agreement"]
+    areas = synthesis["auc"]
     return [
+        {
+            "name": "AUC of the core",
+            "value": f"{areas['rtl']:.3f}",
+            "unit": "",
+            "note": f"network: {areas['teacher']:.3f}",
+        },
         {
             "name": "FPGA core",
             "value": f"{resources['lut']:,}",
@@ -69,12 +76,14 @@ def section(synthesis: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(synthesis: dict[str, Any]) -> str:
-    student, loss = synthesis["student"], synthesis["auc"]["loss_by_quantisation"]
+    student, areas = synthesis["student"], synthesis["auc"]
+    steps = {"the network": "teacher", "the student in floating point": "float_student"}
+    changes = [f"{areas['rtl'] - areas[key]:+.4f} from {name}" for name, key in steps.items()]
     return (
         f"A student of the kind {student['described']} learnt the network's answers on the "
         f"{student['constituents']} hardest "
         f"constituents, with {student['weight_bits']}-bit weights and {student['activation_bits']}-bit activations, "
-        f"{student['sparsity']:.0%} of the weights pruned. Quantisation costs {loss:.4f} in AUC."
+        f"{student['sparsity']:.0%} of the weights pruned. The core's AUC changes by {' and by '.join(changes)}."
     )
 
 

@@ -13,10 +13,11 @@ import h5py
 
 from bunchtrain import provenance
 from bunchtrain.config.specs import ReportSpec
-from bunchtrain.discrimination import told
+from bunchtrain.discrimination import parts, quotable, told
 from bunchtrain.events.splits import SPLITS
 from bunchtrain.files import read_json, write_text
 from bunchtrain.report import columns, fpga
+from bunchtrain.rounding import alone, rounded
 
 STAGES = ("simulate", "convert", "prepare", "scan", "train", "evaluate", "synthesize", "report")
 
@@ -81,19 +82,22 @@ def _header(spec: ReportSpec, inputs: _Inputs) -> dict[str, Any]:
     jets = sum(sum(row.values()) for row in inputs.summary["jets"].values())
     rows = metrics.get("rows", "jets")
     signal, background = metrics["signal"], metrics["background"]
+    apart = f"{signal} from {background}" + ("" if metrics["items"] == rows else f" {metrics['items']}")
     made = "its uncertainty, and an FPGA core" if spec.core else "and its uncertainty"
     return {
         "title": spec.title,
-        "summary": f"{jets:,} {rows} of {_classes(spec.classes)}, "
-        f"a network that tells {signal} from {background}, {made}.",
+        "summary": f"{jets:,} {rows} of {_classes(spec.classes)}, a network that tells {apart}, {made}.",
         "stages": [name for name in STAGES if spec.core or name != "synthesize"],
         "items": metrics["items"],
         "rows": rows,
         "row": rows.removesuffix("s"),
+        "apart": apart,
         "signal": signal,
         "background": background,
         "classes": metrics["classes"],
         "passes": metrics["passes"],
+        "score_told": metrics["told"]["score"],
+        "spread_told": _spread(metrics["spread"]),
         "results": str(inputs.results),
         "cards": _cards(inputs),
         "version": metadata.version("bunchtrain"),
@@ -102,26 +106,51 @@ def _header(spec: ReportSpec, inputs: _Inputs) -> dict[str, Any]:
     }
 
 
+def _spread(quantiles: dict[str, list[float]]) -> str:
+    """Return the medians of the spreads of right and wrong answers in words."""
+    medians = [f"of {name} answers {alone(found[2], 2)}" for name, found in quantiles.items() if found]
+    return f"Median {', '.join(medians)}."
+
+
 def _classes(names: Sequence[str]) -> str:
     return f"{len(names)} classes ({', '.join(names)})" if len(names) > 1 else f"one class ({names[0]})"
 
 
 def _cards(inputs: _Inputs) -> list[dict[str, str]]:
+    """Return the tiles: first the figures that the task itself puts at the top."""
     metrics = inputs.metrics
-    middle = min(metrics["working_points"], key=lambda row: abs(row["efficiency"] - 0.5))
+    headlines = [one for panel in metrics["panels"] for one in panel["headlines"]]
     area, ece = metrics["auc"], metrics["calibration"]
     beside = "".join(f"{row['name']}: {row['auc']['value']:.3f}" for row in metrics["baselines"][:1])
     return [
-        _card("AUC", f"{area['value']:.3f}", f"± {area['error']:.3f}", beside),
-        _card(
-            f"{metrics['background']} rejection",
-            told(middle, error=False),
-            "" if middle["error"] is None else f"± {middle['error']:.0f}",
-            f"at {100 * middle['efficiency']:.0f} % {metrics['signal']} efficiency",
-        ),
-        _card("calibration error", f"{100 * ece['ece']:.1f}", f"± {100 * ece['ece_error']:.1f} %", "0 is perfect"),
+        *(_measured(**one) for one in headlines),
+        _measured("AUC", area["value"], area["error"], note=beside),
+        _rejection(metrics),
+        _measured("calibration error", 100 * ece["ece"], 100 * ece["ece_error"], "%", "0 is perfect"),
         *(_card(**card) for card in (fpga.cards(inputs.synthesis) if inputs.synthesis else ())),
     ]
+
+
+def _rejection(metrics: dict[str, Any]) -> dict[str, str]:
+    """Return the tile of a working point at which enough background passes; else it says why there is no error."""
+    row = quotable(metrics["working_points"])
+    value, error = parts(row)
+    why = f"; {row['background_passing']} of {row['background_total']} pass" if row["error"] is None else ""
+    limit = "68 % lower limit, " if row["lower_limit"] else ""
+    note = f"{limit}at {100 * row['efficiency']:.0f} % {_signal(metrics)} efficiency{why}"
+    return _card(f"{metrics['background']} rejection", value, f"± {error}" if error else "", note)
+
+
+def _signal(metrics: dict[str, Any]) -> str:
+    """Return the signal, with a word for what it is a class of where that is not the rows."""
+    items = metrics["items"]
+    return str(metrics["signal"]) if items == metrics["rows"] else f"{metrics['signal']}-{items.removesuffix('s')}"
+
+
+def _measured(name: str, value: float, error: float | None, unit: str = "", note: str = "") -> dict[str, str]:
+    """Return the tile of a number, rounded with its error."""
+    told, its = rounded(value, error)
+    return _card(name, told, f"± {its} {unit}".strip() if its else unit, note)
 
 
 def _card(name: str, value: str, unit: str, note: str) -> dict[str, str]:
@@ -159,7 +188,8 @@ def _tables(inputs: _Inputs) -> dict[str, Any]:
         "working_points": _working_points(inputs.metrics),
         "confusion": _confusion(inputs.metrics),
         **_scan(inputs),
-        "training_text": _training_text(inputs.history, inputs.summary.get("rows", "jets")),
+        "training_text": f"Loss: {inputs.metrics['told']['loss']}. "
+        + _training_text(inputs.history, inputs.summary.get("rows", "jets")),
         "fpga": fpga.section(inputs.synthesis) if inputs.synthesis else None,
         "quarantined": quarantined,
         "warnings": columns.warnings(inputs.sources),

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bunchtrain.levels import GraphTargets, Hits, Logits, Targets
-from bunchtrain.panels import Curve, Panel, Plot
+from bunchtrain.panels import Curve, Headline, Panel, Plot
+from bunchtrain.rounding import alone, together
 from bunchtrain.tasks import _triplets
 from bunchtrain.tasks.base import Merit
 from bunchtrain.trackfinding import (
@@ -25,7 +26,7 @@ from bunchtrain.trackfinding import (
     figures,
     joined,
     rate,
-    score,
+    scored,
 )
 
 Floats = NDArray[np.float64]
@@ -36,23 +37,36 @@ Found = tuple[NDArray[np.int64], Truth]
 #: What edges are judged by.
 NETWORK, TRIPLETS, PERFECT = "network", "triplets (geometry)", "truth"
 
-#: Thresholds of the curves, and tolerances that the baseline, which has no training, is tried with.
-_THRESHOLDS, _WIDE = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.8, 0.9, 0.95), (1.0, 2.0, 3.0, 4.0)
+#: Thresholds of the curves: even steps, and finer ones towards both ends, where few fakes or few tracks are left.
+_ENDS = (0.001, 0.002, 0.005, 0.01, 0.02)
+_THRESHOLDS = (*_ENDS, *(round(0.05 * step, 2) for step in range(1, 20)), *(1 - one for one in reversed(_ENDS)))
 
-#: Bins of pt above the lowest that is sought, as multiples of it, and of |eta| below the largest, as shares.
-_PT, _ETA = (1, 1.25, 1.6, 2, 3, 5, 20), (-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1)
+#: Tolerances that the baseline, which has no training, is tried with.
+_WIDE = (1.0, 2.0, 3.0, 4.0)
+
+#: Bins of pt above the lowest that is sought, as multiples of it, the last of which is open and drawn up to a number,
+#: and of |eta| below the largest, as shares.
+_PT, _OPEN, _ETA = (1, 1.25, 1.6, 2, 3, 5), 10, (-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1)
 
 _TEXT = (
     "Edges by falling score make track candidates, each hit with one edge inwards and one outwards at most. "
     "Efficiency: particles with at least {hits} hits, pT above {pt:g} GeV and |η| below {eta:g} of which a candidate "
-    "has more than half of the hits, and they more than half of its own. Fake: no particle has more than half of it. "
-    "Duplicate: another candidate has more of the particle. Purity: hits of the candidates that are of their particle. "
+    "has more than half of the hits, and they more than half of its own. Fake rate: of all candidates, whatever their "
+    "pT, those of which no particle has more than half. Duplicate rate: of the same, those of a particle of which "
+    "another one has more. Purity: of the hits of candidates that are no fakes, those of their particle. "
     "Score: the share of all hits of particles with 4 hits or more that is in the right candidate, alike or weighed by "
-    "pT (as TrackML's, without its weights by place). Triplets: edges that go on well in curvature and z0, without "
-    "training; with the threshold, and the tolerance of 1 to 4 times the usual, of the highest efficiency at no more "
-    "fakes than the network's, chosen on these very events in their favour; in the figure, that tolerance. Truth: what "
-    "perfect scores would make of the same graphs; a track ends where the windows left out one of its edges, so it is "
-    "no upper bound. Every event counts alike, whatever its weight."
+    "pT (as TrackML's, without its weights by place); particles below prepare.graph.pt_min count there, though the "
+    "graphs are not made for them, so that perfect scores stay far below 1. Errors take particles, or candidates, as "
+    "independent. Triplets: edges that go on well in curvature and z0, without training; with the threshold, and the "
+    "tolerance of 1 to 4 times the usual, of the highest efficiency at no more fakes than the network's, chosen on "
+    "these very events in their favour. Truth: what perfect scores would make of the same graphs; a track ends where "
+    "the windows left out one of its edges, so it is no upper bound. Every event counts alike, whatever its weight."
+)
+
+_CURVES = (
+    "One point for each threshold, the working points of the table marked; to the upper left is better. A rate of no "
+    "fake at all is drawn at half a fake. The triplets have one tolerance, that of the table. The axis leaves out "
+    "efficiencies far below."
 )
 
 _GRAPH = (
@@ -150,41 +164,63 @@ class Tracks(Merit):
         most = np.nan_to_num(figures(*self._network, self._sought)["fake"].value)
         found = []
         for wide in _WIDE:
-            for threshold, made in zip(_THRESHOLDS, self._made(TRIPLETS, _THRESHOLDS, wide), strict=True):
-                rates = figures(*made, self._sought)
+            for threshold, rates in zip(_THRESHOLDS, self._rates(TRIPLETS, wide), strict=True):
                 fake, efficiency = (float(np.nan_to_num(rates[name].value)) for name in ("fake", "efficiency"))
                 found.append((fake <= most, efficiency if fake <= most else -fake, wide, threshold))
         _, _, wide, threshold = max(found)
         return wide, threshold
 
+    def _rates(self, name: str, wide: float = 1.0) -> list[dict[str, Rate]]:
+        """Return the figures at each threshold of the curves."""
+        return [figures(*one, self._sought) for one in self._made(name, _THRESHOLDS, wide)]
+
     def _tracks(self) -> Panel:
         wide, threshold = self._baseline
-        curves = []
-        for name in (NETWORK, TRIPLETS):
-            rates = [figures(*one, self._sought) for one in self._made(name, _THRESHOLDS, wide)]
-            curves.append(_curve(name, [one["fake"].value for one in rates], [one["efficiency"] for one in rates]))
         made_by = {
             NETWORK: self._network,
             TRIPLETS: self._made(TRIPLETS, [threshold], wide)[0],
             PERFECT: self._made(PERFECT, [0.5])[0],
         }
-        rows, numbers = _table(made_by, self._sought)
-        columns = ["edges judged by", "efficiency", "fake rate", "duplicate rate", "purity", "score", "score by pT"]
+        cuts = {NETWORK: f"{self._threshold:g}", TRIPLETS: f"{threshold:g}, tolerance × {wide:g}", PERFECT: "-"}
+        rates = {name: _figures(one, self._sought) for name, one in made_by.items()}
+        rows = [[name, cuts[name], *map(_told, one.values())] for name, one in rates.items()]
+        numbers = {
+            f"{key}, {name}": rate.value for name, one in rates.items() for key, rate in one.items() if rate.total
+        }
         hits, pt, eta = self._sought
-        text = _TEXT.format(hits=hits, pt=pt, eta=eta)
-        told = "One point for each threshold; to the upper left is better."
-        plots = [Plot("fake rate", "efficiency", _there(curves), told)]
-        plots += [self._binned(made_by, "pt", "pT (GeV)", [pt * one for one in _PT] if pt else [0, 0.5, 1, 2, 5, 20])]
+        binned = ("pt", "pT (GeV)", [pt * one for one in _PT] if pt else [0, 0.5, 1, 2, 5], _OPEN * (pt or 1.0))
+        plots = [self._against_fakes(cuts, rates), self._binned(made_by, *binned)]
         plots += [self._binned(made_by, "eta", "η", [eta * one for one in _ETA])]
-        return Panel("Tracks", text, columns, rows, plots, numbers)
+        text, headlines = _TEXT.format(hits=hits, pt=pt, eta=eta), _headlines(rates)
+        return Panel("Tracks", text, ["edges judged by", "cut", *rates[NETWORK]], rows, plots, numbers, headlines)
 
-    def _binned(self, made: dict[str, Found], by: str, axis: str, bounds: Sequence[float]) -> Plot:
-        middle = [float(low + high) / 2 for low, high in pairwise(bounds)]
+    def _against_fakes(self, cuts: dict[str, str], chosen: dict[str, dict[str, Rate]]) -> Plot:
+        """Return efficiency against fake rate, with the working points marked."""
+        curves = []
+        for group, name in enumerate((NETWORK, TRIPLETS)):
+            rates = self._rates(name, self._baseline[0])
+            fakes = [_above_zero(one["fake"]) for one in rates]
+            curves.append(_curve(name, fakes, [one["efficiency"] for one in rates], group=group))
+            point, label = chosen[name], f"{name}, cut {cuts[name]}"
+            place = [_above_zero(point["fake rate"])]
+            curves.append(_curve(label, place, [point["efficiency"]], group=group, mark=True))
+        worst = min((one.y[0] for one in curves if one.mark and one.y), default=0.0)
+        lowest = max(0.0, 1 - 5 * max(1 - worst, 0.01))
+        return Plot("fake rate", "efficiency", _there(curves), _CURVES, logarithmic_x=True, share=True, lowest=lowest)
+
+    def _binned(
+        self, made: dict[str, Found], by: str, axis: str, bounds: Sequence[float], last: float | None = None
+    ) -> Plot:
+        """Return the efficiency in bins; with a last bound, one more bin is open, and drawn up to that."""
+        drawn = [*bounds] if last is None else [*bounds, last]
+        counted = [*bounds] if last is None else [*bounds, float("inf")]
+        middle, widths = ([(high + sign * low) / 2 for low, high in pairwise(drawn)] for sign in (1, -1))
         curves = []
         for name, one in made.items():
-            rates = efficiency_in_bins(*one, by, bounds, self._sought)
-            curves.append(_curve(name, middle, rates))
-        return Plot(axis, "efficiency", _there(curves), "Of the particles in each bin.")
+            rates = efficiency_in_bins(*one, by, counted, self._sought)
+            curves.append(_curve(name, middle, rates, widths=widths))
+        told = "Of the particles in each bin." + ("" if last is None else " The last one has no upper end.")
+        return Plot(axis, "efficiency", _there(curves), told, logarithmic_x=min(drawn) > 0, share=True)
 
     def _graphs(self) -> Panel:
         kept = total = true = edges = 0
@@ -199,30 +235,56 @@ class Tracks(Merit):
         return Panel("The graphs of hits", _GRAPH, ["", "share", "of edges"], rows, [], numbers)
 
 
-def _table(made: dict[str, Found], sought: Sought) -> tuple[list[list[str]], dict[str, float]]:
-    """Return the rows, and the numbers by name."""
-    rows: list[list[str]] = []
-    numbers: dict[str, float] = {}
-    for name, one in made.items():
-        rates = figures(*one, sought)
-        scores = {"score": score(*one), "score by pT": score(*one, "pt")}
-        told = {"efficiency": "efficiency", "fake": "fake rate", "duplicate": "duplicate rate", "purity": "purity"}
-        rows.append([name, *map(_told, rates.values()), *(f"{value:.3f}" for value in scores.values())])
-        values = {**{told[key]: value.value for key, value in rates.items()}, **scores}
-        numbers |= {f"{key}, {name}": value for key, value in values.items() if np.isfinite(value)}
-    return rows, numbers
+def _figures(made: Found, sought: Sought) -> dict[str, Rate]:
+    """Return the figures as the table names them."""
+    names = {"efficiency": "efficiency", "fake": "fake rate", "duplicate": "duplicate rate", "purity": "purity"}
+    rates = {names[key]: one for key, one in figures(*made, sought).items()}
+    return rates | {"score": scored(*made), "score by pT": scored(*made, "pt")}
+
+
+def _headlines(rates: dict[str, dict[str, Rate]]) -> list[Headline]:
+    """Return efficiency, at its fake rate, and duplicate rate, beside those of the triplets."""
+    network, triplets = rates[NETWORK], rates[TRIPLETS]
+
+    def percent(one: Rate, digits: int = 3) -> str:
+        return f"{alone(100 * one.value, digits)} %" if one.total else "-"
+
+    notes = {
+        "efficiency": " at {} fakes; triplets: {} at {}".format(
+            percent(network["fake rate"], 2), percent(triplets["efficiency"]), percent(triplets["fake rate"], 2)
+        ),
+        "duplicate rate": f"triplets: {percent(triplets['duplicate rate'])}",
+    }
+    return [
+        Headline(f"track {key}", 100 * network[key].value, 100 * network[key].error, "%", note.strip())
+        for key, note in notes.items()
+        if network[key].total
+    ]
 
 
 def _told(one: Rate) -> str:
-    return f"{one.value:.4f} ± {one.error:.4f}" if one.total else "-"
+    return together(one.value, one.error) if one.total else "-"
 
 
-def _curve(name: str, x: Sequence[float], y: Sequence[Rate]) -> Curve:
+def _above_zero(one: Rate) -> float:
+    """Return a rate for a logarithmic axis: none at all is half of one."""
+    return one.value or 0.5 / one.total
+
+
+def _curve(
+    name: str,
+    x: Sequence[float],
+    y: Sequence[Rate],
+    *,
+    widths: Sequence[float] = (),
+    group: int | None = None,
+    mark: bool = False,
+) -> Curve:
     """Return a curve of the points that there are: a share of nothing is none."""
-    real = [(place, one) for place, one in zip(x, y, strict=True) if np.isfinite([place, one.value]).all()]
-    values = ([float(number) for number in row] for row in zip(*((p, o.value, o.error) for p, o in real), strict=True))
-    across, up, errors = values if real else ([], [], [])
-    return Curve(name, across, up, name != NETWORK, errors)
+    real = [place for place, one in enumerate(y) if np.isfinite([x[place], one.value]).all()]
+    columns = (x, [one.value for one in y], [one.error for one in y], widths or [0.0] * len(x))
+    across, up, errors, half = ([float(values[place]) for place in real] for values in columns)
+    return Curve(name, across, up, name != NETWORK and not mark, errors, half if widths else [], group, mark)
 
 
 def _there(curves: Sequence[Curve]) -> list[Curve]:

@@ -12,8 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bunchtrain.events.ragged import within
-
 Floats = NDArray[np.float64]
 
 #: Expected differences of consecutive edges of a track, by the rule of thumb: of curvature (1/mm) a part and a share of
@@ -65,7 +63,8 @@ def scores(
     sides = np.zeros((2, len(inner)))
     for start, stop in _pieces(counts):
         before = np.repeat(np.arange(start, stop), counts[start:stop])
-        after = within(begin[outer[start:stop]], counts[start:stop])
+        own = counts[start:stop]
+        after = begin[outer[before]] + np.arange(len(before)) - np.repeat(np.cumsum(own) - own, own)
         bend = np.abs(curvature[before])
         apart = (curvature[after] - curvature[before]) / (_CURVATURE[0] + _CURVATURE[1] * bend)
         shift = (z0[after] - z0[before]) / (_Z0[0] + _Z0[1] * r[outer[before]] * bend)

@@ -11,17 +11,21 @@ import torch
 from torch import Tensor
 
 from bunchtrain.levels import GraphTargets, Hits, Logits, Targets
-from bunchtrain.panels import Panel
+from bunchtrain.panels import Headline, Panel
+from bunchtrain.rounding import alone, together
 from bunchtrain.tasks.base import Merit
 
 #: Where a track comes from, by number.
 ORIGINS = ("pile-up", "fake", "primary", "b hadron", "c hadron of a b", "c hadron", "other secondary")
 _HEAVY = (3, 4, 5)
 
+#: A share of fewer vertices or tracks is not told.
+_FEWEST = 5
+
 _VERTICES = (
     "Tracks whose pairs are more likely than not to share a vertex make one. Found: of the true vertices of heavy "
     "hadrons with two tracks at least, those that a found one shares more than half of its tracks with, and it with "
-    "that. Right: of the found vertices, those that are matched so."
+    "that. Right: of the found vertices, those that are matched so. A dash: of fewer than five."
 )
 _ORIGINS = "Each track is said to be what it most likely is. Found: of the true tracks; right: of those said to be."
 
@@ -65,13 +69,15 @@ class Vertices(Merit):
     def panels(self) -> list[Panel]:
         """Return vertices by class of jets, and origins of tracks."""
         rows = []
-        for name, jets, (true, found, matched) in zip(self._classes, self._jets, self._counts.tolist(), strict=True):
+        for name, jets, (true, found, matched) in zip(
+            self._classes, self._jets.tolist(), self._counts.tolist(), strict=True
+        ):
             cells = (
                 f"{jets:,}",
                 f"{true:,}",
                 _share(matched, true),
                 _share(matched, found),
-                f"{found / max(jets, 1):.3f}",
+                together(found / jets, max(found, 1) ** 0.5 / jets) if jets else "-",
             )
             rows.append([name, *cells])
         true, found, matched = self._counts.sum(0).tolist()
@@ -84,9 +90,18 @@ class Vertices(Merit):
             for i, name in enumerate(ORIGINS)
         ]
         return [
-            Panel("Vertices of heavy hadrons", _VERTICES, columns, rows, figures=figures),
+            Panel("Vertices of heavy hadrons", _VERTICES, columns, rows, figures=figures, headlines=self._headlines()),
             Panel("Origins of tracks", _ORIGINS, ["origin", "tracks", "found", "right"], tracks),
         ]
+
+    def _headlines(self) -> list[Headline]:
+        """Return how many of the vertices are found; none where there are a few alone."""
+        true, found, matched = self._counts.sum(0).tolist()
+        if true < _FEWEST:
+            return []
+        right = f"{alone(100 * matched / found)} % of those found are right" if found else "none is found"
+        share, error = _binomial(matched, true)
+        return [Headline("vertices of heavy hadrons found", 100 * share, 100 * error, "%", right)]
 
 
 def _any(values: Tensor, wanted: tuple[int, ...]) -> Tensor:
@@ -128,10 +143,14 @@ def _matched(true_BPP: Tensor, found_BPP: Tensor) -> Tensor:
 
 
 def _share(part: float | Tensor, whole: float | Tensor) -> str:
-    """Return a share with its binomial error; a dash of nothing."""
+    """Return a share with its binomial error; a dash of a few, which say nothing."""
     part, whole = float(part), float(whole)
-    if whole == 0:
+    if whole < _FEWEST:
         return "-"
+    share, error = _binomial(part, whole)
+    return f"{together(100 * share, 100 * error)} %"
+
+
+def _binomial(part: float, whole: float) -> tuple[float, float]:
     share = part / whole
-    error = (max(share * (1 - share), 0.25 / whole) / whole) ** 0.5
-    return f"{100 * share:.1f} ± {100 * error:.1f} %"
+    return share, (max(share * (1 - share), 0.25 / whole) / whole) ** 0.5

@@ -42,6 +42,8 @@ class TaskProtocol(Protocol):
         Columns of jets that are judged alone, beside the network.
     balanced : bool
         Whether classes weigh the same in the training, however many items they have.
+
+    Further, optional, are `score_told` and `loss_told`, see `told`.
     """
 
     classes: list[str]
@@ -108,6 +110,15 @@ def score(probabilities_MC: Tensor, signal: int, background: int) -> Tensor:
     """Return p_signal / (p_signal + p_background), shape [M]."""
     p_signal, p_background = probabilities_MC[..., signal], probabilities_MC[..., background]
     return p_signal / (p_signal + p_background).clamp(min=1e-12)
+
+
+def told(task: TaskProtocol) -> dict[str, str]:
+    """Return in words what a task's score and its loss are, for the page: its `score_told` and `loss_told`, if any."""
+    p_signal, p_background = (f"p({task.classes[number]})" for number in (task.signal, task.background))
+    return {
+        "score": getattr(task, "score_told", f"{p_signal} / ({p_signal} + {p_background})"),
+        "loss": getattr(task, "loss_told", "cross entropy"),
+    }
 
 
 def build(section: Mapping[str, Any], classes: list[str]) -> TaskProtocol:

@@ -73,6 +73,24 @@ class Task(jet_tagging.Task):
         """A number for each class of jets, for each origin of tracks, and one for each pair."""
         return Widths(len(self.classes), len(ORIGINS) * (self._origin_weight > 0), int(self._vertex_weight > 0))
 
+    @property
+    def score_told(self) -> str:
+        """The score in words."""
+        p_signal = f"p({self.classes[self.signal]})"
+        shares = zip(self.classes, self._mixture.tolist(), strict=True)
+        mixed = " + ".join(f"{share:.3g} p({name})" if share != 1 else f"p({name})" for name, share in shares if share)
+        return f"{p_signal} / ({p_signal} + {mixed})"
+
+    @property
+    def loss_told(self) -> str:
+        """The loss in words."""
+        weights = {
+            "origins of its tracks": self._origin_weight,
+            "pairs of tracks that share a vertex": self._vertex_weight,
+        }
+        beside = [f"{weight:g} times that of the {name}" for name, weight in weights.items() if weight]
+        return " plus ".join(["cross entropy of the jet's class", *beside])
+
     def loss(self, logits: Logits, targets: Targets) -> Tensor:
         """Return the weighted loss summed over the batch."""
         total = super().loss(logits, targets)

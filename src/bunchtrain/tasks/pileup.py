@@ -38,6 +38,7 @@ class Task:
     level = "nodes"
     variables: tuple[str, ...] = ()
     balanced = False
+    loss_told = "cross entropy of the neutral constituents; every jet counts once, however many it has"
 
     def __init__(self, config: Config, classes: list[str]) -> None:
         self.classes = ["pileup", "hard"]

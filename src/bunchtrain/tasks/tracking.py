@@ -45,9 +45,11 @@ class Task:
     bounds: tuple[tuple[int | None, int | None], ...] = ()
     variables: tuple[str, ...] = ()
     balanced = False
+    score_told = "p(true), for a mixture with as many true as false edges"
+    loss_told = "binary cross entropy of the edges; every event counts once, its true and its false edges half each"
 
     def __init__(self, config: Config, classes: list[str]) -> None:
-        self.classes = ["chance", "track"]
+        self.classes = ["false", "true"]
         self._config = config
 
     @property
