@@ -98,16 +98,21 @@ def measure(name: str, student: Student, kind: str, folder: Path) -> tuple[list[
     return row, wrong, core, (codes, answers)
 
 
-def faults(text: str) -> list[tuple[int, int, str]]:
-    """Return where a bit of a constant can be flipped, with what then stands there: literals, and shifts and widths."""
+def faults(text: str, parameters: dict[str, list[str]]) -> list[tuple[int, int, str]]:
+    """Return where a bit of a constant can be flipped, with what then stands there.
+
+    Constants are literals, shifts, and whether a number is signed or subtracted; with them stand the weights. Widths
+    are left out: a wider wire computes the same.
+    """
     found = []
     for literal in re.finditer(r"(?<='b)[01]+", text):
         for place in range(*literal.span()):
             found.append((place, place + 1, "10"[int(text[place])]))
-    for numbers in re.finditer(r"(?<=#\()[-\d,]+(?=\))", text):
-        for one in re.finditer(r"-?\d+", numbers[0]):
-            start = numbers.start() + one.start()
-            found += [(start, start + len(one[0]), str(int(one[0]) ^ (1 << bit))) for bit in range(3)]
+    for instance in re.finditer(r"(\w+) #\(([-\d,]+)\)", text):
+        for name, one in zip(parameters[instance[1]], re.finditer(r"-?\d+", instance[2]), strict=True):
+            bits = 3 if name.startswith("SHIFT") else int(name.startswith(("SIGNED", "IS_")))
+            start = instance.start(2) + one.start()
+            found += [(start, start + len(one[0]), str(int(one[0]) ^ (1 << bit))) for bit in range(bits)]
     return found
 
 
@@ -115,11 +120,20 @@ def mutated(core: rtl.Core, folder: Path, chance: random.Random) -> rtl.Core:
     """Write a core in which one bit of one constant of its arithmetic is another."""
     folder.mkdir(parents=True)
     texts = {path: path.read_text() for path in core.files}
-    path, (start, end, other) = chance.choice([(path, one) for path, text in texts.items() for one in faults(text)])
+    names = {path.stem: re.findall(r"parameter (\w+)", text) for path, text in texts.items()}
+    places = [(path, one) for path, text in texts.items() for one in faults(text, names)]
+    path, (start, end, other) = chance.choice(places)
     texts[path] = texts[path][:start] + other + texts[path][end:]
     for one, text in texts.items():
         (folder / one.name).write_text(text)
     return replace(core, files=[folder / one.name for one in core.files])
+
+
+def difference(core: rtl.Core, wrong: rtl.Core) -> list[str]:
+    """Return the lines of a core that differ in another."""
+    pairs = zip(core.files, wrong.files, strict=True)
+    lines = (zip(a.read_text().splitlines(), b.read_text().splitlines(), strict=True) for a, b in pairs)
+    return [f"{one.strip()}\n  {other.strip()}" for some in lines for one, other in some if one != other]
 
 
 def detected(core: rtl.Core, folder: Path, codes: np.ndarray, answers: np.ndarray) -> bool:
@@ -145,7 +159,10 @@ def mutations(folder: Path) -> tuple[int, int]:
     chance, found = random.Random(SEED), 0
     for number in range(MUTATIONS):
         wrong = mutated(core, folder / f"{number}/rtl", chance)
-        found += detected(wrong, folder / f"{number}/sim", codes, answers)
+        seen = detected(wrong, folder / f"{number}/sim", codes, answers)
+        found += seen
+        if not seen:
+            print("not found:", *difference(core, wrong), sep="\n  ", flush=True)
     return found, MUTATIONS
 
 

@@ -9,7 +9,8 @@ B: batch, N: constituent, F: number of a constituent, G: number of the jet, I: i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -58,6 +59,9 @@ def route(network: Mapping[str, Any]) -> str:
 
 class Student(nn.Module):
     """Base of all students: formats, pruning and sparsity of whatever fixed-point layers they have."""
+
+    #: Numbers that it sees.
+    inputs: int
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,20 +116,10 @@ class Student(nn.Module):
                 hook.remove()
         return {name: layer.weight_OI.numel() * uses.get(layer, 0) for name, layer in self.dense.items()}
 
-    #: Numbers that it sees.
-    inputs: int
-
-
-def widths_of(first: int, hidden: list[int]) -> Iterator[tuple[int, int]]:
-    """Yield the widths before and after each hidden layer."""
-    for after in hidden:
-        yield first, after
-        first = after
-
 
 def rectified(first: int, hidden: list[int]) -> nn.Sequential:
     """Return dense layers with a rectifier after each."""
     layers: list[nn.Module] = []
-    for before, after in widths_of(first, hidden):
+    for before, after in itertools.pairwise([first, *hidden]):
         layers += [Dense(before, after), Relu()]
     return nn.Sequential(*layers)
