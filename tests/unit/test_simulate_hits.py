@@ -225,7 +225,9 @@ def test_a_campaign_says_the_detector_to_collisions_alone(monkeypatch):
     values = {**campaign(events_per_shard=5), "simulate": {"barrel": {"field": 3.8}}}
     spec = json.loads(planned(values, monkeypatch).spec("simulate", sample="top", shard="1"))
     assert spec["jets"] == 5 and spec["process"] == "collisions" and spec["settings"]["barrel"]["field"] == 3.8
-    jets = planned({**values, **{k: campaign("qcd", "ntuple")[k] for k in ("samples", "convert")}}, monkeypatch)
+    with pytest.raises(CampaignError, match="no sample that it would change"):
+        planned({**values, **{k: campaign("qcd", "ntuple")[k] for k in ("samples", "convert")}}, monkeypatch)
+    jets = planned(campaign("qcd", "ntuple"), monkeypatch)
     assert "barrel" not in json.loads(jets.spec("simulate", sample="top", shard="1"))["settings"]
     usual = json.loads(planned(campaign(), monkeypatch).spec("simulate", sample="top", shard="0"))
     assert usual["settings"]["barrel"] == Barrel().model_dump(mode="json")

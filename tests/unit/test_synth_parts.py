@@ -177,7 +177,7 @@ def test_differences_are_counted_and_refused():
     assert "[6, 7, 8]" in caught.value.details["key"] and "[4, 6]" in caught.value.details["found"]
     with pytest.raises(SynthesisError, match="number of answers"):
         agreement.compare(("torch", "rtl"), first, second[:3])
-    common = {"inputs_VI": inputs, "answers_VC": first, "kinds": {}, "timing": {}, "tools": {}}
+    common = {"inputs_VI": inputs, "answers_VC": first, "kinds": {}, "timing": {}, "core": {}, "tools": {}}
     with pytest.raises(SynthesisError, match="no certificate"):
         agreement.certificate(comparisons=[row], files={}, **common)
     good = agreement.compare(("torch", "rtl"), first, first)
