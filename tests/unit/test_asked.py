@@ -3,9 +3,11 @@
 import pytest
 from test_config import ROOT
 
+from bunchtrain.config import asked
 from bunchtrain.config.campaign import parse_campaign
 from bunchtrain.config.yamlfile import read_yaml
 from bunchtrain.errors import CampaignError
+from bunchtrain.events import layout
 
 
 def campaign(name, **changes):
@@ -46,6 +48,10 @@ def test_what_the_samples_cannot_have_is_refused(name, changes, key, words):
 def test_without_the_answers_about_tracks_their_truth_is_not_needed():
     changes = {"task__origin_weight": 0, "task__vertex_weight": 0, "task__origin": "nothing"}
     parse_campaign(campaign("flavour-tagging", **changes), "campaign.yaml")
+
+
+def test_the_columns_that_are_always_there_are_those_of_the_contract():
+    assert {axis: tuple(one.name for one in columns) for axis, columns in layout.ROWS["jets"].items()} == asked.ALWAYS
 
 
 def test_columns_that_are_derived_are_there():

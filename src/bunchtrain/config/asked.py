@@ -12,10 +12,15 @@ from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.prepare import Graph
 from bunchtrain.config.samples import OF_EVENTS
 from bunchtrain.errors import CampaignError
-from bunchtrain.events.layout import ROWS
 
 if TYPE_CHECKING:
     from bunchtrain.config.campaign import Campaign
+
+#: Columns that every file of jets has; those of `events.layout`, which is too heavy to import where a DAG is parsed.
+ALWAYS = {
+    "jets": ("pt", "eta", "phi", "mass", "label", "weight", "run_number", "event_number", "file_id"),
+    "constituents": ("px", "py", "pz", "energy"),
+}
 
 
 def check_asked(campaign: Campaign, file: str | Path) -> None:
@@ -75,7 +80,7 @@ def _check_columns(campaign: Campaign, file: str | Path) -> None:
     mapped: Mapping[str, Any] = campaign.convert.format.options().get("columns") or {}
     derived: Mapping[Any, Any] = campaign.convert.derive
     for axis, key, name in _named(campaign):
-        had = {one.name for one in ROWS["jets"][axis]} | {*mapped.get(axis, {})} | {*derived.get(axis, {})}
+        had = {*ALWAYS[axis], *mapped.get(axis, {}), *derived.get(axis, {})}
         if name not in had:
             raise CampaignError(
                 f"there is no such column of {axis}",
