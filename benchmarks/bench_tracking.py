@@ -213,7 +213,9 @@ def tracks(events: list[Event]) -> list[Mark]:
             found, truth = joined(made)
             merit = figures(found, truth, SOUGHT)
             told = [f"{one.value:.4f} ± {one.error:.4f}" for one in merit.values()]
-            rows.append((number, name, *told, f"{score(found, truth):.3f}", f"{score(found, truth, 'pt'):.3f}"))
+            rows.append(
+                (number, name, *told, f"{score(found, truth).value:.3f}", f"{score(found, truth, 'pt').value:.3f}")
+            )
             ceiling, simple = (merit["efficiency"], simple) if name == "perfect" else (ceiling, merit["efficiency"])
     header = ("efficiency", "fake rate", "duplicate rate", "purity", "score", "by pt")
     table(["collisions", "scores of edges", *header], rows)

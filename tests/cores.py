@@ -7,8 +7,10 @@ from torch import nn
 
 from bunchtrain.config.synthesize import Student as Settings
 from bunchtrain.synth.fixedpoint import Fixed
-from bunchtrain.synth.students.base import Layout, Student
+from bunchtrain.synth.quantize import Dense, Rounded, Squared
+from bunchtrain.synth.students.base import Layout, Student, rectified
 from bunchtrain.synth.students.dense import Config, Network
+from bunchtrain.synth.wires import total
 
 #: Of inputs with 8 bits.
 INPUT = Fixed(8, 3, True, "RND", "SAT")
@@ -26,6 +28,20 @@ def quantised(student: Student, sparsity: float = 0.3, seed: int = 0, **bits: in
     generator = torch.Generator().manual_seed(seed)
     student.quantize(torch.randn(200, student.inputs, generator=generator), Settings(**bits))
     return student.eval()
+
+
+class Anomaly(Student):
+    """Encoder of a variational autoencoder with the part of the divergence that tells jets apart: Σ min(μ², 4)."""
+
+    def __init__(self, inputs: int, hidden: int = 16, latent: int = 4) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.encode = rectified(inputs, [hidden])
+        self.mean, self.rounded, self.square = Dense(hidden, latent), Rounded(), Squared(2)
+
+    def forward(self, x_BI):
+        """Return the score, [B, 1]."""
+        return total(self.square(self.rounded(self.mean(self.encode(x_BI)))))
 
 
 class Mixed(Student):

@@ -129,6 +129,14 @@ def parts(row: Mapping[str, Any]) -> tuple[str, str]:
     return rounded(row["rejection"], row["error"])
 
 
+def gain(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return the ratio of two rejections and its error, as if of different jets; None where one of them has none."""
+    if one["error"] is None or other["error"] is None:
+        return None
+    ratio = one["rejection"] / other["rejection"]
+    return ratio, ratio * float(np.hypot(*(row["error"] / row["rejection"] for row in (one, other))))
+
+
 def quotable(rows: Sequence[Row], fewest: int = 10) -> Row:
     """Return the working point nearest to half of the signal at which enough background passes for an error.
 

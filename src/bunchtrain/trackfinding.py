@@ -291,12 +291,7 @@ def efficiency_in_bins(
     return [rate(int(np.sum(done & (place == i))), int(np.sum(place == i))) for i in range(len(edges) - 1)]
 
 
-def score(found: NDArray[np.int64], truth: Truth, weights: str = "uniform", min_hits: int = 4) -> float:
-    """Return the value of `scored`."""
-    return scored(found, truth, weights, min_hits).value
-
-
-def scored(found: NDArray[np.int64], truth: Truth, weights: str = "uniform", min_hits: int = 4) -> Rate:
+def score(found: NDArray[np.int64], truth: Truth, weights: str = "uniform", min_hits: int = 4) -> Rate:
     """Return the share of the hits' weights that lies in candidates of their own particle, from 0 to 1.
 
     As in the TrackML challenge (arXiv:1904.06778) a hit counts where its candidate and its particle match by double

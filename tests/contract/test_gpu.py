@@ -9,7 +9,7 @@ import torch
 from test_graph_tasks import PAIRS as GRAPH_PAIRS
 from test_graph_tasks import targets_for as graph_targets
 from test_graph_tasks import task_of as graph_task
-from test_tasks import PAIRS, jets, targets_for, task_of
+from test_tasks import PAIRS, learner, targets_for
 
 from bunchtrain.config.specs import as_text
 from bunchtrain.errors import Requeue
@@ -59,10 +59,7 @@ def same_there(network, task, inputs, targets):
 
 @pytest.mark.parametrize(("model", "kind"), PAIRS)
 def test_losses_and_gradients_of_jets_are_the_same(model, kind):
-    torch.manual_seed(0)
-    task, inputs = task_of(kind), jets(batch=12)
-    graph, nodes, edges = task.widths
-    network = build({"kind": model, "dropout": 0.0}, Shape(7, 3, graph, 0, nodes, edges)).double()
+    task, network, inputs = learner(model, kind)
     same_there(network, task, inputs, targets_for(task, inputs[3]))
 
 
@@ -77,10 +74,8 @@ def test_losses_and_gradients_of_events_are_the_same(model, kind):
 
 @pytest.mark.parametrize(("model", "kind"), PAIRS)
 def test_figures_of_merit_are_the_same(model, kind):
-    torch.manual_seed(0)
-    task, inputs = task_of(kind), jets(batch=24)
-    graph, nodes, edges = task.widths
-    network = build({"kind": model, "dropout": 0.0}, Shape(7, 3, graph, 0, nodes, edges)).double().eval()
+    task, network, inputs = learner(model, kind, batch=24)
+    network.eval()
     targets = targets_for(task, inputs[3])
     with torch.no_grad():
         here = task.items(network(*inputs), targets)

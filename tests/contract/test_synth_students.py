@@ -8,9 +8,10 @@ import torch
 
 from bunchtrain import registry
 from bunchtrain.synth import circuit, preflight, routes, rtl, rtlsim, vectors, verify
+from bunchtrain.synth.quantize import Squared
 from bunchtrain.synth.students import base
 from bunchtrain.synth.students.base import Layout
-from cores import INPUT, quantised
+from cores import INPUT, Anomaly, quantised
 
 KINDS = registry.kinds("synth.students")
 LAYOUT = Layout(3, 3, 3)
@@ -90,10 +91,18 @@ def test_torch_c_simulation_and_rtl_agree_on_every_vector(kind, tmp_path):
     assert measured.interval == 1 and measured.spaced_mismatches == 0
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_either_route_gives_the_same_circuit(kind):
+@pytest.mark.parametrize("kind", [*KINDS, "anomaly"])
+def test_forward_with_symbols_is_the_network(kind):
     """The network's own operations, without any converter, in alkaid's interpreter."""
-    student = student_of(kind)
+    torch.manual_seed(0)
+    student = quantised(Anomaly(12, 6, 2)) if kind == "anomaly" else student_of(kind)
     made = circuit.traced(student)
     x = INPUT.quantize(np.random.default_rng(2).normal(0, 2, (300, student.inputs)))
-    np.testing.assert_array_equal(made.logic.predict(x), verify.exact_logits(student, x))
+    answers = verify.exact_logits(student, x)
+    np.testing.assert_array_equal(made.logic.predict(x), answers)
+    assert len(np.unique(answers)) > 100
+
+
+def test_a_square_is_clipped_at_its_largest():
+    x = torch.tensor([-3.0, -1.5, 0.5, 2.0, 9.0])
+    assert Squared(2)(x).tolist() == [4.0, 2.25, 0.25, 4.0, 4.0]

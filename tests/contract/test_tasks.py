@@ -37,16 +37,22 @@ def answers_for(task, mask, *, requires_grad=False):
     return Logits(*(one.requires_grad_(requires_grad) for one in logits))
 
 
+def learner(model, kind, batch=12):
+    """A task, a network for it in double precision without dropout, and inputs."""
+    torch.manual_seed(0)
+    task = task_of(kind)
+    graph, nodes, edges = task.widths
+    network = build({"kind": model, "dropout": 0.0}, Shape(7, 3, graph, 0, nodes, edges)).double()
+    return task, network, jets(batch=batch)
+
+
 def test_there_are_pairs():
     assert len(PAIRS) >= len(literals.fitting("jet_tagging")) and {task for _, task in PAIRS} == set(TASKS)
 
 
 @pytest.mark.parametrize(("model", "kind"), PAIRS)
 def test_a_network_learns_a_task(model, kind):
-    torch.manual_seed(0)
-    task, inputs = task_of(kind), jets(batch=12)
-    graph, nodes, edges = task.widths
-    network = build({"kind": model, "dropout": 0.0}, Shape(7, 3, graph, 0, nodes, edges)).double()
+    task, network, inputs = learner(model, kind)
     targets = targets_for(task, inputs[3])
     optimizer = torch.optim.Adam(network.parameters(), 3e-3)
     losses = []

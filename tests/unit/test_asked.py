@@ -1,33 +1,21 @@
 """What a task asks of the samples is checked with the campaign, before anything runs."""
 
 import pytest
-from test_config import ROOT
+from test_config import changed
 
 from bunchtrain.config import asked
 from bunchtrain.config.campaign import parse_campaign
-from bunchtrain.config.yamlfile import read_yaml
 from bunchtrain.errors import CampaignError
 from bunchtrain.events import layout
-
-
-def campaign(name, **changes):
-    values = read_yaml(ROOT / f"config/campaigns/{name}.yaml")
-    for key, value in changes.items():
-        *above, last = key.split("__")
-        part = values
-        for one in above:
-            part = part.setdefault(one, {})
-        part[last] = value
-    return values
 
 
 @pytest.mark.parametrize(
     ("name", "changes", "key", "words"),
     [
-        ("pileup", {"simulate__pileup": 0}, "simulate.pileup", "without pile-up"),
+        ("pileup", {"simulate__pileup": 0}, "simulate.pileup", "mean number of further collisions"),
         ("pileup", {"prepare__inputs": ["charge", "d0"]}, "prepare.inputs", "no such column of constituents"),
         ("pileup", {"task__charge": "charg"}, "task.charge", "no such column of constituents"),
-        ("flavour-tagging", {"simulate__tracks": None}, "simulate.tracks", "simulate: {tracks: {}}"),
+        ("flavour-tagging", {"simulate__tracks": None}, "simulate.tracks", "`{}`"),
         ("flavour-tagging", {"prepare__variables": ["sv_masss"]}, "prepare.variables", "nearest"),
         ("flavour-tagging", {"task__variables": ["sv_maß"]}, "task.variables", "no such column of jets"),
         ("flavour-tagging", {"task__origin": "origins"}, "task.origin", "no such column of constituents"),
@@ -41,13 +29,13 @@ def campaign(name, **changes):
 )
 def test_what_the_samples_cannot_have_is_refused(name, changes, key, words):
     with pytest.raises(CampaignError) as caught:
-        parse_campaign(campaign(name, **changes), "campaign.yaml")
+        parse_campaign(changed(name, **changes), "campaign.yaml")
     assert caught.value.details["key"] == key and words in str(caught.value)
 
 
 def test_without_the_answers_about_tracks_their_truth_is_not_needed():
     changes = {"task__origin_weight": 0, "task__vertex_weight": 0, "task__origin": "nothing"}
-    parse_campaign(campaign("flavour-tagging", **changes), "campaign.yaml")
+    parse_campaign(changed("flavour-tagging", **changes), "campaign.yaml")
 
 
 def test_the_columns_that_are_always_there_are_those_of_the_contract():
@@ -56,11 +44,11 @@ def test_the_columns_that_are_always_there_are_those_of_the_contract():
 
 def test_columns_that_are_derived_are_there():
     changes = {"convert__derive": {"constituents": {"twice": "2 * px"}}, "prepare__inputs": ["charge", "twice", "px"]}
-    parse_campaign(campaign("pileup", **changes), "campaign.yaml")
+    parse_campaign(changed("pileup", **changes), "campaign.yaml")
 
 
 def test_a_format_with_columns_of_its_own_is_asked_when_its_files_are_read():
     samples = {name: {"label": name, "files": [f"{name}.root"]} for name in ("top", "qcd")}
-    values = campaign("jet-tagging", convert__format={"kind": "jetclass"}, prepare__inputs=["d0"], samples=samples)
+    values = changed("jet-tagging", convert__format={"kind": "jetclass"}, prepare__inputs=["d0"], samples=samples)
     values["task"] = {"kind": "jet_tagging"}
     assert parse_campaign(values, "campaign.yaml").prepare.inputs == ["d0"]

@@ -16,6 +16,7 @@ from bunchtrain.config.campaign import load_campaign, parse_campaign, parse_sect
 from bunchtrain.config.schema import campaign_schema
 from bunchtrain.config.specs import ReportSpec, ScanSpec, TrainSpec, as_text, parse_spec
 from bunchtrain.config.train import Train
+from bunchtrain.config.yamlfile import read_yaml
 from bunchtrain.dag import Plan
 from bunchtrain.errors import CampaignError
 from bunchtrain.files import sha256
@@ -24,14 +25,14 @@ ROOT = Path(__file__).parents[2]
 DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text())
 
 
-def changed(**values) -> dict:
-    """The default campaign with dotted keys set (`__` stands for a dot)."""
-    campaign = copy.deepcopy(DEFAULT)
+def changed(shipped: str | None = None, /, **values) -> dict:
+    """The default campaign, or one of config/campaigns, with dotted keys set (`__` stands for a dot)."""
+    campaign = copy.deepcopy(DEFAULT) if shipped is None else read_yaml(ROOT / f"config/campaigns/{shipped}.yaml")
     for key, value in values.items():
         *path, last = key.split("__")
         place = campaign
         for part in path:
-            place = place[part]
+            place = place.setdefault(part, {})
         place[last] = value
     return campaign
 

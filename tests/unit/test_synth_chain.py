@@ -112,7 +112,7 @@ def test_the_report_tells_what_was_made_and_by_what(finished):
     _, report = finished
     assert report["resources"]["lut"] > 50 and report["resources"]["ff"] > 20 and report["resources"]["dsp"] == 0
     assert 0 < report["utilisation"]["lut"] < 0.01
-    assert report["student"]["widths"] == [9, 6, 2] and report["student"]["sparsity"] >= 0.25
+    assert report["student"]["network"] == {"kind": "dense", "hidden": [6]} and report["student"]["sparsity"] >= 0.25
     assert {"hls4ml", "alkaid", "verilator", "yosys", "g++", "torch"} == set(report["tools"])
     assert set(report["vendor_tools"]) >= {"vivado", "vitis-run", "vitis_hls"}
     assert report["seconds"]["total"] >= report["seconds"]["Verilator"] > 0
@@ -225,8 +225,8 @@ def core_of(out):
     forms = [Fixed(int(width), int(integer)) for width, integer in fields]
     files = sorted((out / "build" / "rtl").glob("*.v"))
     stages = int(re.search(r"STAGES = (\d+)", (out / "build" / "rtl" / "toy_tagger.v").read_text()).group(1))
-    widths = card["widths"]
-    return rtl.Core("toy_tagger", files, rtl.Port(widths[0], forms[0]), rtl.Port(widths[-1], forms[1]), stages, 0.0)
+    ports = rtl.Port(len(card["inputs"]), forms[0]), rtl.Port(len(card["classes"]), forms[1])
+    return rtl.Core("toy_tagger", files, *ports, stages, 0.0)
 
 
 def changed_core(out, folder, pattern, replacement, name):

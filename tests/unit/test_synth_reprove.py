@@ -44,7 +44,7 @@ def test_a_core_is_proven_again(finished, tmp_path):  # noqa: F811
     found = CliRunner().invoke(app, ["verify", str(out / "core.zip")])
     assert found.exit_code == 0 and found.stdout.endswith("PASS\n")
     vectors = report["agreement"]["vectors"]
-    for name in ("expected.hex", "c_simulation", "rtl"):
+    for name in ("sim/expected.hex", "c_simulation", "rtl"):
         assert f"torch = {name}: {vectors} vectors, 0 mismatches" in found.stdout
 
 

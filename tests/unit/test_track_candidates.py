@@ -22,7 +22,6 @@ from bunchtrain.trackfinding import (
     ratio,
     reconstructed,
     score,
-    scored,
 )
 
 
@@ -123,7 +122,7 @@ def test_a_split_particle_has_one_candidate_of_its_own_and_a_duplicate():
 def test_a_particle_split_in_equal_halves_is_not_found():
     found = figures(np.array([0, 0, 0, 1, 1, 1]), truth([0] * 6), ANY)
     assert found["efficiency"][0] == 0 and found["duplicate"][0] == 0.5 and found["fake"][0] == 0
-    assert score(np.array([0, 0, 0, 1, 1, 1]), truth([0] * 6)) == 0
+    assert score(np.array([0, 0, 0, 1, 1, 1]), truth([0] * 6)).value == 0
 
 
 def test_two_merged_particles_of_equal_size_make_a_fake():
@@ -137,7 +136,7 @@ def test_of_two_merged_particles_the_larger_is_found():
     assert matched.particle.tolist() == [0] and matched.common.tolist() == [4] and matched.double.all()
     purity = figures(np.zeros(7, int), one, ANY)["purity"]
     assert purity.value == 4 / 7 and purity.error == rate(1, 1).error and purity.total == 1
-    assert score(np.zeros(7, int), one, min_hits=3) == pytest.approx(4 / 7)
+    assert score(np.zeros(7, int), one, min_hits=3).value == pytest.approx(4 / 7)
 
 
 def test_a_candidate_of_noise_is_a_fake():
@@ -152,7 +151,7 @@ def test_without_candidates_nothing_is_found():
     assert found["efficiency"] == rate(0, 1)
     assert all(found[name].total == 0 and np.isnan(found[name].value) for name in ("fake", "duplicate", "purity"))
     empty = figures(np.zeros(0, int), truth([]), ANY)
-    assert empty["efficiency"].total == 0 and np.isnan(score(np.zeros(0, int), truth([])))
+    assert empty["efficiency"].total == 0 and np.isnan(score(np.zeros(0, int), truth([])).value)
 
 
 def test_only_particles_that_are_sought_count():
@@ -197,10 +196,10 @@ def test_the_match_is_what_counting_says(seed, count):
 def test_the_score_weighs_by_pt():
     one = truth([0] * 4 + [1] * 4 + [2] * 3, pt=[0.2, 5.0, 5.0])
     found = np.array([-1] * 4 + [0] * 4 + [1] * 3)
-    assert score(found, one) == pytest.approx(0.5)  # three hits are too few for the third
-    assert score(found, one, weights="pt") == pytest.approx(1 / 1.2)
+    assert score(found, one).value == pytest.approx(0.5)  # three hits are too few for the third
+    assert score(found, one, weights="pt").value == pytest.approx(1 / 1.2)
     middle = truth([0] * 4 + [1] * 4, pt=[1.75, 5.0])
-    assert score(np.array([0] * 4 + [-1] * 4), middle, weights="pt") == pytest.approx(0.6 / 1.6)
+    assert score(np.array([0] * 4 + [-1] * 4), middle, weights="pt").value == pytest.approx(0.6 / 1.6)
 
 
 def test_errors_are_those_of_a_flat_prior():
@@ -232,7 +231,7 @@ def test_perfect_scores_find_every_particle(count):
     assert reconstructed(match(made, one), one)[complete].all()
     result = figures(made, one, Sought(min_hits=len(detector.radii)))
     assert result["efficiency"].value == 1 and result["fake"].value == result["duplicate"].value == 0
-    assert result["purity"].value == 1 and score(made, one) > 0.99
+    assert result["purity"].value == 1 and score(made, one).value > 0.99
 
 
 def test_the_error_of_a_purity_is_the_spread_over_candidates_not_over_hits():
@@ -253,6 +252,6 @@ def test_the_error_of_a_purity_is_the_spread_over_candidates_not_over_hits():
 def test_a_score_has_the_error_of_whole_particles():
     one = truth(np.repeat(np.arange(40), 5).tolist())
     found = np.where(np.arange(200) < 150, one.particle, -1)
-    shown = scored(found, one)
-    assert shown.value == score(found, one) == 0.75 and shown.total == 40
+    shown = score(found, one)
+    assert shown.value == 0.75 and shown.total == 40
     assert shown.error == pytest.approx(np.sqrt(0.75 * 0.25 / 40))

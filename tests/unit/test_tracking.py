@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_config import ROOT
+from test_config import ROOT, changed
 
 from bunchtrain.config.campaign import parse_campaign
 from bunchtrain.config.literals import fitting
@@ -199,14 +199,7 @@ def test_the_baseline_has_no_more_fakes_than_the_network():
 
 
 def campaign(**changes):
-    values = read_yaml(ROOT / "config/campaigns/tracking.yaml")
-    for key, value in changes.items():
-        part = values
-        *above, last = key.split("__")
-        for name in above:
-            part = part.setdefault(name, {})
-        part[last] = value
-    return values
+    return changed("tracking", **changes)
 
 
 def test_the_campaign_is_checked_and_its_windows_reach_prepare(monkeypatch, tmp_path):

@@ -40,15 +40,19 @@ def check_asked(campaign: Campaign, file: str | Path) -> None:
 
 def _check_simulated(campaign: Campaign, file: str | Path) -> None:
     """Check that simulated samples hold what the task tells apart, and no section is there for nothing."""
-    simulate, task = campaign.simulate, campaign.task.kind
+    simulate = campaign.simulate
     processes = {one.generate.process for one in campaign.samples.values() if one.generate is not None}
     of_events, of_jets = processes & set(OF_EVENTS), processes - set(OF_EVENTS)
-    if of_jets and task == "pileup" and simulate.pileup == 0:
-        problem, expected = "without pile-up there is none to be found", "a mean number of collisions above 0, e.g. 50"
-        raise CampaignError(problem, file=file, key="simulate.pileup", found=0, expected=expected)
-    if of_jets and task == "flavour_tagging" and simulate.tracks is None:
-        problem, mend = "flavours are told apart by tracks, which are not simulated", "set `simulate: {tracks: {}}`"
-        raise CampaignError(problem, file=file, key="simulate.tracks", found="null", mend=mend)
+    for key in literals.needs(campaign.task.kind):
+        if of_jets and not getattr(simulate, key):
+            raise CampaignError(
+                f"the samples are simulated without what the task {campaign.task.kind} looks for",
+                file=file,
+                key=f"simulate.{key}",
+                found=getattr(simulate, key),
+                expected=type(simulate).model_fields[key].description,
+                mend=f"set simulate.{key}; a section takes its defaults with `{{}}`",
+            )
     for key, made, wanted in (("barrel", of_events, "collisions"), ("tracks", of_jets, "processes that give jets")):
         if processes and not made and getattr(simulate, key) is not None:
             problem = "a section of the simulation has no sample that it would change"

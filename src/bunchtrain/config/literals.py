@@ -56,6 +56,11 @@ def truth(task: str) -> tuple[str, ...]:
     return registry.constant("tasks", task, "TRUTH") or ()
 
 
+def needs(task: str) -> tuple[str, ...]:
+    """Return the keys of `simulate` without which simulated samples hold nothing that a task looks for."""
+    return registry.constant("tasks", task, "NEEDS") or ()
+
+
 def judged(task: str) -> tuple[str, ...]:
     """Return the options of a task that the evaluation alone reads."""
     return registry.constant("tasks", task, "JUDGED") or ()

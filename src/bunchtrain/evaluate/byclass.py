@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from bunchtrain.discrimination import Scores, quotable, told
+from bunchtrain.discrimination import Scores, gain, quotable, told
 from bunchtrain.evaluate.answers import Answers
 from bunchtrain.panels import Curve, Headline, Panel, Plot
 from bunchtrain.rounding import alone, together
@@ -70,16 +69,8 @@ def _row(name: str, point: float, network: Scores, simple: Scores | None) -> lis
     cells = [name, f"{100 * point:.0f} %", *map(told, found)]
     if simple is None:
         return cells
-    ratio = _ratio(*found)
+    ratio = gain(*found)
     return [*cells, "-" if ratio is None else together(*ratio)]
-
-
-def _ratio(one: dict[str, Any], other: dict[str, Any]) -> tuple[float, float] | None:
-    """Return the ratio of two rejections and its error; None where one of them has none."""
-    if one["error"] is None or other["error"] is None:
-        return None
-    ratio = one["rejection"] / other["rejection"]
-    return ratio, ratio * float(np.hypot(*(row["error"] / row["rejection"] for row in (one, other))))
 
 
 def _headlines(
@@ -90,7 +81,7 @@ def _headlines(
     # Enough has to pass both: of each pair, what the one that lets less pass says.
     fewer = [min(pair, key=lambda row: row["background_passing"]) for pair in pairs]
     one, other = pairs[fewer.index(quotable(fewer))]
-    ratio = _ratio(one, other)
+    ratio = gain(one, other)
     if ratio is None:
         return []
     rejections = " against ".join(alone(row["rejection"]) for row in (one, other))

@@ -16,7 +16,7 @@ from bunchtrain.events.hitdata import HITS, TRUTH, HitDataset
 from bunchtrain.events.hitgraph import EDGE_FEATURES, NODE_FEATURES
 from bunchtrain.events.hitscaling import GraphScaler
 from bunchtrain.events.scaling import Moments, Quantiles
-from bunchtrain.prepare.index import ShardInfo, common
+from bunchtrain.prepare.index import ShardInfo, require
 
 #: Events whose graphs are made at once by a thread.
 _STEP = 4
@@ -30,27 +30,10 @@ def attributes(infos: Sequence[ShardInfo], settings: Prepare) -> dict[str, Any]:
     InputError
         If a shard has not the columns of which graphs are made.
     """
-    kept = [info for info in infos if info.jets]
-    shared = common(kept)
-    for name in HITS:
-        if lacking := next((info for info in kept if name not in info.columns), None):
-            raise InputError(
-                "graphs need a column of hits that a shard has not",
-                file=lacking.path,
-                key=name,
-                choices=[one for one in lacking.columns if one.startswith("hits/")],
-                mend="map it under convert.format.columns: `{hits: {layer: {branch: hit_layer, dtype: i4}}}`",
-            )
-    for name in (*HITS, *TRUTH):
-        if name not in shared and all(name in info.columns for info in kept):
-            found = {info.columns[name][1]: info.path for info in kept}
-            raise InputError(
-                "a column differs in precision",
-                key=name,
-                found=", ".join(f"{dtype} in {path}" for dtype, path in found.items()),
-                expected="one for all shards",
-                mend="give it one `dtype` under convert",
-            )
+    known = [name for name in TRUTH if all(name in info.columns for info in infos if info.jets)]
+    for name in (*HITS, *known):
+        axis, _, column = name.partition("/")
+        require(infos, axis, [column], "prepare.graph")
     return {"graph": (settings.graph or Graph()).model_dump_json()}
 
 

@@ -179,7 +179,7 @@ def require(shards: Sequence[ShardInfo], axis: str, names: Sequence[str], key: s
         without = next((shard for shard in shards if shard.jets and name not in shard.columns), None)
         if without is None:
             found = sorted({shard.columns[name][1] for shard in shards if shard.jets})
-            mend = "give it one `dtype` under convert"
+            mend = "give it one `dtype` under convert, e.g. `{branch: hit_layer, dtype: i4}`"
             raise InputError("a column differs in precision", key=f"{key}: {short}", found=found, mend=mend)
         choices = [one.removeprefix(f"{axis}/") for one in without.columns if one.startswith(f"{axis}/")]
         raise InputError(

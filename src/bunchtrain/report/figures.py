@@ -15,6 +15,7 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
+from bunchtrain.discrimination import gain
 from bunchtrain.rounding import together
 
 matplotlib.use("agg")
@@ -133,10 +134,8 @@ def _ratio(axes: Axes, metrics: Mapping[str, Any]) -> None:
     (x, y, shown), (_, other, its) = (_measured(one["roc"]) for one in (metrics, baseline))
     axes.plot(x[shown & its], other[shown & its] / y[shown & its], color=BLUE, linewidth=2)
     for one, two in zip(metrics["working_points"], baseline["working_points"], strict=True):
-        if one["error"] is not None and two["error"] is not None:
-            ratio = one["rejection"] / two["rejection"]
-            error = ratio * np.hypot(one["error"] / one["rejection"], two["error"] / two["rejection"])
-            axes.errorbar(one["efficiency"], ratio, error, fmt="o", color=BLUE, capsize=3, markersize=4)
+        if (found := gain(one, two)) is not None:
+            axes.errorbar(one["efficiency"], *found, fmt="o", color=BLUE, capsize=3, markersize=4)
     axes.axhline(1, color=GREY, linestyle=":")
     axes.set(ylim=(0, None))
     axes.set_ylabel("network over\n" + fill(baseline["name"], 18), fontsize=8)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bunchtrain.errors import MissingDependency, SynthesisError
+from bunchtrain.errors import SynthesisError
 from bunchtrain.synth import csim
 from bunchtrain.synth.fixedpoint import EXACT_BITS, Fixed
 from bunchtrain.synth.quantize import declared
@@ -38,15 +38,11 @@ class Circuit:
 
         Raises
         ------
-        MissingDependency
-            If alkaid is not installed.
         SynthesisError
             If a number on the way needs more bits than a double can hold exactly.
         """
-        try:
-            from alkaid.trace import trace
-        except ImportError:
-            raise MissingDependency("alkaid", needed_by="synthesize", mend="pip install 'bunchtrain[synth]'") from None
+        from alkaid.trace import trace
+
         logic = trace(self.inputs, self.outputs, keep_dead_inputs=True)
         if (widest := max(sum(map(int, op.qint.kif)) for op in logic.ops)) > EXACT_BITS:
             raise too_wide("the circuit", widest)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch import nn
 
 from bunchtrain.errors import SynthesisError
-from bunchtrain.synth.quantize import Dense, Relu, Rounded, Squared
+from bunchtrain.synth.quantize import Dense, Rounded, Squared
 from bunchtrain.synth.students.base import Student
 
 #: Multiplications of one layer that a fully parallel core can unroll; the HLS compilers stop at the same number.
@@ -38,7 +38,7 @@ def check_layers(model: Student) -> None:
         Naming the first such layer.
     """
     for name, layer in _leaves(model):
-        if not isinstance(layer, Dense | Relu | Rounded | Squared):
+        if not isinstance(layer, Dense | Rounded | Squared):
             raise _refused(name, layer)
     products = model.products()
     for name, layer in model.dense.items():

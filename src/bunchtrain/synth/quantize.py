@@ -85,30 +85,6 @@ class Dense(nn.Module):
         return exact_sum(weight_OI, bias_O, source, fractional)
 
 
-class Relu(nn.Module):
-    """The rectifier; with a format, its output is an unsigned fixed-point number."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.format: Fixed | None = None
-
-    def forward(self, x_BI: Wires) -> Wires:
-        """Return the rectified input, same shape."""
-        if not isinstance(x_BI, Tensor):
-            return cast(x_BI.relu(), declared(self.format))
-        rectified = functional.relu(x_BI)
-        return rectified if self.format is None else fake_quantize(rectified, self.format)
-
-    def quantize(self, seen_BI: Tensor, width: int) -> None:
-        """Set the format that suits the outputs seen best."""
-        positive = functional.relu(seen_BI).detach().numpy()
-        self.format = (
-            fitted(positive[positive > 0], width, signed=False)
-            if np.any(positive > 0)
-            else Fixed(width, 1, False, "RND", "SAT")
-        )
-
-
 class Rounded(nn.Module):
     """A signed number cut down to a format, e.g. a sum over constituents; without one it is as it came."""
 
@@ -125,6 +101,23 @@ class Rounded(nn.Module):
     def quantize(self, seen_BI: Tensor, width: int) -> None:
         """Set the format that suits the inputs seen best."""
         self.format = fitted(seen_BI.detach().numpy(), width)
+
+
+class Relu(Rounded):
+    """The rectifier; with a format, its output is an unsigned fixed-point number."""
+
+    def forward(self, x_BI: Wires) -> Wires:
+        """Return the rectified input, rounded; same shape."""
+        return super().forward(x_BI.relu())
+
+    def quantize(self, seen_BI: Tensor, width: int) -> None:
+        """Set the format that suits the outputs seen best."""
+        positive = functional.relu(seen_BI).detach().numpy()
+        self.format = (
+            fitted(positive[positive > 0], width, signed=False)
+            if np.any(positive > 0)
+            else Fixed(width, 1, False, "RND", "SAT")
+        )
 
 
 class Squared(nn.Module):

@@ -7,13 +7,10 @@ from typing import Any
 
 from bunchtrain.synth.rtl import Core, Port
 
-#: Who wrote the C++, and what of it comes from there.
-_PROJECT = {
-    "hls4ml": ("hls4ml", "The HLS headers come from hls4ml (Apache-2.0)."),
-    "alkaid": (
-        "alkaid",
-        "The arbitrary-precision headers in `hls/` are Xilinx's (Apache-2.0), the file that binds them alkaid's.",
-    ),
+#: What of the C++ project comes from elsewhere, by who wrote it.
+_HEADERS = {
+    "hls4ml": "The HLS headers come from hls4ml (Apache-2.0).",
+    "alkaid": "The arbitrary-precision headers in `hls/` are Xilinx's (Apache-2.0), the file that binds them alkaid's.",
 }
 
 
@@ -28,7 +25,6 @@ def text(
         for row in card["inputs"]
     )
     outputs = "\n".join(f"| {place} | logit of {name} |" for place, name in enumerate(card["classes"]))
-    converter, headers = _PROJECT[route]
     return f"""# {core.top}
 
 A jet tagger: a network of the kind {card["described"]}, {card["weight_bits"]}-bit weights,
@@ -79,13 +75,13 @@ the files.
 ## Files
 - `component.xml`: IP-XACT (IEEE 1685-2014)
 - `rtl/`: Verilog; `{core.top}.v` is the top module
-- `hls/`: the same network as a Vitis HLS project ({converter})
+- `hls/`: the same network as a Vitis HLS project ({route})
 - `model/`: weights of the quantised network; with `reports/student.json` they are the network
 - `sim/`: testbench, inputs and expected answers, one word a line
 - `reports/`, `certificate.json`, `provenance.json`
 
 ## Licences
-{headers} The small arithmetic modules in `rtl/` (adders, multiplexers) come from
+{_HEADERS[route]} The small arithmetic modules in `rtl/` (adders, multiplexers) come from
 alkaid (LGPL-3.0-or-later); the modules that instantiate them were generated for this network.
 """
 

@@ -18,7 +18,7 @@ from bunchtrain.synth import agreement, ipcore, readme, rtlsim, tools
 from bunchtrain.synth.backends.base import Resources
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.material import Material
-from bunchtrain.synth.quantize import Dense, Relu, Rounded, declared
+from bunchtrain.synth.quantize import Dense, Rounded, declared
 from bunchtrain.synth.routes import Converted
 from bunchtrain.synth.rtl import Core
 from bunchtrain.synth.students.base import Student
@@ -88,7 +88,6 @@ def student_card(facts: Facts) -> dict[str, Any]:
     return {
         "network": facts.spec.network,
         "described": described(facts.spec.network),
-        "widths": [student.inputs, *(row["outputs"] for row in dense)],
         "constituents": settings.constituents,
         "weight_bits": settings.weight_bits,
         "activation_bits": settings.activation_bits,
@@ -123,7 +122,7 @@ def layer_rows(student: Student) -> list[dict[str, Any]]:
             counts = {"nonzero_weights": int(np.count_nonzero(weight_OI)), "multiplications": products[name]}
             formats = {"weight": layer.weight_format, "bias": layer.bias_format}
             rows.append({"name": name, "kind": "dense", **sizes, **counts, "formats": _named(formats)})
-        elif isinstance(layer, Relu | Rounded):
+        elif isinstance(layer, Rounded):
             kind = type(layer).__name__.lower()
             rows.append({"name": name, "kind": kind, "formats": _named({"result": layer.format})})
     return rows

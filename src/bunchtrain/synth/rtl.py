@@ -66,13 +66,7 @@ class Core:
 
 
 def write(circuit: Circuit, folder: Path, *, top: str, clock_ns: float, part: str) -> Core:
-    """Write the Verilog of a circuit into `folder`.
-
-    Raises
-    ------
-    MissingDependency
-        If alkaid is not installed.
-    """
+    """Write the Verilog of a circuit into `folder`."""
     logic = circuit.logic
     from alkaid.codegen.rtl.rtl_model import RTLModel
 

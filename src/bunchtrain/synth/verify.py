@@ -80,14 +80,25 @@ def make_vectors(student: nn.Module, encoding: Encoding, jets: Jets, result: Fix
         student learnt nothing.
     """
     extreme = vectors.extremes(len(encoding.names), encoding.format, seed)
-    inputs_VI = np.concatenate([jets.codes_BI, extreme])
+    found = answered(student, encoding, np.concatenate([jets.codes_BI, extreme]), len(jets.codes_BI), result)
+    if len(np.unique(found.answers_VC[: found.jets], axis=0)) == 1:
+        mend = "lower synthesize.student.sparsity, or raise weight_bits, epochs or the hidden widths"
+        raise SynthesisError("the student gives the same answer to every jet", key="synthesize.student", mend=mend)
+    return found
+
+
+def answered(student: nn.Module, encoding: Encoding, inputs_VI: NDArray[np.int64], jets: int, result: Fixed) -> Vectors:
+    """Return input codes, the first of them jets, with the network's exact answers.
+
+    Raises
+    ------
+    SynthesisError
+        If an answer does not fit the declared format.
+    """
     logits_VC = exact_logits(student, encoding.values(inputs_VI))
     if not result.holds(logits_VC):
         raise SynthesisError("the network's answers do not fit their declared format", expected=result.hls)
-    if len(np.unique(logits_VC[: len(jets.codes_BI)], axis=0)) == 1:
-        mend = "lower synthesize.student.sparsity, or raise weight_bits, epochs or the hidden widths"
-        raise SynthesisError("the student gives the same answer to every jet", key="synthesize.student", mend=mend)
-    return Vectors(inputs_VI, result.codes(logits_VC), len(jets.codes_BI), result)
+    return Vectors(inputs_VI, result.codes(logits_VC), jets, result)
 
 
 def exact_logits(student: nn.Module, x_VI: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bunchtrain.errors import MissingDependency
 from bunchtrain.synth.fixedpoint import Fixed
 
 #: torch's numbers, or alkaid's `FVArray` of symbols.
@@ -37,8 +38,17 @@ def cast(wires: Wires, form: Fixed) -> Wires:
 
 
 def symbols(size: int, form: Fixed) -> Wires:
-    """Return `size` symbols of one format, e.g. a core's inputs."""
-    from alkaid.trace import FVArray, HWConfig
+    """Return `size` symbols of one format, e.g. a core's inputs.
+
+    Raises
+    ------
+    MissingDependency
+        If alkaid is not installed.
+    """
+    try:
+        from alkaid.trace import FVArray, HWConfig
+    except ImportError:
+        raise MissingDependency("alkaid", needed_by="synthesize", mend="pip install 'bunchtrain[synth]'") from None
 
     ones = np.ones(size, np.int64)
     return FVArray.from_kif(*(ones * part for part in form.sign_integer_fraction), HWConfig(1, 1, -1))

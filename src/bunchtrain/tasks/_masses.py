@@ -146,11 +146,6 @@ def quantile(values_N: NDArray[np.float64], weights_N: NDArray[np.float64], shar
     return float(values_N[order[min(int(np.searchsorted(running, share * running[-1])), len(order) - 1)]])
 
 
-def resolution(values_N: NDArray[np.float64], weights_N: NDArray[np.float64]) -> tuple[float, float]:
-    """Return half the width of the central 68 %, and its error by resampling."""
-    return resolutions(values_N, weights_N)[1]
-
-
 def resolutions(values_N: NDArray[np.float64], weights_N: NDArray[np.float64]) -> tuple[_Value, _Value]:
     """Return the median, and half the width of the central 68 %, each with its error by resampling."""
 

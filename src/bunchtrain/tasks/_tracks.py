@@ -26,7 +26,7 @@ from bunchtrain.trackfinding import (
     figures,
     joined,
     rate,
-    scored,
+    score,
 )
 
 Floats = NDArray[np.float64]
@@ -239,7 +239,7 @@ def _figures(made: Found, sought: Sought) -> dict[str, Rate]:
     """Return the figures as the table names them."""
     names = {"efficiency": "efficiency", "fake": "fake rate", "duplicate": "duplicate rate", "purity": "purity"}
     rates = {names[key]: one for key, one in figures(*made, sought).items()}
-    return rates | {"score": scored(*made), "score by pT": scored(*made, "pt")}
+    return rates | {"score": score(*made), "score by pT": score(*made, "pt")}
 
 
 def _headlines(rates: dict[str, dict[str, Rate]]) -> list[Headline]:

@@ -8,6 +8,7 @@ A task module has a `Config`, a `Task(config, classes)`, and three literals, whi
     JUDGED   optional: keys of its Config that the evaluation alone reads: a change of them trains nothing anew
     SECRET   optional: keys of its Config that name columns which the network must not see
     TRUTH    optional: keys of its Config that name columns of constituents from which it learns; not with ALONE
+    NEEDS    optional: keys of `simulate` without which simulated samples hold nothing that it looks for
     ALONE    optional: options with which it asks for answers about jets alone, as a baseline has them
 """
 

@@ -26,6 +26,7 @@ ITEMS = "jets"
 JUDGED = ("mixture", "variables")
 SECRET = ("origin", "vertex")
 TRUTH = ("origin", "vertex")
+NEEDS = ("tracks",)
 ALONE = {"origin_weight": 0.0, "vertex_weight": 0.0}
 
 

@@ -18,6 +18,7 @@ LEVELS = ("nodes",)
 ITEMS = "neutral constituents"
 SECRET = ("vertex",)
 TRUTH = ("vertex", "charge")
+NEEDS = ("pileup",)
 
 
 class Config(BaseModel):

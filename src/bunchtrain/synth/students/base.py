@@ -78,7 +78,7 @@ class Student(nn.Module):
         def set_format(layer: nn.Module, seen: tuple[Tensor, ...]) -> None:
             if isinstance(layer, Dense):
                 layer.quantize(settings.weight_bits)
-            elif isinstance(layer, Relu | Rounded):
+            elif isinstance(layer, Rounded):
                 layer.quantize(seen[0], settings.activation_bits)
 
         hooks = [layer.register_forward_pre_hook(set_format) for layer in self.modules()]
