@@ -28,6 +28,8 @@ missing_packages() { # what a tool or a header shows to be missing, whoever inst
   command -v mpicxx >/dev/null || echo libopenmpi-dev
   command -v mpirun >/dev/null || echo openmpi-bin
   command -v yosys >/dev/null || echo yosys
+  command -v iverilog >/dev/null || echo iverilog
+  command -v ghdl >/dev/null || echo ghdl
 }
 
 install_system_packages() {
