@@ -144,18 +144,35 @@ def synthesize(
 
 
 @app.command(rich_help_panel=CHAIN)
+def candidate(
+    spec: SpecText,
+    model: Annotated[Path, typer.Option("--model", help="folder of the trained network")],
+    dataset: DatasetPath,
+    out: Out,
+) -> None:
+    """Train and synthesise one of the students that a campaign compares."""
+    from bunchtrain.config.specs import SynthesizeSpec, parse_spec
+    from bunchtrain.synth.candidate import measure
+
+    measure(parse_spec(SynthesizeSpec, spec), dataset, model, out)
+
+
+@app.command(rich_help_panel=CHAIN)
 def report(
     spec: SpecText,
     results: Annotated[Path, typer.Option("--results", help="folder of the campaign's results")],
     manifests: Annotated[list[Path], typer.Option("--manifest", help="manifest of a conversion; may be repeated")],
     histories: Annotated[list[Path], typer.Option("--history", help="history.json of a training; may be repeated")],
     out: Annotated[Path, typer.Option("--out", help="HTML file to write")],
+    candidates: Annotated[
+        list[Path] | None, typer.Option("--candidate", help="figures.json of a candidate; may be repeated")
+    ] = None,
 ) -> None:
     """Write the campaign's page: one HTML file that needs no network."""
     from bunchtrain.config.specs import ReportSpec, parse_spec
     from bunchtrain.report import run
 
-    run.report(parse_spec(ReportSpec, spec), results, manifests, histories, out)
+    run.report(parse_spec(ReportSpec, spec), results, manifests, histories, out, candidates or [])
 
 
 @app.command(rich_help_panel=LOOK)

@@ -16,8 +16,10 @@ from bunchtrain import convert, evaluate, prepare, report, scan, simulate, synth
 from bunchtrain.config import literals
 from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.base import Kind
-from bunchtrain.config.campaign import KINDS, Campaign, checked_kind, parse_campaign
+from bunchtrain.config.campaign import KINDS, Campaign, parse_campaign
+from bunchtrain.config.candidates import candidates
 from bunchtrain.config.convert import Columns, size_in_bytes
+from bunchtrain.config.explain import checked_kind
 from bunchtrain.config.inputs import Digests, is_remote, matching
 from bunchtrain.config.prepare import Graph
 from bunchtrain.config.samples import OF_EVENTS
@@ -33,6 +35,7 @@ from bunchtrain.config.specs import (
     TrainSpec,
     as_text,
 )
+from bunchtrain.config.synthesize import Student
 from bunchtrain.errors import CampaignError
 
 #: The verbs of the chain in its order, with their specs.
@@ -80,6 +83,7 @@ class Plan:
         self.output = self.campaign.output
         self._file = file
         self._groups = {name: self._group(name) for name in self.campaign.samples}
+        self.candidates = candidates(self.campaign.synthesize, file) if self.core else {}
         self._digests = Digests(Path(self.output) / "convert" / ".digests.json")
         self._check_task()
         self._check_lengths()
@@ -312,15 +316,22 @@ class Plan:
         return EvaluateSpec(version=evaluate.VERSION, seed=campaign.seed, task=task, settings=campaign.evaluate)
 
     def _synthesize(self) -> SynthesizeSpec:
-        campaign = self.campaign
+        return self._of_student(self.campaign.synthesize.student)
+
+    def _candidate(self, candidate: str) -> SynthesizeSpec:
+        return self._of_student(self.candidates[candidate])
+
+    def _of_student(self, student: Student) -> SynthesizeSpec:
+        campaign, key = self.campaign, "synthesize.student.network"
         return SynthesizeSpec(
             version=synth.VERSION,
             name=campaign.name,
             seed=campaign.seed,
             task=self._kind("task", campaign.task),
             backend=self._kind("synthesize.backend", campaign.synthesize.backend),
-            network=self._kind("synthesize.student.network", campaign.synthesize.student.network),
-            settings=campaign.synthesize,
+            network=checked_kind(student.network, KINDS[key], key, self._file),
+            # one of the students: others leave it as it is
+            settings=campaign.synthesize.model_copy(update={"student": student, "candidates": {}}),
         )
 
     def _report(self) -> ReportSpec:

@@ -19,13 +19,18 @@ wildcard_constraints:
     shard=r"\d\d\d\d+",
     group=r"\d\d\d\d+",
     number=r"\d+",
+    candidate=r"[\w.-]+",
 
 
 def spec(stage):
     """What a stage reads of the campaign, as JSON; a change of it reruns the stage."""
     return lambda wildcards: PLAN.spec(
         stage,
-        **{k: v for k, v in wildcards.items() if k in ("sample", "shard", "number")},
+        **{
+            k: v
+            for k, v in wildcards.items()
+            if k in ("sample", "shard", "number", "candidate")
+        },
     )
 
 

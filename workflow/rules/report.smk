@@ -10,6 +10,7 @@ rule report:
         predictions=rules.evaluate.output.predictions,
         core=rules.synthesize.output.core if PLAN.core else [],
         synthesis=rules.synthesize.output.report if PLAN.core else [],
+        candidates=expand(rules.candidate.output.figures, candidate=PLAN.candidates),
         manifests=[path.removesuffix("h5") + "json" for path in PLAN.converted()],
     output:
         page=report(
@@ -36,8 +37,11 @@ rule report:
         histories=lambda wildcards, input: [
             word for path in input.history for word in ("--history", path)
         ],
+        candidates=lambda wildcards, input: [
+            word for path in input.candidates for word in ("--candidate", path)
+        ],
     message:
         "report"
     shell:
         "bunchtrain report --spec {params.spec:q} --results {params.results:q} {params.manifests:q} {params.histories:q}"
-        " --out {output.page:q} 2>&1 | tee {log:q}"
+        " {params.candidates:q} --out {output.page:q} 2>&1 | tee {log:q}"

@@ -31,3 +31,31 @@ rule synthesize:
     shell:
         "bunchtrain synthesize --spec {params.spec:q} --model {params.model:q} --dataset {input.dataset:q}"
         " --out {params.out:q} 2>&1 | tee {log:q}"
+
+
+rule candidate:
+    input:
+        dataset=rules.prepare.output.dataset,
+        weights=f"{PLAN.output}/train/seed0/model.safetensors",
+        card=f"{PLAN.output}/train/seed0/model.json",
+    output:
+        figures=f"{PLAN.output}/synthesize/candidates/{{candidate}}/figures.json",
+    log:
+        f"{PLAN.output}/logs/candidates/{{candidate}}.log",
+    benchmark:
+        f"{PLAN.output}/benchmarks/candidates/{{candidate}}.tsv"
+    conda:
+        "../../envs/synthesize.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(4000),
+        runtime=120,
+    params:
+        spec=spec("candidate"),
+        model=subpath(input.weights, parent=True),
+        out=subpath(output.figures, parent=True),
+    message:
+        "synthesize candidate {wildcards.candidate}"
+    shell:
+        "bunchtrain candidate --spec {params.spec:q} --model {params.model:q} --dataset {input.dataset:q}"
+        " --out {params.out:q} 2>&1 | tee {log:q}"

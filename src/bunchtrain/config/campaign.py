@@ -8,12 +8,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 
-from bunchtrain import registry
 from bunchtrain.config.base import Kind, Name, Section
 from bunchtrain.config.checks import check_campaign
 from bunchtrain.config.convert import Convert
 from bunchtrain.config.evaluate import Evaluate
-from bunchtrain.config.explain import explain
+from bunchtrain.config.explain import checked_kind, explain
 from bunchtrain.config.prepare import Prepare
 from bunchtrain.config.report import Report
 from bunchtrain.config.samples import Sample
@@ -22,7 +21,6 @@ from bunchtrain.config.simulate import Simulate
 from bunchtrain.config.synthesize import Synthesize
 from bunchtrain.config.train import Train
 from bunchtrain.config.yamlfile import read_yaml
-from bunchtrain.errors import CampaignError
 
 #: Folders of the checkout, in which a campaign often runs: results must not land among them.
 _TAKEN = frozenset(
@@ -137,23 +135,6 @@ def load_campaign(file: str | Path) -> Campaign:
         If the file is missing, is not YAML, or does not describe a campaign.
     """
     return parse_campaign(read_yaml(file), file)
-
-
-def checked_kind(kind: Kind, family: str, key: str, file: str | Path = "") -> dict[str, Any]:
-    """Return a kind's section with defaults filled in; see `Kind.checked`.
-
-    Raises
-    ------
-    CampaignError
-        If the kind or one of its options is not known, or a value does not fit.
-    """
-    try:
-        return kind.checked(family, key)
-    except ValidationError as error:
-        raise explain(error, file, registry.declared(family, kind.kind), key) from None
-    except CampaignError as error:
-        error.details = {"file": str(file), **error.details}
-        raise
 
 
 def parse_section(kind: type[AnySection], values: Mapping[str, Any], file: str | Path) -> AnySection:

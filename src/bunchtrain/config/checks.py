@@ -11,6 +11,7 @@ from bunchtrain import registry
 from bunchtrain.config import literals
 from bunchtrain.config.asked import check_asked
 from bunchtrain.config.barrel import Barrel
+from bunchtrain.config.candidates import KEY, candidates
 from bunchtrain.config.explain import explain
 from bunchtrain.config.prepare import Graph
 from bunchtrain.config.samples import OF_EVENTS
@@ -266,13 +267,17 @@ def _check_dropout(campaign: Campaign, file: str | Path) -> None:
 
 
 def _check_student(campaign: Campaign, file: str | Path) -> None:
-    wanted, kept = campaign.synthesize.student.constituents, campaign.prepare.constituents
-    if wanted > kept:
+    students = {"synthesize.student": campaign.synthesize.student}
+    students |= {f"{KEY}.{name}": one for name, one in candidates(campaign.synthesize, file).items()}
+    kept = campaign.prepare.constituents
+    for key, student in students.items():
+        if student.constituents <= kept:
+            continue
         raise CampaignError(
             "the student sees more constituents than the prepared jets keep",
             file=file,
-            key="synthesize.student.constituents",
-            found=wanted,
+            key=f"{key}.constituents",
+            found=student.constituents,
             expected=f"at most {kept}, which prepare.constituents says",
         )
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from bunchtrain import registry
+from bunchtrain.config.base import Kind
 from bunchtrain.errors import CampaignError
 
 
@@ -35,6 +37,23 @@ def explain(error: ValidationError, file: str | Path, model: type[BaseModel], pr
         expected=message[0].lower() + message[1:],
         choices=_choices(first),
     )
+
+
+def checked_kind(kind: Kind, family: str, key: str, file: str | Path = "") -> dict[str, Any]:
+    """Return a kind's section with defaults filled in; see `Kind.checked`.
+
+    Raises
+    ------
+    CampaignError
+        If the kind or one of its options is not known, or a value does not fit.
+    """
+    try:
+        return kind.checked(family, key)
+    except ValidationError as error:
+        raise explain(error, file, registry.declared(family, kind.kind), key) from None
+    except CampaignError as error:
+        error.details = {"file": str(file), **error.details}
+        raise
 
 
 def _choices(complaint: Any) -> list[str] | None:

@@ -1,5 +1,7 @@
 """Section `synthesize`: the compact student and the core made from it."""
 
+from typing import Annotated, Any, Literal
+
 from pydantic import Field
 
 from bunchtrain.config.base import Kind, Positive, Probability, Section
@@ -15,7 +17,10 @@ class Student(Section):
     constituents: int = Field(8, ge=1, le=32, description="hardest constituents it sees")
     weight_bits: int = Field(6, ge=2, le=16, description="width of weights and biases")
     activation_bits: int = Field(8, ge=3, le=16, description="width of inputs and activations")
-    sparsity: float = Field(0.6, ge=0, lt=1, description="share of every layer's weights pruned away")
+    sparsity: float = Field(0.6, ge=0, lt=1, description="share of every layer's weights, or inputs, pruned away")
+    pruning: Literal["weights", "inputs"] = Field(
+        "weights", description="prune weight by weight, or all weights of an input of a layer: whole neurons"
+    )
     epochs: Positive = Field(20, description="in floating point, then as many again in fixed point")
     batch_size: Positive = Field(512, description="jets per step")
     learning_rate: float = Field(1e-2, gt=0, description="of the first epoch; it falls to zero along a cosine")
@@ -30,6 +35,10 @@ class Synthesize(Section):
     backend: Kind = Field(default_factory=lambda: Kind(kind="open_xilinx"), description="what synthesises the RTL")
     clock_ns: float = Field(5.0, ge=0.5, le=100, description="clock period asked for")
     vectors: Positive = Field(
-        20000, description="at most so many test jets go through C and RTL, beside extreme inputs"
+        20000, description="so many go through C and RTL: test jets first, then extreme and random inputs"
+    )
+    candidates: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
+        default_factory=dict,
+        description="keys of `student`, e.g. `network.hidden`, with values to compare: a student for every combination",
     )
     auc_loss: Probability = Field(0.02, description="largest AUC loss of the quantised student against its float twin")

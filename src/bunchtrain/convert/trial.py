@@ -10,7 +10,7 @@ from typing import Any
 
 from bunchtrain import registry
 from bunchtrain.config.base import Kind
-from bunchtrain.config.campaign import checked_kind
+from bunchtrain.config.explain import checked_kind
 from bunchtrain.convert import physical
 from bunchtrain.convert.arrays import tidy
 from bunchtrain.convert.sanity import Sanity

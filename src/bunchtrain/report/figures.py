@@ -317,3 +317,37 @@ def ladder(rows: Sequence[tuple[str, float]]) -> str:
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.grid(axis="y", visible=False)
     return svg[0]
+
+
+def front(
+    points: Sequence[tuple[int, float]],
+    line: Sequence[tuple[int, float]],
+    core: tuple[int, float],
+    published: Sequence[tuple[str, int, str]],
+) -> str:
+    """AUC of quantised students against their look-up tables; `line` joins the best, published ones are costs alone."""
+    with _figure(7.6, 4.6) as (axes, svg):
+        if points:
+            axes.plot(*zip(*points, strict=True), "o", color=BLUE, label="student", markersize=6)
+            axes.step(*zip(*line, strict=True), where="post", color=GREEN, linewidth=1.6, label="none is better")
+        axes.plot(*core, "*", color=ORANGE, markersize=13, label="the campaign's core")
+        heights = [auc for _, auc in (*points, core)]
+        room = max(max(heights) - min(heights), 0.01)
+        axes.set_ylim(min(heights) - 0.1 * room, max(heights) + 0.55 * room)
+        for name, lut, told in published:
+            axes.axvline(lut, color=GREY, linestyle=":", linewidth=1)
+            place = (lut, max(heights) + 0.53 * room)
+            axes.annotate(
+                f"{name}\n{told}",
+                place,
+                (-2, 0),
+                textcoords="offset points",
+                rotation=90,
+                va="top",
+                ha="right",
+                fontsize=7,
+                color="#4a545e",
+            )
+        axes.set(xscale="log", xlabel="look-up tables", ylabel="AUC on the test split")
+        axes.legend(loc="lower right")
+    return svg[0]

@@ -16,7 +16,7 @@ from bunchtrain.config.specs import ReportSpec
 from bunchtrain.discrimination import parts, quotable, told
 from bunchtrain.events.splits import SPLITS
 from bunchtrain.files import read_json, write_text
-from bunchtrain.report import columns, fpga
+from bunchtrain.report import columns, fpga, front
 from bunchtrain.rounding import alone, rounded
 
 STAGES = ("simulate", "convert", "prepare", "scan", "train", "evaluate", "synthesize", "report")
@@ -26,7 +26,14 @@ ENDS = ("prepare/dataset.h5", "scan/best.json", "train/seed0/model.safetensors",
 ENDS_WITH_CORE = ("synthesize/core.zip",)
 
 
-def report(spec: ReportSpec, results: Path, manifests: list[Path], histories: list[Path], out: Path) -> None:
+def report(
+    spec: ReportSpec,
+    results: Path,
+    manifests: list[Path],
+    histories: list[Path],
+    out: Path,
+    candidates: Sequence[Path] = (),
+) -> None:
     """Write the page of the campaign in `results` to `out`.
 
     Parameters
@@ -38,13 +45,15 @@ def report(spec: ReportSpec, results: Path, manifests: list[Path], histories: li
         What convert and train left of the groups and seeds that belong to the campaign: the folder may hold older ones.
     out : path
         The HTML file.
+    candidates : sequence of path
+        What became of the students that the campaign compares.
 
     Raises
     ------
     InputError
         If a stage has not run.
     """
-    inputs = _Inputs(results, manifests, histories, spec.core)
+    inputs = _Inputs(results, manifests, histories, spec.core, candidates)
     write_text(out, _render({**_header(spec, inputs), **_figures(inputs), **_tables(inputs)}))
     provenance.record([out], stage="report", spec=spec.model_dump(mode="json"), inputs=inputs.paths)
     print(f"[report] {out}", flush=True)
@@ -53,18 +62,21 @@ def report(spec: ReportSpec, results: Path, manifests: list[Path], histories: li
 class _Inputs:
     """What the stages left in the folder of results."""
 
-    def __init__(self, results: Path, manifests: list[Path], histories: list[Path], core: bool) -> None:
+    def __init__(
+        self, results: Path, manifests: list[Path], histories: list[Path], core: bool, candidates: Sequence[Path]
+    ) -> None:
         self.results = results
         self.summary = read_json(results / "prepare/summary.json")
         self.metrics = read_json(results / "evaluate/metrics.json")
         self.best = read_json(results / "scan/best.json")
         self.synthesis = read_json(results / "synthesize/report.json") if core else None
+        self.candidates = [read_json(path) for path in candidates]
         self.history = read_json(histories[0])
         self.sources = [entry for path in manifests for entry in read_json(path)["inputs"]]
         with (results / "scan/results.csv").open(encoding="utf-8", newline="") as stream:
             self.scan = list(csv.DictReader(stream))
         fixed = "prepare/summary.json scan/results.csv scan/best.json evaluate/metrics.json evaluate/predictions.h5"
-        self.paths = [*(results / name for name in fixed.split()), *histories, *manifests]
+        self.paths = [*(results / name for name in fixed.split()), *histories, *manifests, *candidates]
         self.ends = ENDS + ENDS_WITH_CORE if core else ENDS
         self.paths += [results / "synthesize/report.json", results / "synthesize/core.zip"] if core else []
 
@@ -173,6 +185,7 @@ def _figures(inputs: _Inputs) -> dict[str, Any]:
         "training": figures.training(inputs.history["rows"], inputs.history["best_epoch"]),
         "scan": figures.scan(inputs.scan) if inputs.scan else "",
         "ladder": figures.ladder(fpga.ladder(metrics, inputs.synthesis)) if inputs.synthesis else "",
+        "front": front.drawn(inputs.candidates, inputs.synthesis) if inputs.candidates and inputs.synthesis else "",
         "panels": [
             {**panel, "drawn": [(figures.plot(plot), plot["caption"]) for plot in panel["plots"]]}
             for panel in metrics["panels"]
@@ -191,6 +204,8 @@ def _tables(inputs: _Inputs) -> dict[str, Any]:
         "training_text": f"Loss: {inputs.metrics['told']['loss']}. "
         + _training_text(inputs.history, inputs.summary.get("rows", "jets")),
         "fpga": fpga.section(inputs.synthesis) if inputs.synthesis else None,
+        "candidates": front.rows(inputs.candidates),
+        "candidates_text": front.text(inputs.candidates),
         "quarantined": quarantined,
         "warnings": columns.warnings(inputs.sources),
         "columns": columns.rows(inputs.sources),

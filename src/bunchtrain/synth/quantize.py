@@ -64,17 +64,18 @@ class Dense(nn.Module):
         self.weight_format = fitted((self.weight_OI * self.mask_OI).detach().numpy(), width)
         self.bias_format = fitted(self.bias_O.detach().numpy(), width)
 
-    def prune(self, share: float) -> None:
-        """Set the `share` of the smallest weights to zero, for good until the next call."""
-        magnitude = self.weight_OI.detach().abs()
-        dropped = round(share * magnitude.numel())
-        if dropped == 0:
-            self.mask_OI = torch.ones_like(self.mask_OI)
-            return
-        order = magnitude.flatten().argsort(stable=True)
-        mask = torch.ones(magnitude.numel(), dtype=self.mask_OI.dtype)
-        mask[order[:dropped]] = 0
-        self.mask_OI = mask.view_as(self.mask_OI)
+    def prune(self, share: float, *, inputs: bool = False) -> None:
+        """Set the `share` of the smallest weights to zero, for good until the next call.
+
+        With `inputs` it is a share of the layer's inputs, those with the smallest squares of weights: the neuron
+        before it, or the number that the core is given, is then used no more. One input always stays.
+        """
+        size = self.weight_OI.detach().square()
+        size = size.sum(0, keepdim=True) if inputs else size
+        dropped = min(round(share * size.numel()), size.numel() - 1)
+        mask = torch.ones(size.numel(), dtype=self.mask_OI.dtype)
+        mask[size.flatten().argsort(stable=True)[:dropped]] = 0
+        self.mask_OI = mask.view_as(size).expand_as(self.mask_OI).clone()
 
     def sum_format(self, source: Fixed) -> Fixed:
         """Return the format that holds the layer's sums exactly when its inputs have the format `source`."""

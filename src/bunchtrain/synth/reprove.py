@@ -216,7 +216,7 @@ def _design(
     except (KeyError, TypeError, ValueError) as error:
         raise SynthesisError("a certificate does not say what the core is", file=core.path, found=error) from None
     files = sorted((folder / "rtl").glob("*.v"), key=lambda one: (one.stem != top, one.name))
-    return Core(top, files, *ports, stages, 0.0), encoding
+    return Core(top, files, *ports, stages), encoding
 
 
 def _vectors(core: Unpacked, name: str, port: Port) -> Codes:

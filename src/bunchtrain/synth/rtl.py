@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bunchtrain.synth.circuit import Circuit
 from bunchtrain.synth.fixedpoint import Fixed
+
+#: Operation of alkaid that multiplies two numbers of which neither is a constant.
+_PRODUCT = 7
 
 #: Share of the clock period that the logic between two registers may take by alkaid's estimate.
 _STAGE_SHARE = 1.0
@@ -40,6 +44,31 @@ class Port:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """What is expected of a synthesis.
+
+    Parameters
+    ----------
+    lut : int
+        Look-up tables, by alkaid's count of the bits that its adders and multiplexers handle.
+    ff : int
+        Flip-flops: the bits of the registers between the stages, and the chain of valid bits.
+    dsp : int
+        Products of two numbers that are no constants; a narrow one may become look-up tables.
+    cycles : int
+        Clock edges from input to output.
+    seconds : float
+        What the estimate took.
+    """
+
+    lut: int
+    ff: int
+    dsp: int
+    cycles: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Core:
     """The written RTL.
 
@@ -53,8 +82,6 @@ class Core:
         What goes in and out.
     stages : int
         Clock edges from input to output that the registers should take; the simulation measures it.
-    adders : float
-        alkaid's estimate of the cost in look-up tables.
     """
 
     top: str
@@ -62,35 +89,59 @@ class Core:
     source: Port
     result: Port
     stages: int
-    adders: float
 
 
 def write(circuit: Circuit, folder: Path, *, top: str, clock_ns: float, part: str) -> Core:
     """Write the Verilog of a circuit into `folder`."""
-    logic = circuit.logic
-    from alkaid.codegen.rtl.rtl_model import RTLModel
-
     folder.mkdir(parents=True, exist_ok=True)
     work = folder / "alkaid"
-    model = RTLModel(
-        logic,
-        work,
-        f"{top}_core",
-        latency_cutoff=clock_ns * _STAGE_SHARE,
-        print_latency=False,
-        part_name=part,
-        clock_period=clock_ns,
-        ternary_fuse=False,
-    )
+    model = pipeline(circuit, work, f"{top}_core", clock_ns=clock_ns, part_name=part)
     model.write()
     ports = Port(len(circuit.inputs), circuit.source), Port(len(circuit.outputs), circuit.result)
-    stages = max(signal.schedule.bias for signal in model.fsm.out_signals)
+    stages = stages_of(model)
     fields = [list(signals[0].precisions) for signals in (model.fsm.inp_signals, model.fsm.out_signals)]
     top_file = folder / f"{top}.v"
     top_file.write_text(wrapper(top, ports, fields, stages), encoding="utf-8")
     files = [top_file, *_collect(work / "src", folder, top)]
     shutil.rmtree(work)
-    return Core(top, files, *ports, stages, float(logic.cost))
+    return Core(top, files, *ports, stages)
+
+
+def pipeline(circuit: Circuit, folder: Path, name: str, *, clock_ns: float, **options: Any) -> Any:
+    """Return the circuit cut into stages by registers, alkaid's `RTLModel`; nothing is written yet."""
+    from alkaid.codegen.rtl.rtl_model import RTLModel
+
+    return RTLModel(
+        circuit.logic,
+        folder,
+        name,
+        latency_cutoff=clock_ns * _STAGE_SHARE,
+        print_latency=False,
+        clock_period=clock_ns,
+        ternary_fuse=False,
+        **options,
+    )
+
+
+def estimate(circuit: Circuit, *, clock_ns: float) -> Estimate:
+    """Return what a synthesis of the circuit will find, in about a second: for scans, which cannot wait for one.
+
+    Raises
+    ------
+    SynthesisError
+        If a number on the way needs more bits than can be checked.
+    """
+    start = time.monotonic()
+    model = pipeline(circuit, Path("unwritten"), "estimated", clock_ns=clock_ns)
+    cycles = stages_of(model)
+    products = sum(operation.opcode == _PRODUCT for operation in circuit.logic.ops)
+    cost, seconds = round(circuit.logic.cost), time.monotonic() - start
+    return Estimate(cost, model.reg_bits + cycles, products, cycles, seconds)
+
+
+def stages_of(model: Any) -> int:
+    """Return the clock edges from the input of a pipeline to its output."""
+    return int(max(signal.schedule.bias for signal in model.fsm.out_signals))
 
 
 def wrapper(top: str, ports: tuple[Port, Port], fields: list[list[Any]], stages: int) -> str:

@@ -11,9 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import torch
-from numpy.typing import NDArray
-
 from bunchtrain import provenance, registry
 from bunchtrain.config.campaign import parse_section
 from bunchtrain.config.specs import SynthesizeSpec
@@ -21,14 +18,24 @@ from bunchtrain.errors import MissingDependency, SynthesisError
 from bunchtrain.events.reader import Dataset
 from bunchtrain.files import exclusive, sha256, write_json
 from bunchtrain.models.base import CARD, WEIGHTS, save_weights
-from bunchtrain.synth import agreement, inputs, ipcore, material, preflight, reporting, rtl, rtlsim, tools, verify
+from bunchtrain.synth import (
+    agreement,
+    inputs,
+    ipcore,
+    material,
+    preflight,
+    reporting,
+    rtl,
+    rtlsim,
+    teaching,
+    tools,
+    verify,
+)
 from bunchtrain.synth.backends.base import Backend, Design, Resources
 from bunchtrain.synth.material import Material
 from bunchtrain.synth.reporting import Facts
 from bunchtrain.synth.routes import Converted, convert
-from bunchtrain.synth.student import train
-from bunchtrain.synth.students import base as students
-from bunchtrain.synth.students.base import Layout, Student
+from bunchtrain.synth.students.base import Student
 from bunchtrain.synth.verify import Proof
 
 CORE = "core.zip"
@@ -79,9 +86,9 @@ def synthesize(spec: SynthesizeSpec, dataset: Path, model: Path, out: Path) -> N
         If a tool is not installed; known before any work starts.
     """
     clock = Stopwatch()
-    backend, config = _backend(spec)
-    _require(backend, spec.backend["kind"])
-    preflight.check_layers(_untrained(spec, len(Dataset(dataset).classes)))
+    backend, config = backend_of(spec)
+    require(backend, spec.backend["kind"])
+    preflight.check_layers(teaching.untrained(spec, len(Dataset(dataset).classes)))
     with clock("tagger's answers"):
         stuff = material.gather(spec, dataset, model)
     with exclusive(out / ".lock"):
@@ -98,16 +105,17 @@ def _make(
 ) -> None:
     """Train the student, build and prove the core, write the outputs; `sources` are the files of provenance."""
     backend, config = chosen
-    build = _emptied(out / "build")
+    build = emptied(out / "build")
     with clock("training of the student"):
-        student, twin = _train(spec, stuff)
+        student, twin = teaching.taught(spec, stuff)
         areas = _judge(stuff, student, twin, spec.settings.auc_loss)
     with clock("C++ and RTL"):
         preflight.check_precision(student)
         converted = convert(student, spec.network, build / "hls", part=config.part, clock_ns=spec.settings.clock_ns)
         top = ipcore.module_name(spec.name)
         core = rtl.write(converted.circuit, build / "rtl", top=top, clock_ns=spec.settings.clock_ns, part=config.part)
-    cases = verify.make_vectors(student, stuff.encoding, stuff.test, converted.circuit.result, spec.seed)
+    result, at_least = converted.circuit.result, spec.settings.vectors
+    cases = verify.make_vectors(student, stuff.encoding, stuff.test, result, spec.seed, at_least)
     design = Design(core.top, core.files, build / "hls", converted.top, spec.settings.clock_ns)
     with _beside(backend, config, design, build / spec.backend["kind"]) as synthesis:
         proof = _prove(clock, build, stuff.encoding, cases, core, converted)
@@ -120,13 +128,14 @@ def _make(
     print(f"[synthesize] {reporting.summary(facts)} ({clock.total():.0f} s)", flush=True)
 
 
-def _backend(spec: SynthesizeSpec) -> tuple[Backend, Any]:
+def backend_of(spec: SynthesizeSpec) -> tuple[Backend, Any]:
+    """Return the campaign's backend and its options."""
     options = dict(spec.backend)
     module: Any = registry.load("synth.backends", str(options.pop("kind", "")), "synthesize.backend.kind")
     return module, parse_section(module.Config, options, "synthesize.backend")
 
 
-def _require(backend: Backend, kind: str) -> None:
+def require(backend: Backend, kind: str) -> None:
     """Refuse to begin where a tool is missing that is needed in the end."""
     tools.find("g++", needed_by="the C simulation", mend="apt-get install g++")
     tools.find("make", needed_by="the RTL simulation", mend="apt-get install make")
@@ -136,30 +145,11 @@ def _require(backend: Backend, kind: str) -> None:
         raise MissingDependency("its tool", needed_by=f"the synthesis backend {kind}", mend=backend.MEND)
 
 
-def _untrained(spec: SynthesizeSpec, classes: int) -> Student:
-    layout = Layout(spec.settings.student.constituents, inputs.OF_CONSTITUENT, inputs.OF_JET)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(spec.seed)
-        return students.build(spec.network, layout, classes)
-
-
-def _emptied(folder: Path) -> Path:
+def emptied(folder: Path) -> Path:
+    """Return a folder, made anew."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder.resolve()
-
-
-def _train(spec: SynthesizeSpec, stuff: Material) -> tuple[Student, Student]:
-    """Return the quantised student and its floating-point twin, trained on one thread: the same on every machine."""
-    student = _untrained(spec, len(stuff.classes))
-    student.input_format = stuff.encoding.format
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        twin = train(student, stuff.lesson, spec.settings.student, spec.seed)
-    finally:
-        torch.set_num_threads(threads)
-    return student.eval(), twin
 
 
 @contextlib.contextmanager
@@ -197,23 +187,14 @@ def _prove(
 
 
 def _judge(stuff: Material, student: Student, twin: Student, limit: float) -> dict[str, float]:
-    """Return the AUC of tagger, floating-point twin and quantised student on the test jets.
-
-    Twin and student get the same inputs, the core's.
+    """Return the AUC of tagger, floating-point twin and quantised student; see `teaching.judged`.
 
     Raises
     ------
     SynthesisError
         If quantisation and pruning cost more than the campaign allows.
     """
-    test = stuff.test
-    x_BI = stuff.encoding.values(test.codes_BI)
-    logits: dict[str, NDArray[Any]] = {
-        "teacher": test.teacher_BC,
-        "float_student": verify.exact_logits(twin, x_BI),
-        "quantised_student": verify.exact_logits(student, x_BI),
-    }
-    areas = verify.areas(stuff.task, test, logits)
+    areas = teaching.judged(stuff, student, twin)
     before, after = areas["float_student"], areas["quantised_student"]
     if before - after > limit:
         raise SynthesisError(

@@ -115,7 +115,8 @@ def _run(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.epochs)
     for epoch in range(settings.epochs):
         if quantised:
-            student.prune(settings.sparsity * _pruned_so_far((epoch + 1) / (_PRUNING * settings.epochs)))
+            share = settings.sparsity * _pruned_so_far((epoch + 1) / (_PRUNING * settings.epochs))
+            student.prune(share, inputs=settings.pruning == "inputs")
             student.quantize(lesson.x_BI, settings)
         total = 0.0
         for batch in _batches(lesson, settings.batch_size, order):

@@ -17,16 +17,25 @@ if TYPE_CHECKING:
     from bunchtrain.synth.rtl import Port
 
 
-def extremes(inputs: int, form: Fixed, seed: int, random: int = 512) -> NDArray[np.int64]:
-    """Return codes that jets hardly reach, shape [V, I].
+#: Random vectors there are at least, of all kinds together.
+RANDOM = 1024
 
-    All zero, all largest, all smallest, alternating signs both ways, every input alone at either end, one step around
-    zero, every input alone at zero among the largest, random codes, and random codes out of the two ends.
+
+def extremes(inputs: int, form: Fixed, seed: int, at_least: int = 0) -> NDArray[np.int64]:
+    """Return codes that jets hardly reach, shape [V, I]: `corners`, then random ones, `at_least` in all."""
+    fixed = corners(inputs, form)
+    return np.concatenate([fixed, random_codes(max(RANDOM, at_least - len(fixed)), inputs, form, seed)])
+
+
+def corners(inputs: int, form: Fixed) -> NDArray[np.int64]:
+    """Return codes at which a mistake in a format shows, shape [V, I].
+
+    All zero, all largest, all smallest, alternating signs both ways, one step around zero, every input alone at either
+    end, and every input alone at zero among the largest.
     """
     low, high = form.code_range
     one = np.eye(inputs, dtype=np.int64)
     alternating = np.where(np.arange(inputs) % 2 == 0, low, high)
-    generator = np.random.default_rng(seed)
     rows = [
         np.zeros((1, inputs), np.int64),
         np.full((1, inputs), high),
@@ -38,10 +47,23 @@ def extremes(inputs: int, form: Fixed, seed: int, random: int = 512) -> NDArray[
         one * high,
         one * low,
         (1 - one) * high,
-        generator.integers(low, high + 1, (random, inputs)),
-        np.where(generator.integers(0, 2, (random, inputs)) == 0, low, high),
     ]
     return np.concatenate(rows).astype(np.int64)
+
+
+def random_codes(size: int, inputs: int, form: Fixed, seed: int) -> NDArray[np.int64]:
+    """Return random codes, shape [V, I]: of any size, at the two ends, and sparse ones, a third each.
+
+    Codes of any size saturate the sums of most networks. Where most inputs are zero the sums stay in the middle of
+    their range, and their lowest bits show.
+    """
+    generator = np.random.default_rng(seed)
+    low, high = form.code_range
+    anywhere_VI = generator.integers(low, high + 1, (size, inputs))
+    ends_VI = np.where(generator.integers(0, 2, (size, inputs)) == 0, low, high)
+    sparse_VI = np.where(generator.random((size, inputs)) < 1 / 4, anywhere_VI, 0)
+    kind_V1 = np.arange(size)[:, None] % 3
+    return np.choose(kind_V1, [anywhere_VI, ends_VI, sparse_VI]).astype(np.int64)
 
 
 def to_words(codes_VI: NDArray[np.int64], port: Port) -> list[str]:

@@ -70,8 +70,10 @@ class Proof:
     measured: Measured
 
 
-def make_vectors(student: nn.Module, encoding: Encoding, jets: Jets, result: Fixed, seed: int) -> Vectors:
-    """Return the jets and the extremes as test vectors, with the network's exact answers.
+def make_vectors(
+    student: nn.Module, encoding: Encoding, jets: Jets, result: Fixed, seed: int, at_least: int = 0
+) -> Vectors:
+    """Return the jets and the extremes, `at_least` in all, as test vectors, with the network's exact answers.
 
     Raises
     ------
@@ -79,7 +81,7 @@ def make_vectors(student: nn.Module, encoding: Encoding, jets: Jets, result: Fix
         If an answer does not fit the declared format, so that the network would not be what is built, or if the
         student learnt nothing.
     """
-    extreme = vectors.extremes(len(encoding.names), encoding.format, seed)
+    extreme = vectors.extremes(len(encoding.names), encoding.format, seed, at_least - len(jets.codes_BI))
     found = answered(student, encoding, np.concatenate([jets.codes_BI, extreme]), len(jets.codes_BI), result)
     if len(np.unique(found.answers_VC[: found.jets], axis=0)) == 1:
         mend = "lower synthesize.student.sparsity, or raise weight_bits, epochs or the hidden widths"

@@ -12,7 +12,8 @@ import torch
 from bunchtrain import provenance
 from bunchtrain.config import literals
 from bunchtrain.config.base import Kind
-from bunchtrain.config.campaign import checked_kind, parse_section
+from bunchtrain.config.campaign import parse_section
+from bunchtrain.config.explain import checked_kind
 from bunchtrain.config.specs import TrainSpec
 from bunchtrain.config.train import Train
 from bunchtrain.errors import CampaignError, InputError

@@ -89,10 +89,10 @@ class Student(nn.Module):
             for hook in hooks:
                 hook.remove()
 
-    def prune(self, share: float) -> None:
-        """Keep the largest weights of every layer; `share` of each layer goes."""
+    def prune(self, share: float, *, inputs: bool = False) -> None:
+        """Keep the largest weights, or inputs, of every layer; `share` of each layer goes."""
         for layer in self.dense.values():
-            layer.prune(share)
+            layer.prune(share, inputs=inputs)
 
     @property
     def sparsity(self) -> float:

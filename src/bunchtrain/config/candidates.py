@@ -1,0 +1,68 @@
+"""Students to compare: every combination of the values that `synthesize.candidates` lists."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from bunchtrain.config.explain import checked_kind, explain
+from bunchtrain.config.synthesize import Student, Synthesize
+from bunchtrain.errors import CampaignError
+
+KEY = "synthesize.candidates"
+
+#: More are hardly meant: each is a training and a synthesis.
+MOST = 200
+
+
+def candidates(settings: Synthesize, file: str | Path) -> dict[str, Student]:
+    """Return the students by name, e.g. `weight_bits-4_hidden-24x16`; none where no values are listed.
+
+    Raises
+    ------
+    CampaignError
+        If a key is none of a student's, a value does not fit, or two students would have one name.
+    """
+    grid = settings.candidates
+    if not grid:
+        return {}
+    found: dict[str, Student] = {}
+    combinations = itertools.product(*grid.values())
+    for values in itertools.islice(combinations, MOST + 1):
+        changes = dict(zip(grid, values, strict=True))
+        name = "_".join(f"{key.rpartition('.')[2]}-{_plain(value)}" for key, value in changes.items())
+        if name in found:
+            raise CampaignError("two candidates are the same", file=file, key=KEY, found=name, mend="drop one")
+        found[name] = _changed(settings.student, changes, file)
+    if len(found) > MOST:
+        raise CampaignError("too many candidates", file=file, key=KEY, expected=f"at most {MOST} combinations")
+    return found
+
+
+def _plain(value: Any) -> str:
+    """Return a value as a part of a file's name."""
+    if isinstance(value, Mapping):
+        value = value.values()
+    text = "x".join(map(str, value)) if not isinstance(value, str | int | float) else str(value)
+    return re.sub(r"[^A-Za-z0-9.]+", "x", text)
+
+
+def _changed(student: Student, changes: Mapping[str, Any], file: str | Path) -> Student:
+    fields = student.model_dump()
+    for key, value in changes.items():
+        section, _, option = key.rpartition(".")
+        if section not in ("", "network") or (not section and option not in fields):
+            known = [*fields, *(f"network.{name}" for name in fields["network"])]
+            raise CampaignError("a student has no such key", file=file, key=f"{KEY}.{key}", found=key, choices=known)
+        fields |= {"network": {**fields["network"], option: value}} if section else {option: value}
+    try:
+        found = Student.model_validate(fields)
+    except ValidationError as error:
+        raise explain(error, file, Student, KEY) from None
+    checked_kind(found.network, "synth.students", f"{KEY}.network", file)
+    return found
