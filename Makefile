@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test test-all lint lock schema clean bench-convert bench-training bench-models bench-scaling \
-	bench-lost-ranks bench-fpga bench-cores bench-tracking bench-gpu
+	bench-lost-ranks bench-fpga bench-cores bench-faults bench-tracking bench-gpu
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -55,8 +55,11 @@ bench-fpga: env ## Measure the synthesis
 bench-tracking: env ## Measure graphs of hits, track candidates and the edge network
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_tracking.py
 
-bench-cores: env ## Take every kind of network through the FPGA chain, and count the faults that the proof finds
+bench-cores: env ## Take every kind of network through the FPGA chain
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_cores.py
+
+bench-faults: env ## Count the faults in RTL that the proof finds
+	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_faults.py
 
 bench-gpu: env ## Measure training on a GPU, or on the CPU where there is none
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_gpu.py

@@ -57,6 +57,7 @@ def test_a_touched_intermediate_reruns_nothing(copy, name):
         ("train", "epochs", 5, {"train": 1, "evaluate": 1, "synthesize": 1, "report": 1}),
         ("evaluate", "passes", 9, {"evaluate": 1, "report": 1}),
         ("synthesize", "clock_ns", 4.0, {"synthesize": 1, "report": 1}),
+        ("synthesize", "candidates", {"weight_bits": [4, 5]}, {"candidate": 2, "report": 1}),
         ("report", "title", "Another title", {"report": 1}),
         ("prepare", "constituents", 20, {"prepare": 1, **BELOW_PREPARE}),
         ("simulate", "radius", 0.9, {"simulate": 2, "convert": 1, "prepare": 1, **BELOW_PREPARE}),

@@ -15,8 +15,12 @@ from typing import Any
 from bunchtrain.synth.circuit import Circuit
 from bunchtrain.synth.fixedpoint import Fixed
 
-#: Operation of alkaid that multiplies two numbers of which neither is a constant.
-_PRODUCT = 7
+#: Operations of alkaid: sums and differences, rectifiers and roundings, products of numbers that are no constants.
+_SUMS, _ROUNDINGS, _PRODUCT = (0, 1), (2, -2, 3, -3), 7
+
+#: Look-up tables for each that alkaid counts for a sum, and for each bit of a rectified or rounded number: least
+#: squares on the cores of `make bench-cores`.
+_LUT_OF_SUM, _LUT_OF_BIT = 1.04, 0.92
 
 #: Share of the clock period that the logic between two registers may take by alkaid's estimate.
 _STAGE_SHARE = 1.0
@@ -50,7 +54,7 @@ class Estimate:
     Parameters
     ----------
     lut : int
-        Look-up tables, by alkaid's count of the bits that its adders and multiplexers handle.
+        Look-up tables: those of sums and products as alkaid counts them, and of the bits that are rectified or rounded.
     ff : int
         Flip-flops: the bits of the registers between the stages, and the chain of valid bits.
     dsp : int
@@ -133,10 +137,11 @@ def estimate(circuit: Circuit, *, clock_ns: float) -> Estimate:
     """
     start = time.monotonic()
     model = pipeline(circuit, Path("unwritten"), "estimated", clock_ns=clock_ns)
-    cycles = stages_of(model)
-    products = sum(operation.opcode == _PRODUCT for operation in circuit.logic.ops)
-    cost, seconds = round(circuit.logic.cost), time.monotonic() - start
-    return Estimate(cost, model.reg_bits + cycles, products, cycles, seconds)
+    cycles, operations = stages_of(model), circuit.logic.ops
+    sums = sum(one.cost for one in operations if one.opcode in (*_SUMS, _PRODUCT))
+    bits = sum(int(sum(one.qint.kif)) for one in operations if one.opcode in _ROUNDINGS)
+    lut, products = _LUT_OF_SUM * sums + _LUT_OF_BIT * bits, sum(one.opcode == _PRODUCT for one in operations)
+    return Estimate(round(lut), model.reg_bits + cycles, products, cycles, time.monotonic() - start)
 
 
 def stages_of(model: Any) -> int:

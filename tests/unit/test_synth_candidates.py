@@ -1,0 +1,188 @@
+"""Students to compare: what a campaign asks for, what each becomes, and how the page shows them."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from test_config import changed, refused
+from test_synth_chain import sample, spec  # noqa: F401
+
+from bunchtrain import provenance
+from bunchtrain.config.candidates import candidates
+from bunchtrain.config.synthesize import Student as Settings
+from bunchtrain.config.synthesize import Synthesize
+from bunchtrain.dag import Plan
+from bunchtrain.errors import CampaignError
+from bunchtrain.report import front
+from bunchtrain.synth import candidate, circuit, rtl, vectors
+from bunchtrain.synth.fixedpoint import Fixed
+from bunchtrain.synth.quantize import Dense
+from cores import INPUT, Anomaly, dense, quantised
+
+GRID = {"network.hidden": [[8], [16, 8]], "weight_bits": [4, 6]}
+
+
+def test_every_combination_is_a_student_with_a_name_of_its_own():
+    found = candidates(Synthesize(candidates=GRID), "my.yaml")
+    assert list(found) == [
+        "hidden-8_weight_bits-4",
+        "hidden-8_weight_bits-6",
+        "hidden-16x8_weight_bits-4",
+        "hidden-16x8_weight_bits-6",
+    ]
+    last = found["hidden-16x8_weight_bits-6"]
+    assert last.network.options() == {"hidden": [16, 8]} and last.weight_bits == 6 and last.activation_bits == 8
+    assert candidates(Synthesize(), "my.yaml") == {}
+
+
+def test_whole_kinds_can_be_compared():
+    networks = [{"kind": "dense", "hidden": [8]}, {"kind": "jedi_linear"}]
+    found = candidates(Synthesize(candidates={"network": networks, "sparsity": [0.5]}), "my.yaml")
+    assert [one.network.kind for one in found.values()] == ["dense", "jedi_linear"]
+    assert [one.sparsity for one in found.values()] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("grid", "key", "words"),
+    [
+        ({"weight_bit": [4]}, "synthesize.candidates.weight_bit", "weight_bits"),
+        ({"network.hiden": [[4]]}, "synthesize.candidates.network.hiden", "hidden"),
+        ({"weight_bits": [1]}, "synthesize.candidates.weight_bits", "1"),
+        ({"weight_bits": [4, 4]}, "synthesize.candidates", "the same"),
+        ({"weight_bits": [4, 5, 6], "epochs": list(range(1, 90))}, "synthesize.candidates", "too many"),
+        ({"network.hidden": [["../../etc"]]}, "synthesize.candidates.network.hidden.0", "integer"),
+    ],
+)
+def test_what_is_no_student_is_refused_before_anything_runs(grid, key, words):
+    error = refused(changed(synthesize__candidates=grid))
+    assert error.details["key"] == key and words in str(error)
+
+
+def test_a_candidate_must_not_see_more_than_is_kept():
+    error = refused(changed(prepare__constituents=16, synthesize__candidates={"constituents": [8, 24]}))
+    assert error.details["key"] == "synthesize.candidates.constituents-24.constituents"
+
+
+def test_an_empty_list_is_refused():
+    with pytest.raises(CampaignError, match=r"candidates\.weight_bits"):
+        Plan(changed(synthesize__candidates={"weight_bits": []}), "my.yaml")
+
+
+def test_more_candidates_leave_the_core_and_the_others_as_they_are():
+    few = Plan(changed(synthesize__candidates={"weight_bits": [4, 6]}), "my.yaml")
+    more = Plan(changed(synthesize__candidates={"weight_bits": [3, 4, 6]}), "my.yaml")
+    none = Plan(changed(), "my.yaml")
+    assert few.spec("synthesize") == more.spec("synthesize") == none.spec("synthesize")
+    assert few.spec("candidate", candidate="weight_bits-4") == more.spec("candidate", candidate="weight_bits-4")
+    assert json.loads(more.spec("candidate", candidate="weight_bits-3"))["settings"]["student"]["weight_bits"] == 3
+
+
+@pytest.mark.fpga
+@pytest.mark.skipif(shutil.which("yosys") is None, reason="apt-get install yosys")
+def test_a_candidate_is_trained_and_synthesised(sample, tmp_path):  # noqa: F811
+    candidate.measure(spec(), *sample, tmp_path / "one")
+    found = json.loads((tmp_path / "one/figures.json").read_text())
+    assert found["status"] == "done" and found["candidate"] == "one" and found["auc"]["quantised_student"] > 0.7
+    real, guess = found["resources"], found["estimate"]
+    assert real["lut"] > 50 and guess["lut"] == pytest.approx(real["lut"], rel=0.6)
+    assert guess["ff"] == pytest.approx(real["ff"], rel=0.3) and guess["dsp"] == real["dsp"] == 0
+    assert guess["cycles"] == found["stages"] and guess["seconds"] < 5
+    assert provenance.read(tmp_path / "one/figures.json")["stage"] == "candidate"
+    assert provenance.altered(tmp_path / "one/figures.json") == []
+    assert not (tmp_path / "one/core.zip").exists()
+
+
+def test_a_student_that_cannot_become_a_circuit_is_a_result(sample, tmp_path):  # noqa: F811
+    if shutil.which("yosys") is None:
+        pytest.skip("apt-get install yosys")
+    wide = {"network": {"kind": "dense", "hidden": [700]}}
+    candidate.measure(spec(**wide), *sample, tmp_path / "wide")
+    found = json.loads((tmp_path / "wide/figures.json").read_text())
+    assert found["status"] == "failed" and "unrolled" in found["error"] and "resources" not in found
+
+
+def test_a_crash_leaves_no_figures(sample, tmp_path, monkeypatch):  # noqa: F811
+    if shutil.which("yosys") is None:
+        pytest.skip("apt-get install yosys")
+    monkeypatch.setattr(candidate.teaching, "taught", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        candidate.measure(spec(), *sample, tmp_path / "one")
+    assert not (tmp_path / "one/figures.json").exists()
+
+
+def made(name, lut, auc, estimated=None):
+    """The figures of a candidate."""
+    resources = {"lut": lut, "ff": 10, "dsp": 0, "tool": "yosys"}
+    guess = {"lut": estimated or lut, "ff": 11, "dsp": 0, "cycles": 3, "seconds": 0.2}
+    areas = {"float_student": auc + 0.001, "quantised_student": auc, "teacher": 0.99}
+    return {"candidate": name, "status": "done", "auc": areas, "resources": resources, "estimate": guess, "stages": 3}
+
+
+FAILED = {"candidate": "wide", "status": "failed", "error": "the network is too large to be unrolled"}
+
+
+def test_the_front_is_of_those_that_none_beats():
+    some = [made("a", 100, 0.9), made("b", 200, 0.89), made("c", 300, 0.95), made("d", 300, 0.94), FAILED]
+    assert [one["candidate"] for one in front.on_front(some)] == ["a", "c"]
+    rows = front.rows(some)
+    assert [row["name"] for row in rows] == ["a", "b", "c", "d", "wide"]
+    assert [row.get("front") for row in rows] == [True, False, True, False, None]
+
+
+def test_the_text_tells_how_good_the_estimates_were():
+    some = [made("a", 100, 0.9, estimated=80), made("b", 100, 0.9, estimated=140), FAILED]
+    text = front.text(some)
+    assert "2 of 3" in text and "30%" in text and "10%" in text
+    assert "None" in front.text([FAILED])
+
+
+def test_the_picture_stands_with_one_point_and_with_none():
+    synthesis = {"resources": {"lut": 500}, "auc": {"quantised_student": 0.93}}
+    for some in ([made("a", 100, 0.9)], [FAILED]):
+        assert front.drawn(some, synthesis).startswith("<svg")
+
+
+def test_whole_inputs_are_pruned_by_the_size_of_their_weights():
+    torch.manual_seed(0)
+    layer = Dense(6, 4)
+    size = layer.weight_OI.detach().square().sum(0)
+    layer.prune(0.5, inputs=True)
+    kept = layer.mask_OI[0].bool()
+    assert kept.sum() == 3 and size[kept].min() > size[~kept].max()
+    assert torch.equal(layer.mask_OI, layer.mask_OI[:1].expand(4, 6))
+    layer.prune(0.99, inputs=True)
+    assert layer.mask_OI[0].sum() == 1
+    layer.prune(0.0)
+    assert layer.mask_OI.all()
+
+
+def test_a_network_with_pruned_inputs_costs_less_than_one_with_as_many_pruned_weights():
+    torch.manual_seed(1)
+    costs = {}
+    for inputs in (False, True):
+        student = dense(12, [16], 2)
+        student.input_format = INPUT
+        student.prune(0.5, inputs=inputs)
+        student.quantize(torch.randn(200, student.inputs), Settings())
+        costs[inputs] = rtl.estimate(circuit.traced(student), clock_ns=5.0).ff
+    assert costs[True] < costs[False]
+
+
+def test_a_product_of_two_inputs_is_counted_as_a_multiplier():
+    torch.manual_seed(0)
+    found = rtl.estimate(circuit.traced(quantised(Anomaly(9))), clock_ns=5.0)
+    assert found.dsp == 4 and found.lut > 100 and found.ff > 50 and found.cycles >= 2
+
+
+def test_random_vectors_fill_up_and_reach_the_middle_and_the_ends():
+    form = Fixed(8, 3)
+    codes = vectors.extremes(5, form, seed=1, at_least=3000)
+    assert len(codes) == 3000 and len(vectors.extremes(5, form, seed=1)) == len(vectors.corners(5, form)) + 1024
+    np.testing.assert_array_equal(codes[:1000], vectors.extremes(5, form, seed=1, at_least=3000)[:1000])
+    drawn = vectors.random_codes(900, 5, form, seed=2)
+    anywhere, ends, sparse = drawn[0::3], drawn[1::3], drawn[2::3]
+    low, high = form.code_range
+    assert set(np.unique(ends)) == {low, high} and (sparse == 0).mean() > 0.6
+    assert len(np.unique(anywhere)) > 200
