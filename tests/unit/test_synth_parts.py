@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +22,7 @@ from bunchtrain.synth import agreement, hls, ipcore, ipxact, preflight, rtl, rtl
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.inputs import Encoding
 from bunchtrain.synth.material import Jets
+from bunchtrain.synth.students.dense import Network
 from bunchtrain.tasks.base import build as build_task
 from cores import Mixed, dense, quantised
 
@@ -35,9 +37,10 @@ def small_student(sparsity=0.3, hidden=(5,), seed=0):
     [
         (nn.Dropout(0.1), "without a word"),
         (nn.GELU(), "no exact fixed-point form"),
+        (nn.Conv1d(3, 3, 1), "channels in another order"),
         (nn.Linear(2, 2), "no declared precision"),
         (nn.LayerNorm(2), "changes from jet to jet"),
-        (nn.Conv1d(1, 1, 1), "no exact form"),
+        (nn.Conv2d(1, 1, 1), "no exact form"),
     ],
 )
 def test_layers_that_would_be_wrong_are_refused(layer, reason):
@@ -90,6 +93,44 @@ def test_the_plan_is_the_student_number_by_number():
         else:
             present = plan.precisions[name]["result"].quantize(np.maximum(present, 0))
     np.testing.assert_array_equal(present, verify.exact_logits(student, x))
+
+
+class Sliced(Network):
+    """Takes its inputs in another order than they come."""
+
+    def forward(self, x_BI):
+        return super().forward(torch.cat([x_BI[..., 3:], x_BI[..., :3]], -1))
+
+
+class Narrow(Network):
+    """Its first layer takes a part of the inputs."""
+
+    def forward(self, x_BI):
+        return super().forward(x_BI[..., :5])
+
+
+@pytest.mark.parametrize("kind", [Sliced, Narrow])
+def test_what_hls4ml_would_silently_get_wrong_is_refused(kind):
+    student = small_student() if kind is Sliced else quantised(dense(5, [4], 2))
+    student.__class__, student.inputs = kind, 6
+    with pytest.raises(SynthesisError, match="one after the other") as caught:
+        hls.plan(student)
+    assert kind.__name__ in caught.value.details["found"] and "alkaid" in caught.value.details["mend"]
+
+
+@pytest.mark.fpga
+def test_sums_with_another_precision_than_asked_for_are_refused(tmp_path, monkeypatch):
+    plan = hls.plan(small_student())
+    wrong = {"dense1": {**plan.precisions["dense1"], "accum": Fixed(30, 12)}}
+    asked = hls._set_precisions
+    monkeypatch.setattr(
+        hls,
+        "_set_precisions",
+        lambda config, design: asked(config, replace(design, precisions=design.precisions | wrong)),
+    )
+    with pytest.raises(SynthesisError, match="adds up") as caught:
+        hls.project(plan, tmp_path / "hls", part="xcvu13p-flga2577-2-e", clock_ns=5.0)
+    assert caught.value.details["key"] == "dense1"
 
 
 def test_sums_beyond_a_double_are_refused():

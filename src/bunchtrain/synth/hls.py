@@ -55,7 +55,7 @@ def plan(student: Network) -> Plan:
     Raises
     ------
     SynthesisError
-        If a sum needs more bits than a double can hold exactly.
+        If a sum needs more bits than a double can hold exactly, or the network is more than its layers in their order.
     """
     if student.input_format is None:
         raise SynthesisError("the precision of the inputs is not declared", key="input_format")
@@ -74,7 +74,28 @@ def plan(student: Network) -> Plan:
             present = layer.format
             layers[name] = nn.ReLU()
             precisions[name] = {"result": present}
+    _check_plain(student)
     return Plan(layers, precisions, student.input_format, present)
+
+
+def _check_plain(student: Network) -> None:
+    """Refuse a network that does more than one layer after the other: slices or another order of the inputs.
+
+    hls4ml converts a slice before a layer, or channels in torch's order, into something else without a word.
+    """
+    x_BI = torch.randn(64, student.inputs, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        try:
+            plain = torch.equal(student(x_BI), Network.forward(student, x_BI))
+        except RuntimeError:  # the layers alone do not even fit together
+            plain = False
+    if not plain:
+        raise SynthesisError(
+            "the network is not its layers one after the other, which is all that hls4ml reads right",
+            found=f"{type(student).__name__}.forward does something else",
+            expected="dense layers and rectifiers, each on all of the answer before it",
+            mend="leave out ROUTE in the student's module: alkaid then converts its `forward`",
+        )
 
 
 def _check_width(name: str, form: Fixed) -> None:
@@ -155,8 +176,16 @@ def _check_precisions(graph: Any, design: Plan) -> None:
         found = as_fixed(layer.get_output_variable().type.precision)
         if found != wanted:
             raise SynthesisError("hls4ml changed a precision", key=layer.name, found=found.hls, expected=wanted.hls)
+        if (sums := layer.get_attr("accum_t")) is not None and "accum" in design.precisions.get(layer.name, {}):
+            _check_sums(layer.name, as_fixed(sums.precision), design.precisions[layer.name]["accum"])
     if missing := sorted(expected.keys() - seen):
         raise SynthesisError("hls4ml left out a layer", key=missing[0])
+
+
+def _check_sums(name: str, found: Fixed, wanted: Fixed) -> None:
+    if found != wanted:
+        problem = "hls4ml changed the precision in which a layer adds up"
+        raise SynthesisError(problem, key=name, found=found.hls, expected=wanted.hls)
 
 
 def replayed(graph: Any) -> Circuit:

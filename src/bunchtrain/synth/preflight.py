@@ -21,6 +21,10 @@ _REASONS = {
     "Dropout": ("it is dropped without a word, so the core would not be the network", "remove it after training"),
     "LayerNorm": ("it divides by a spread that changes from jet to jet", "use batch normalisation and fold it in"),
     "BatchNorm1d": ("it has no declared precision", "fold it into the dense layer before it"),
+    "Conv1d": (
+        "hls4ml wants its channels in another order than torch and says nothing",
+        "use a kind of student that shares dense layers among the constituents, e.g. deepsets",
+    ),
     "GELU": ("it has no exact fixed-point form", "use a rectifier"),
     "Softmax": ("it has no exact fixed-point form", "leave the logits as they are; the order of scores is the same"),
     "Sigmoid": ("it has no exact fixed-point form", "leave the logit as it is; the order of scores is the same"),
