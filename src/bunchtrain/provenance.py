@@ -134,6 +134,27 @@ def chain(output: str | Path) -> list[dict[str, Any]]:
     return list(found.values())
 
 
+def ancestry(outputs: Iterable[str | Path]) -> list[dict[str, Any]]:
+    """Return of everything that `outputs` were made from by which stage, of what, and all digests; nothing of when.
+
+    Equal content gives equal text. Files are named by the last two parts of their paths.
+    """
+    records = {entry["output"]["sha256"]: entry for output in outputs for entry in chain(output)}
+    return [
+        {
+            "stage": entry["stage"],
+            "version": entry["spec"].get("version"),
+            "output": _brief(entry["output"]),
+            "inputs": [_brief(source) for source in entry["inputs"]],
+        }
+        for entry in records.values()
+    ]
+
+
+def _brief(what: Mapping[str, str]) -> dict[str, str]:
+    return {"name": "/".join(Path(what["path"]).parts[-2:]), "sha256": what["sha256"]}
+
+
 def altered(output: str | Path) -> list[str]:
     """Return a line for every file in the chain of `output` whose content is no longer what its record says."""
     lines: list[str] = []

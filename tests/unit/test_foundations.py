@@ -132,6 +132,10 @@ def test_provenance_reaches_the_inputs_and_sees_tampering(tmp_path):
     assert [record["stage"] for record in chain] == ["synthesize", "convert"]
     assert chain[1]["inputs"][0]["sha256"] == files.sha256(source)
     assert provenance.altered(end) == []
+    told = provenance.ancestry([end, middle])
+    assert [one["stage"] for one in told] == ["synthesize", "convert"]
+    assert told[1]["inputs"] == [{"name": f"{tmp_path.name}/a.root", "sha256": files.sha256(source)}]
+    assert "made" not in told[0]
     source.write_text("tampered")
     assert provenance.altered(end) == [f"{source}: changed since {chain[1]['made']}"]
 

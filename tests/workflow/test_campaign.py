@@ -22,8 +22,11 @@ def test_the_chain_ends_in_core_and_report(finished):
     with zipfile.ZipFile(results / "synthesize/core.zip") as core:
         assert core.testzip() is None
         names = core.namelist()
+        origin = json.loads(core.read(next(name for name in names if name.endswith("/provenance.json"))))
     assert any(name.endswith("component.xml") for name in names) and any(name.endswith(".v") for name in names)
     assert read_json(results / "train/seed0/history.json")["ranks"] == 2
+    digests = {source["sha256"] for one in origin["made_from"] for source in one["inputs"]}
+    assert {sha256(path) for path in finished.folder.glob("data/*/*.root")} <= digests
 
 
 def test_the_report_needs_no_network(finished):

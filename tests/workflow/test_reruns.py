@@ -1,5 +1,6 @@
 """What reruns after a change, and what does not: asserted job lists."""
 
+import json
 import os
 import re
 import shutil
@@ -68,6 +69,21 @@ def test_a_changed_parameter_reruns_its_stage_and_all_below(copy, section, key, 
     values.setdefault(section, {})[key] = value
     copy.write(values)
     assert copy.jobs() == jobs
+
+
+@pytest.mark.fpga
+def test_students_to_compare_are_synthesised_and_come_to_the_page(copy):
+    values = copy.values
+    values["synthesize"]["candidates"] = {"weight_bits": [3, 5]}
+    copy.write(values)
+    before = copy.read("synthesize/core.zip")
+    done = copy.run()
+    assert done.returncode == 0, done.stderr
+    for name in ("weight_bits-3", "weight_bits-5"):
+        assert json.loads(copy.read(f"synthesize/candidates/{name}/figures.json"))["resources"]["lut"] > 0
+    page = copy.read("report.html").decode()
+    assert "Other students" in page and "weight_bits-5" in page and "2 of 2 students" in page
+    assert copy.read("synthesize/core.zip") == before and copy.jobs() == {}
 
 
 def test_the_ten_thousandth_file_has_a_rule_too(tmp_path):

@@ -231,6 +231,7 @@ def contents(facts: Facts, build: Path, spec: Mapping[str, Any], sources: list[P
         "stage": "synthesize",
         "spec": dict(spec),
         "inputs": [{"name": path.name, "sha256": sha256(path)} for path in sources],
+        "made_from": provenance.ancestry(sources),
         "tools": provenance.tool_versions(),
         "commit": provenance.commit(),
     }
