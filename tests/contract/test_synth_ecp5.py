@@ -156,11 +156,10 @@ module bench;
     reg aclk = 0, serial_in = 0;
     wire serial_out;
     adder_harness dut (.aclk(aclk), .serial_in(serial_in), .serial_out(serial_out));
-    reg [4:0] vector = 5'b10011;  // a = 9, go = 1, the highest bit first
-    integer bit, turn;
+    integer turn;
     initial begin
-        for (turn = 0; turn < 32; turn = turn + 1) begin
-            serial_in = vector[4 - turn % 5];
+        for (turn = 0; turn < 80; turn = turn + 1) begin
+            serial_in = turn < 40;
             #1 aclk = 1;
             #1 aclk = 0;
             $write("%b", serial_out);
@@ -179,15 +178,9 @@ def test_the_serial_harness_brings_bits_in_and_out(tmp_path):
     sources = [tmp_path / "bench.v", tmp_path / "harness.v", *design.rtl]
     subprocess.run(["iverilog", "-g2001", "-o", tmp_path / "bench", *sources], check=True)
     told = subprocess.run([tmp_path / "bench"], check=True, capture_output=True, text=True).stdout
-    # every eight edges a vector is held; its answer leaves eight edges later, the highest bit first: m, then done
-    number = harness.bits(harness.ports(design)[1])
-    answers = {told[place : place + number] for place in range(len(told) - number)}
-    held = [[(0b10011 >> (4 - (edge - 1 - back) % 5)) & 1 for back in range(5)] for edge in (9, 17, 25)]
-    expected = set()
-    for bits in held[:2]:
-        go, a = bits[0], sum(bit << place for place, bit in enumerate(bits[1:]))
-        expected.add(f"{a + 7:05b}{go}")
-    assert expected <= answers, (told, expected)
+    # every eight edges an answer is loaded and leaves, its highest bit first: five of the sum, then `done`
+    ones, zeros = f"{15 + 7:05b}1", f"{0 + 7:05b}0"
+    assert ones in told[16:48] and zeros in told[56:] and zeros not in told[:40]
 
 
 @pytest.mark.fpga
