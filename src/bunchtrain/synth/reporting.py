@@ -14,7 +14,7 @@ from torch import Tensor
 from bunchtrain import provenance
 from bunchtrain.config.specs import SynthesizeSpec
 from bunchtrain.files import sha256
-from bunchtrain.synth import agreement, ipcore, readme, rtlsim, tools
+from bunchtrain.synth import agreement, ipcore, readme, routed, rtlsim, tools
 from bunchtrain.synth.backends.base import Resources
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.material import Material
@@ -30,8 +30,9 @@ CORE_VERSION = "1.0"
 
 TIMING_NOTE = (
     "Cycles are measured in the RTL simulation, from the clock edge that takes a vector to the edge at which its "
-    "answer can be taken. Nanoseconds are these cycles times the clock period asked for: the open flow knows no routed "
-    "timing."
+    "answer can be taken. Nanoseconds at the clock asked for are these cycles times its period, whether a device "
+    "reaches it or not. Routed figures take the fastest clock that a place-and-route tool found; without such a tool "
+    "there are none."
 )
 
 
@@ -166,7 +167,10 @@ def _cycles(facts: Facts) -> dict[str, int]:
 def _timing(facts: Facts) -> dict[str, Any]:
     clock = facts.spec.settings.clock_ns
     nanoseconds = facts.proof.measured.latency * clock
-    return {**_cycles(facts), "clock_ns_asked": clock, "latency_ns_at_clock_asked": nanoseconds, "note": TIMING_NOTE}
+    asked = {"clock_ns_asked": clock, "latency_ns_at_clock_asked": nanoseconds}
+    measured = facts.proof.measured
+    reached = routed.timing(facts.resources.as_dict(), measured.latency, measured.interval)
+    return {**_cycles(facts), **asked, **reached, "note": TIMING_NOTE}
 
 
 def _utilisation(resources: Resources) -> dict[str, float]:
@@ -182,6 +186,10 @@ _BY_ALKAID = {
 }
 
 
+#: What the synthesis gives, by whether it places and routes.
+_SYNTHESISED = {False: "the resource counts", True: "the resource counts, and the clock after place and route"}
+
+
 def made_by(facts: Facts) -> dict[str, dict[str, str]]:
     """Return which tool made what, with its version."""
     route = facts.converted.route
@@ -194,7 +202,10 @@ def made_by(facts: Facts) -> dict[str, dict[str, str]]:
         "g++": {"version": compiler, "made": "the C simulation of the HLS project"},
         "alkaid": {"version": tools.package_version("alkaid"), "made": _BY_ALKAID[route]},
         "verilator": {"version": tools.package_version("verilator"), "made": "the RTL simulation"},
-        facts.resources.tool: {"version": facts.resources.version, "made": "the resource counts"},
+        facts.resources.tool: {
+            "version": facts.resources.version,
+            "made": _SYNTHESISED[facts.resources.clock_mhz_routed is not None],
+        },
     }
 
 
@@ -207,6 +218,7 @@ def contents(facts: Facts, build: Path, spec: Mapping[str, Any], sources: list[P
     files["sim/testbench.v"] = rtlsim.testbench(core, len(cases.inputs_VI)).encode()
     files["sim/inputs.hex"] = _hex(to_words(cases.inputs_VI, core.source))
     files["sim/expected.hex"] = _hex(to_words(cases.answers_VC, core.result))
+    files.update({f"syn/{facts.resources.backend}/{name}": path.read_bytes() for name, path in _made(facts)})
     made = made_by(facts)
     proof = agreement.certificate(
         comparisons=facts.proof.rows,
@@ -247,6 +259,14 @@ def contents(facts: Facts, build: Path, spec: Mapping[str, Any], sources: list[P
     return files
 
 
+def _made(facts: Facts) -> list[tuple[str, Path]]:
+    """Return the files of the synthesis by name; those of tools that ran beside it stay out of the core.
+
+    A core would otherwise depend on what else is installed where it was made.
+    """
+    return sorted(facts.resources.files.items())
+
+
 def _hex(words: list[str]) -> bytes:
     return ("\n".join(words) + "\n").encode()
 
@@ -258,4 +278,5 @@ def summary(facts: Facts) -> str:
         f"{facts.core.top}: AUC {facts.areas['rtl']:.4f} (tagger {facts.areas['teacher']:.4f}), "
         f"{len(facts.cases.inputs_VI)} vectors bit for bit, {found.lut} LUT, {found.ff} FF, {found.dsp} DSP, "
         f"{timing.latency} cycles, interval {timing.interval}"
+        + (f", {clock:.0f} MHz routed" if (clock := found.clock_mhz_routed) else "")
     )

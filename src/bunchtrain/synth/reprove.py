@@ -112,7 +112,7 @@ def check_digests(core: Unpacked) -> int:
 
 
 #: Folders whose files a certificate is about.
-_PROVEN = ("rtl", "hls", "sim", "model")
+_PROVEN = ("rtl", "hls", "sim", "model", "syn")
 
 
 def network(core: Unpacked) -> Student:

@@ -31,7 +31,7 @@ from bunchtrain.synth import (
     tools,
     verify,
 )
-from bunchtrain.synth.backends.base import Backend, Design, Resources
+from bunchtrain.synth.backends.base import Backend, Design, Resources, part_for
 from bunchtrain.synth.material import Material
 from bunchtrain.synth.reporting import Facts
 from bunchtrain.synth.routes import Converted, convert
@@ -111,9 +111,10 @@ def _make(
         areas = _judge(stuff, student, twin, spec.settings.auc_loss)
     with clock("C++ and RTL"):
         preflight.check_precision(student)
-        converted = convert(student, spec.network, build / "hls", part=config.part, clock_ns=spec.settings.clock_ns)
+        part = hls_part(backend, config.part)
+        converted = convert(student, spec.network, build / "hls", part=part, clock_ns=spec.settings.clock_ns)
         top = ipcore.module_name(spec.name)
-        core = rtl.write(converted.circuit, build / "rtl", top=top, clock_ns=spec.settings.clock_ns, part=config.part)
+        core = rtl.write(converted.circuit, build / "rtl", top=top, clock_ns=spec.settings.clock_ns, part=part)
     result, at_least = converted.circuit.result, spec.settings.vectors
     cases = verify.make_vectors(student, stuff.encoding, stuff.test, result, spec.seed, at_least)
     design = Design(core.top, core.files, build / "hls", converted.top, spec.settings.clock_ns)
@@ -132,7 +133,16 @@ def backend_of(spec: SynthesizeSpec) -> tuple[Backend, Any]:
     """Return the campaign's backend and its options."""
     options = dict(spec.backend)
     module: Any = registry.load("synth.backends", str(options.pop("kind", "")), "synthesize.backend.kind")
-    return module, parse_section(module.Config, options, "synthesize.backend")
+    config = parse_section(module.Config, options, "synthesize.backend")
+    if check := getattr(module, "check", None):
+        check(config)
+    return module, config
+
+
+def hls_part(backend: Backend, part: str) -> str:
+    """Return the part of the C++ project: it is one of Vitis HLS, whatever synthesises the RTL."""
+    vitis: Any = registry.load("synth.backends", "vitis")
+    return part_for(vitis, backend, part)
 
 
 def require(backend: Backend, kind: str) -> None:
@@ -217,13 +227,14 @@ def _areas_as_built(stuff: Material, cases: verify.Vectors, proof: Proof) -> dic
 def _vendor_runs(chosen: str, part: str, design: Design, build: Path, clock: Stopwatch) -> list[dict[str, Any]]:
     """Synthesise with every vendor tool that is installed; a failure is reported and does not stop the campaign."""
     rows: list[dict[str, Any]] = []
+    named_by: Any = registry.load("synth.backends", chosen)
     for kind in registry.kinds("synth.backends"):
         module: Any = registry.load("synth.backends", kind)
         if kind == chosen or not module.VENDOR or module.locate() is None:
             continue
         with clock(f"synthesis by {kind}"):
             try:
-                found = module.synthesize(module.Config(part=part), design, build / kind)
+                found = module.synthesize(module.Config(part=part_for(module, named_by, part)), design, build / kind)
                 rows.append({"backend": kind, "status": "done", "resources": found.as_dict()})
             except SynthesisError as error:
                 print(f"[synthesize] {kind} failed: {error.problem}", flush=True)

@@ -1,8 +1,9 @@
 """What synthesises a design: the protocol of a backend, and what it reports.
 
-A backend module has a `Config` with at least `part`, `MEND` (how to install the tool), a function `locate()` that
-returns the tool's path or None, and a function `synthesize(config, design, scratch, stop)` that returns `Resources`.
-With `VENDOR = True` it also runs, beside the backend that the campaign names, wherever its tool is installed.
+A backend module has a `Config` with at least `part`, `MAKER` (whose parts these are), `MEND` (how to install the tool),
+a function `locate()` that returns the tool's path or None, and a function `synthesize(config, design, scratch, stop)`
+that returns `Resources`. If it has a function `check(config)`, that refuses options before any work. With
+`VENDOR = True` it also runs, beside the backend that the campaign names, wherever its tool is installed.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Resources:
     lut, ff, dsp : int
         Look-up tables (those used as shift registers and memory too), flip-flops, multiplier blocks.
     bram : float
-        Block RAMs of 36 kbit; one of 18 kbit counts half.
+        Block RAMs of 36 kbit; others count by their size.
     cells : dict
         Cells by type, where the tool lists them.
     available : dict
@@ -64,6 +65,10 @@ class Resources:
         What the tool estimates beyond counts, e.g. latency and clock of an HLS compiler.
     seconds : float
         Wall time of the synthesis.
+    clock_mhz_routed : float, optional
+        Fastest clock after place and route, by the timing analysis of the tool that routed; None where none did.
+    files : dict
+        Files that go into the core, by name; the same bytes for the same design and tools.
     """
 
     backend: str
@@ -79,10 +84,12 @@ class Resources:
     available: dict[str, float] = field(default_factory=dict)
     estimates: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    clock_mhz_routed: float | None = None
+    files: dict[str, Path] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields, for JSON."""
-        return asdict(self)
+        """Return the fields, for JSON; files by their names alone."""
+        return {**asdict(self), "files": sorted(self.files)}
 
 
 class Backend(Protocol):
@@ -90,6 +97,7 @@ class Backend(Protocol):
 
     Config: type[BaseModel]
     VENDOR: bool
+    MAKER: str
     MEND: str
 
     def locate(self) -> Path | None:
@@ -99,6 +107,11 @@ class Backend(Protocol):
     def synthesize(self, config: Any, design: Design, scratch: Path, stop: threading.Event | None = None) -> Resources:
         """Synthesise `design` in the folder `scratch`."""
         ...
+
+
+def part_for(backend: Backend, named_by: Backend, part: str) -> str:
+    """Return `part`, named by one backend, for another: its own usual part if theirs are parts of different makers."""
+    return part if backend.MAKER == named_by.MAKER else str(backend.Config().model_dump()["part"])
 
 
 #: What the fabric of some parts holds (data sheets DS890 and DS923): LUT, flip-flops, DSP, 36-kbit block RAMs.

@@ -14,6 +14,8 @@ from bunchtrain.synth.backends.base import Design, Resources, available
 
 VENDOR = False
 
+MAKER = "AMD"
+
 MEND = "apt-get install yosys"
 
 #: Look-up tables that one cell takes; an inverter stands as a look-up table of one input in the netlist.
@@ -85,12 +87,13 @@ def synthesize(config: Config, design: Design, scratch: Path, stop: threading.Ev
 
 def script(design: Design) -> str:
     """Return the Yosys script."""
-    sources = [f"read_verilog {_quoted(path.resolve())}" for path in design.rtl]
+    sources = [f"read_verilog {quoted(path.resolve())}" for path in design.rtl]
     flow = f"synth_xilinx -family xcup -top {design.top} -flatten -noiopad -noclkbuf"
     return "\n".join([*sources, flow, "tee -q -o stat.json stat -json"]) + "\n"
 
 
-def _quoted(path: Path) -> str:
+def quoted(path: Path) -> str:
+    """Return a path as Yosys reads it in a script; one that would be read otherwise is refused."""
     text = str(path)
     if any(character in text for character in '"\\\n'):
         raise SynthesisError(

@@ -15,6 +15,8 @@ from bunchtrain.synth.backends.base import Design, Resources
 
 VENDOR = True
 
+MAKER = "AMD"
+
 MEND = "install AMD Vitis and source its settings64.sh, or use `synthesize.backend: {kind: open_xilinx}`"
 
 #: The program of each generation, newest first, with the arguments that run a script.
