@@ -218,15 +218,15 @@ def test_a_core_that_is_too_large_is_an_error_with_its_reason(tmp_path):
 @pytest.mark.slow
 def test_a_pipeline_of_multipliers_is_placed_and_routed_and_another_seed_is_another_placement(tmp_path):
     design = design_in(tmp_path / "design")
-    terms = "\n".join(f"        p{n} <= $signed(s[{8 * n} +: 8]) * $signed(s[{8 * n + 8} +: 8]);" for n in range(31))
-    names = [f"p{n}" for n in range(31)]
+    terms = "\n".join(f"        p{n} <= $signed(s[{8 * n} +: 8]) * $signed(s[{8 * n + 8} +: 8]);" for n in range(12))
+    names = [f"p{n}" for n in range(12)]
     design.rtl[0].write_text(
-        f"module counter (input wire aclk, input wire [255:0] s, output reg [20:0] m);\n"
+        f"module counter (input wire aclk, input wire [103:0] s, output reg [20:0] m);\n"
         f"    reg signed [15:0] {', '.join(names)};\n"
         f"    always @(posedge aclk) begin\n{terms}\n        m <= {' + '.join(names)};\n    end\nendmodule\n"
     )
     found = [open_ecp5.synthesize(open_ecp5.Config(seed=seed), design, tmp_path / f"seed {seed}") for seed in (1, 2)]
-    assert found[0].dsp > 0 and found[0].lut == found[1].lut > 300
+    assert found[0].dsp > 0 and found[0].lut == found[1].lut > 100
     assert found[0].clock_mhz_routed != found[1].clock_mhz_routed
     assert found[0].estimates["critical_path"]["from"].startswith("core.")
     assert found[0].files["harness.bit"].read_bytes() != found[1].files["harness.bit"].read_bytes()

@@ -14,7 +14,8 @@ _HEADERS = {
     "alkaid": "The arbitrary-precision headers in `hls/` are Xilinx's (Apache-2.0), the file that binds them alkaid's.",
 }
 
-_SYNTHESIS = """- `syn/`: the core placed and routed in a harness: harness, script, report and bit stream
+_SYNTHESIS = """- `syn/`: the core placed and routed in a harness: harness, scripts, report and bit stream;
+  `sh repeat.sh` in that folder makes them again
 """
 
 
