@@ -23,6 +23,7 @@ _PACKAGES = (
     ("synthesize", "hls4ml", "hls4ml"),
     ("synthesize", "alkaid", "alkaid"),
     ("synthesize", "verilator", "verilator"),
+    ("synthesize", "cocotb", "cocotb"),
     ("report", "matplotlib", "matplotlib"),
 )
 
@@ -32,6 +33,8 @@ _TOOLS = (
     ("synthesize", "g++", "build-essential", True),
     ("synthesize", "make", "build-essential", True),
     ("synthesize", "yosys", "yosys", True),
+    ("synthesize", "iverilog", "iverilog", True),
+    ("synthesize", "ghdl", "ghdl", True),
     ("synthesize", "vitis-run", "AMD Vitis, from its vendor", False),
     ("slurm", "sbatch", "slurm-client", False),
 )

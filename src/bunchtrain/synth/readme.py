@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bunchtrain.synth.rtl import Core, Port
+from bunchtrain.synth.ports import Port
+from bunchtrain.synth.rtl import Core
 
 #: What of the C++ project comes from elsewhere, by who wrote it.
 _HEADERS = {

@@ -14,7 +14,7 @@ from torch import Tensor
 from bunchtrain import provenance
 from bunchtrain.config.specs import SynthesizeSpec
 from bunchtrain.files import sha256
-from bunchtrain.synth import agreement, ipcore, readme, rtlsim, tools
+from bunchtrain.synth import agreement, cosim, ghdl, ipcore, readme, rtlsim, tools
 from bunchtrain.synth.backends.base import Resources
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.material import Material
@@ -49,6 +49,7 @@ class Facts:
     areas: dict[str, float]
     resources: Resources
     vendor: list[dict[str, Any]]
+    netlist: str = ""
 
 
 def report(facts: Facts, seconds: Mapping[str, float], zip_sha256: str) -> dict[str, Any]:
@@ -153,6 +154,7 @@ def _agreement(facts: Facts) -> dict[str, Any]:
         "mismatches": sum(row["mismatches"] for row in facts.proof.rows),
         "spaced_mismatches": facts.proof.measured.spaced_mismatches,
         "comparisons": facts.proof.rows,
+        "netlist": facts.netlist,
     }
 
 
@@ -194,6 +196,9 @@ def made_by(facts: Facts) -> dict[str, dict[str, str]]:
         "g++": {"version": compiler, "made": "the C simulation of the HLS project"},
         "alkaid": {"version": tools.package_version("alkaid"), "made": _BY_ALKAID[route]},
         "verilator": {"version": tools.package_version("verilator"), "made": "the RTL simulation"},
+        "iverilog": {"version": tools.first_line(["iverilog", "-V"]), "made": "a second RTL simulation"},
+        "cocotb": {"version": tools.package_version("cocotb"), "made": "the tests of the second RTL simulation"},
+        "ghdl": {"version": tools.first_line(["ghdl", "--version"]), "made": "the VHDL simulation"},
         facts.resources.tool: {"version": facts.resources.version, "made": "the resource counts"},
     }
 
@@ -202,9 +207,13 @@ def contents(facts: Facts, build: Path, spec: Mapping[str, Any], sources: list[P
     """Return the files of the IP core by name; equal inputs give equal bytes."""
     core, cases = facts.core, facts.cases
     files = {f"rtl/{path.name}": path.read_bytes() for path in core.files}
+    files.update({f"vhdl/{path.name}": path.read_bytes() for path in core.vhdl})
     files.update(ipcore.collect(build / "hls", "hls"))
     files["model/student.safetensors"] = save(weights(facts.student))
     files["sim/testbench.v"] = rtlsim.testbench(core, len(cases.inputs_VI)).encode()
+    files["sim/testbench.vhd"] = ghdl.testbench(core).encode()
+    files["sim/test_core.py"] = cosim.SOURCE.read_bytes()
+    files["sim/core.json"] = cosim.about(core, facts.proof.measured.latency)
     files["sim/inputs.hex"] = _hex(to_words(cases.inputs_VI, core.source))
     files["sim/expected.hex"] = _hex(to_words(cases.answers_VC, core.result))
     made = made_by(facts)

@@ -11,32 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bunchtrain.synth import vhdl
 from bunchtrain.synth.circuit import Circuit
-from bunchtrain.synth.fixedpoint import Fixed
+from bunchtrain.synth.ports import Port, taken
 
 #: Share of the clock period that the logic between two registers may take by alkaid's estimate.
 _STAGE_SHARE = 1.0
-
-
-@dataclass(frozen=True)
-class Port:
-    """One direction of the core's stream: `size` numbers of one format, each in a whole number of bytes.
-
-    Number 0 has the lowest bits. Inputs use the low bits of their bytes; outputs are sign-extended.
-    """
-
-    size: int
-    form: Fixed
-
-    @property
-    def lane(self) -> int:
-        """Bits that one number takes on the bus."""
-        return -(-self.form.width // 8) * 8
-
-    @property
-    def bits(self) -> int:
-        """Width of the bus."""
-        return self.size * self.lane
 
 
 @dataclass(frozen=True)
@@ -55,6 +35,8 @@ class Core:
         Clock edges from input to output that the registers should take; the simulation measures it.
     adders : float
         alkaid's estimate of the cost in look-up tables.
+    vhdl : tuple of Path
+        The same in VHDL, if it was asked for.
     """
 
     top: str
@@ -63,10 +45,13 @@ class Core:
     result: Port
     stages: int
     adders: float
+    vhdl: tuple[Path, ...] = ()
 
 
-def write(circuit: Circuit, folder: Path, *, top: str, clock_ns: float, part: str) -> Core:
-    """Write the Verilog of a circuit into `folder`."""
+def write(
+    circuit: Circuit, folder: Path, *, top: str, clock_ns: float, part: str, vhdl_folder: Path | None = None
+) -> Core:
+    """Write the Verilog of a circuit into `folder`, and its VHDL, of the same stages, into `vhdl_folder` if given."""
     logic = circuit.logic
     from alkaid.codegen.rtl.rtl_model import RTLModel
 
@@ -90,7 +75,8 @@ def write(circuit: Circuit, folder: Path, *, top: str, clock_ns: float, part: st
     top_file.write_text(wrapper(top, ports, fields, stages), encoding="utf-8")
     files = [top_file, *_collect(work / "src", folder, top)]
     shutil.rmtree(work)
-    return Core(top, files, *ports, stages, float(logic.cost))
+    in_vhdl = vhdl.write(model.fsm, vhdl_folder, top, ports, fields, stages) if vhdl_folder else []
+    return Core(top, files, *ports, stages, float(logic.cost), tuple(in_vhdl))
 
 
 def wrapper(top: str, ports: tuple[Port, Port], fields: list[list[Any]], stages: int) -> str:
@@ -151,31 +137,27 @@ endmodule
 
 def _unpack(port: Port, fields: list[Any]) -> tuple[list[str], int]:
     """Return the assignments from the bus to the pipeline's packed input, and its width."""
-    lines, start = [], 0
-    for number, (signed, integer, fraction) in enumerate(fields):
-        width = int(signed) + integer + fraction
-        if width <= 0:
-            continue
-        low = number * port.lane + port.form.fractional - fraction
-        lines.append(f"assign network_in[{start} +: {width}] = s_axis_tdata[{low} +: {width}];")
-        start += width
-    return lines, start
+    places = taken(port, fields)
+    lines = [
+        f"assign network_in[{place.start} +: {place.width}] = s_axis_tdata[{place.low} +: {place.width}];"
+        for place in places
+        if place.width
+    ]
+    return lines, sum(place.width for place in places)
 
 
 def _pack(port: Port, fields: list[Any]) -> tuple[list[str], int]:
     """Return the assignments from the pipeline's packed output to the bus, and its width."""
-    lines, start = [], 0
-    for number, (signed, integer, fraction) in enumerate(fields):
-        width, low = int(signed) + integer + fraction, port.form.fractional - fraction
-        parts = [f"{{{low}{{1'b0}}}}"] if low else []
-        if width > 0:
-            parts.insert(0, f"network_out[{start} +: {width}]")
-        if missing := port.lane - max(width, 0) - low:
-            sign = f"network_out[{start + width - 1}]" if signed and width > 0 else "1'b0"
+    lines, places = [], taken(port, fields)
+    for number, place in enumerate(places):
+        parts = [f"{{{place.pad}{{1'b0}}}}"] if place.pad else []
+        if place.width:
+            parts.insert(0, f"network_out[{place.start} +: {place.width}]")
+        if missing := port.lane - place.width - place.pad:
+            sign = f"network_out[{place.start + place.width - 1}]" if place.signed and place.width else "1'b0"
             parts.insert(0, f"{{{missing}{{{sign}}}}}")
         lines.append(f"assign m_axis_tdata[{number * port.lane} +: {port.lane}] = {{{', '.join(parts)}}};")
-        start += max(width, 0)
-    return lines, start
+    return lines, sum(place.width for place in places)
 
 
 def _collect(source: Path, folder: Path, top: str) -> list[Path]:

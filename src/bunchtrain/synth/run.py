@@ -21,7 +21,19 @@ from bunchtrain.errors import MissingDependency, SynthesisError
 from bunchtrain.events.reader import Dataset
 from bunchtrain.files import exclusive, sha256, write_json
 from bunchtrain.models.base import CARD, WEIGHTS, save_weights
-from bunchtrain.synth import agreement, inputs, ipcore, material, preflight, reporting, rtl, rtlsim, tools, verify
+from bunchtrain.synth import (
+    agreement,
+    independent,
+    inputs,
+    ipcore,
+    material,
+    preflight,
+    reporting,
+    rtl,
+    rtlsim,
+    tools,
+    verify,
+)
 from bunchtrain.synth.backends.base import Backend, Design, Resources
 from bunchtrain.synth.material import Material
 from bunchtrain.synth.reporting import Facts
@@ -106,16 +118,24 @@ def _make(
         preflight.check_precision(student)
         converted = convert(student, spec.network, build / "hls", part=config.part, clock_ns=spec.settings.clock_ns)
         top = ipcore.module_name(spec.name)
-        core = rtl.write(converted.circuit, build / "rtl", top=top, clock_ns=spec.settings.clock_ns, part=config.part)
+        core = rtl.write(
+            converted.circuit,
+            build / "rtl",
+            top=top,
+            clock_ns=spec.settings.clock_ns,
+            part=config.part,
+            vhdl_folder=build / "vhdl",
+        )
     cases = verify.make_vectors(student, stuff.encoding, stuff.test, converted.circuit.result, spec.seed)
     design = Design(core.top, core.files, build / "hls", converted.top, spec.settings.clock_ns)
     with _beside(backend, config, design, build / spec.backend["kind"]) as synthesis:
         proof = _prove(clock, build, stuff.encoding, cases, core, converted)
         with clock("rest of the synthesis"):
             resources = synthesis()
+    netlist = _prove_netlist(clock, build, core, cases, proof, resources)
     areas |= _areas_as_built(stuff, cases, proof)
     vendor = _vendor_runs(spec.backend["kind"], config.part, design, build, clock)
-    facts = Facts(spec, stuff, student, converted, core, cases, proof, areas, resources, vendor)
+    facts = Facts(spec, stuff, student, converted, core, cases, proof, areas, resources, vendor, netlist)
     _write(out, build, facts, clock, sources)
     print(f"[synthesize] {reporting.summary(facts)} ({clock.total():.0f} s)", flush=True)
 
@@ -132,6 +152,7 @@ def _require(backend: Backend, kind: str) -> None:
     tools.find("make", needed_by="the RTL simulation", mend="apt-get install make")
     for package in ("hls4ml", "alkaid", "verilator"):
         tools.package_folder(package, needed_by="synthesize")
+    independent.require()
     if backend.locate() is None:
         raise MissingDependency("its tool", needed_by=f"the synthesis backend {kind}", mend=backend.MEND)
 
@@ -183,7 +204,7 @@ def _prove(
     core: rtl.Core,
     converted: Converted,
 ) -> Proof:
-    """Compare C simulation and RTL with the network on all vectors."""
+    """Compare C simulation and RTL with the network on all vectors, RTL in other simulators and VHDL on a part."""
     with clock("C simulation"):
         simulation = converted.simulation(build / "hls", build / "csim", cases.answers_VC.shape[1])
         c_row, c_codes = verify.prove_c(simulation, encoding, cases)
@@ -193,7 +214,22 @@ def _prove(
     with clock("RTL simulation"):
         rtl_row, measured = verify.prove_rtl(simulator, cases)
     third = agreement.compare(("c_simulation", "rtl"), c_codes, measured.codes_VC)
-    return Proof([c_row, rtl_row, third], c_codes, measured)
+    with clock("Icarus and GHDL"):
+        others = independent.prove(core, cases.inputs_VI, cases.answers_VC, measured.latency, build / "independent")
+    return Proof([c_row, rtl_row, third, *others], c_codes, measured)
+
+
+def _prove_netlist(
+    clock: Stopwatch, build: Path, core: rtl.Core, cases: verify.Vectors, proof: Proof, resources: Resources
+) -> str:
+    """Compare the netlist with the network on a part of the vectors; return whether, or why not."""
+    with clock("simulation of the netlist"):
+        both, latency = (cases.inputs_VI, cases.answers_VC), proof.measured.latency
+        netlist = resources.netlist, resources.models
+        rows, remark = independent.prove_netlist(core, netlist, both, latency, build / "netlist")
+    proof.rows.extend(rows)
+    print(f"[synthesize] netlist: {remark}", flush=True)
+    return remark
 
 
 def _judge(stuff: Material, student: Student, twin: Student, limit: float) -> dict[str, float]:

@@ -64,6 +64,10 @@ class Resources:
         What the tool estimates beyond counts, e.g. latency and clock of an HLS compiler.
     seconds : float
         Wall time of the synthesis.
+    netlist : Path, optional
+        The mapped netlist in Verilog; it is simulated too.
+    models : tuple of Path
+        Verilog files with the simulation models of its cells.
     """
 
     backend: str
@@ -79,10 +83,21 @@ class Resources:
     available: dict[str, float] = field(default_factory=dict)
     estimates: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    netlist: Path | None = None
+    models: tuple[Path, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields, for JSON."""
-        return asdict(self)
+        """Return the fields, for JSON; paths of the build folder are no result."""
+        return {name: value for name, value in asdict(self).items() if name not in ("netlist", "models")}
+
+
+def yosys_models(program: Path, *names: str) -> tuple[Path, ...]:
+    """Return files of the folder that Yosys brings, e.g. `xilinx/cells_sim.v`; those that are there.
+
+    Yosys looks for that folder beside its program, as is done here.
+    """
+    folder = program.resolve().parent.parent / "share" / "yosys"
+    return tuple(folder / name for name in names if (folder / name).is_file())
 
 
 class Backend(Protocol):
