@@ -11,10 +11,10 @@ import numpy as np
 from safetensors.torch import save
 from torch import Tensor
 
-from bunchtrain import provenance
+from bunchtrain import provenance, registry
 from bunchtrain.config.specs import SynthesizeSpec
 from bunchtrain.files import sha256
-from bunchtrain.synth import agreement, cosim, ghdl, ipcore, readme, rtlsim, tools
+from bunchtrain.synth import agreement, cosim, fusesoc, ghdl, ipcore, readme, rtlsim, tools
 from bunchtrain.synth.backends.base import Resources
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.material import Material
@@ -62,7 +62,7 @@ def report(facts: Facts, seconds: Mapping[str, float], zip_sha256: str) -> dict[
             "file": "core.zip",
             "sha256": zip_sha256,
             "top": facts.core.top,
-            "vlnv": f"{ipcore.VENDOR}:{ipcore.LIBRARY}:{facts.core.top}:{CORE_VERSION}",
+            "vlnv": _vlnv(facts.core),
         },
         "task": facts.spec.task,
         "classes": facts.stuff.classes,
@@ -210,6 +210,7 @@ def contents(facts: Facts, build: Path, spec: Mapping[str, Any], sources: list[P
     files.update({f"vhdl/{path.name}": path.read_bytes() for path in core.vhdl})
     files.update(ipcore.collect(build / "hls", "hls"))
     files["model/student.safetensors"] = save(weights(facts.student))
+    files.update(fusesoc.constraints(core.top, facts.spec.settings.clock_ns))
     files["sim/testbench.v"] = rtlsim.testbench(core, len(cases.inputs_VI)).encode()
     files["sim/testbench.vhd"] = ghdl.testbench(core).encode()
     files["sim/test_core.py"] = cosim.SOURCE.read_bytes()
@@ -243,6 +244,7 @@ def contents(facts: Facts, build: Path, spec: Mapping[str, Any], sources: list[P
         "tools": provenance.tool_versions(),
         "commit": provenance.commit(),
     }
+    files[f"{core.top}.core"] = fusesoc.core_file(_vlnv(core), core.top, files, _part(facts))
     files["certificate.json"] = ipcore.as_text(proof)
     files["reports/figures.json"] = ipcore.as_text(figures)
     files["reports/student.json"] = ipcore.as_text(student_card(facts))
@@ -253,6 +255,17 @@ def contents(facts: Facts, build: Path, spec: Mapping[str, Any], sources: list[P
     parameters = {name: str(value) for name, value in facts_of_core.items()}
     files["component.xml"] = ipcore.describe(core, files, CORE_VERSION, parameters)
     return files
+
+
+def _vlnv(core: Core) -> str:
+    return f"{ipcore.VENDOR}:{ipcore.LIBRARY}:{core.top}:{CORE_VERSION}"
+
+
+def _part(facts: Facts) -> str:
+    """Return the part that the campaign names, or that of its backend."""
+    options = dict(facts.spec.backend)
+    module: Any = registry.load("synth.backends", str(options.pop("kind")))
+    return str(module.Config(**options).part)
 
 
 def _hex(words: list[str]) -> bytes:
