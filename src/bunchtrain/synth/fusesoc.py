@@ -80,11 +80,7 @@ def _targets(top: str, part: str) -> dict[str, Any]:
             "filesets": ["rtl", "tool_vivado ? (xdc)"],
             "toplevel": top,
             "tools": {
-                "yosys": {
-                    "arch": "xilinx",
-                    "output_format": "verilog",
-                    "yosys_synth_options": ["-noiopad", "-noclkbuf"],
-                },
+                "yosys": yosys,
                 "vivado": {"part": part, "pnr": "none"},
             },
         },
