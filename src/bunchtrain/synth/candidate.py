@@ -12,7 +12,7 @@ from bunchtrain.errors import SynthesisError
 from bunchtrain.events.reader import Dataset
 from bunchtrain.files import exclusive, write_json
 from bunchtrain.models.base import CARD, WEIGHTS
-from bunchtrain.synth import ipcore, material, preflight, rtl, teaching
+from bunchtrain.synth import ipcore, material, pipeline, preflight, rtl, teaching
 from bunchtrain.synth.backends.base import Design
 from bunchtrain.synth.reporting import described
 from bunchtrain.synth.routes import convert
@@ -68,7 +68,7 @@ def _figures(spec: SynthesizeSpec, dataset: Path, model: Path, build: Path) -> d
         part = hls_part(backend, config.part)
         converted = convert(student, spec.network, build / "hls", part=part, clock_ns=clock_ns)
         core = rtl.write(converted.circuit, build / "rtl", top=top, clock_ns=clock_ns, part=part)
-        expected = rtl.estimate(converted.circuit, clock_ns=clock_ns)
+        expected = pipeline.estimate(converted.circuit, clock_ns=clock_ns)
     with clock("synthesis"):
         design = Design(core.top, core.files, build / "hls", converted.top, clock_ns)
         resources = backend.synthesize(config, design, build / spec.backend["kind"])

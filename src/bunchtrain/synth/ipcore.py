@@ -22,6 +22,9 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 VENDOR = "bunchtrain"
 LIBRARY = "taggers"
 
+#: Folders that the IP-XACT description lists.
+_FILE_SETS = ("rtl", "vhdl", "sim", "constraints", "hls")
+
 
 def module_name(campaign: str) -> str:
     """Return a name for the top module: a Verilog identifier made of the campaign's name."""
@@ -62,7 +65,7 @@ def describe(core: Core, files: Mapping[str, bytes], version: str, parameters: M
     SynthesisError
         If description, Verilog and files do not agree.
     """
-    sets = {name: sorted(path for path in files if path.startswith(f"{name}/")) for name in ("rtl", "sim", "hls")}
+    sets = {name: sorted(path for path in files if path.startswith(f"{name}/")) for name in _FILE_SETS}
     verilog = files[f"rtl/{core.top}.v"].decode()
     about = ipxact.Description(
         vendor=VENDOR,

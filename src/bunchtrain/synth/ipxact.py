@@ -19,7 +19,7 @@ _SCHEMA_INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
 #: The stream as Arm publishes it for IP-XACT; the core has no TREADY, which the protocol lets out.
 _STREAM = {"vendor": "amba.com", "library": "AMBA4", "version": "r0p0_1"}
 
-_FILE_TYPES = {".v": "verilogSource", ".cpp": "cppSource", ".h": "cppSource", ".tcl": "tclSource"}
+_FILE_TYPES = {".v": "verilogSource", ".vhd": "vhdlSource", ".cpp": "cppSource", ".h": "cppSource", ".tcl": "tclSource"}
 
 Element = ElementTree.Element
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bunchtrain.synth import routed
-from bunchtrain.synth.rtl import Core, Port
+from bunchtrain.synth.ports import Port
+from bunchtrain.synth.rtl import Core
 
 #: What of the C++ project comes from elsewhere, by who wrote it.
 _HEADERS = {
@@ -74,19 +75,30 @@ Without bunchtrain:
     cd sim
     iverilog -o testbench testbench.v ../rtl/*.v && ./testbench
 prints PASS and the number of vectors: {vectors["jets"]} test jets and {vectors["extreme"]} extreme inputs.
-Any other simulator of Verilog-2001 will do. `certificate.json` says what was compared and holds the digests of
+Any other simulator of Verilog-2001 will do. The same for the VHDL, with GHDL:
+    cd sim
+    ghdl -i --std=08 testbench.vhd ../vhdl/*.vhd && ghdl -m --std=08 testbench
+    ghdl -r --std=08 testbench --ieee-asserts=disable
+With cocotb 2 (back to back, random pauses, a reset in between; `SIM` names another simulator than Icarus):
+    cd sim
+    python test_core.py
+`certificate.json` says what was compared and holds the digests of
 the files.
 
 ## Files
 - `component.xml`: IP-XACT (IEEE 1685-2014)
+- `{core.top}.core`: FuseSoC; `fusesoc --cores-root . run --target=sim {core.top}` simulates, the targets `lint` and
+  `synth` check and synthesise
 - `rtl/`: Verilog; `{core.top}.v` is the top module
+- `vhdl/`: the same pipeline and ports in VHDL-2008; take one of the two
+- `constraints/`: the clock period asked for
 - `hls/`: the same network as a Vitis HLS project ({route})
 - `model/`: weights of the quantised network; with `reports/student.json` they are the network
-- `sim/`: testbench, inputs and expected answers, one word a line
+- `sim/`: testbenches in Verilog, VHDL and Python, inputs and expected answers, one word a line
 {_SYNTHESIS if "clock_mhz_routed" in timing else ""}- `reports/`, `certificate.json`, `provenance.json`
 
 ## Licences
-{_HEADERS[route]} The small arithmetic modules in `rtl/` (adders, multiplexers) come from
+{_HEADERS[route]} The small arithmetic modules in `rtl/` and `vhdl/` (adders, multiplexers) come from
 alkaid (LGPL-3.0-or-later); the modules that instantiate them were generated for this network.
 """
 

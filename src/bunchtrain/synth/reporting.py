@@ -11,10 +11,10 @@ import numpy as np
 from safetensors.torch import save
 from torch import Tensor
 
-from bunchtrain import provenance
+from bunchtrain import provenance, registry
 from bunchtrain.config.specs import SynthesizeSpec
 from bunchtrain.files import sha256
-from bunchtrain.synth import agreement, ipcore, readme, routed, rtlsim, tools
+from bunchtrain.synth import agreement, cosim, fusesoc, ghdl, ipcore, readme, routed, rtlsim, tools
 from bunchtrain.synth.backends.base import Resources
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.material import Material
@@ -50,6 +50,7 @@ class Facts:
     areas: dict[str, float]
     resources: Resources
     vendor: list[dict[str, Any]]
+    netlist: str = ""
 
 
 def report(facts: Facts, seconds: Mapping[str, float], zip_sha256: str) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def report(facts: Facts, seconds: Mapping[str, float], zip_sha256: str) -> dict[
             "file": "core.zip",
             "sha256": zip_sha256,
             "top": facts.core.top,
-            "vlnv": f"{ipcore.VENDOR}:{ipcore.LIBRARY}:{facts.core.top}:{CORE_VERSION}",
+            "vlnv": _vlnv(facts.core),
         },
         "task": facts.spec.task,
         "classes": facts.stuff.classes,
@@ -154,6 +155,7 @@ def _agreement(facts: Facts) -> dict[str, Any]:
         "mismatches": sum(row["mismatches"] for row in facts.proof.rows),
         "spaced_mismatches": facts.proof.measured.spaced_mismatches,
         "comparisons": facts.proof.rows,
+        "netlist": facts.netlist,
     }
 
 
@@ -202,6 +204,9 @@ def made_by(facts: Facts) -> dict[str, dict[str, str]]:
         "g++": {"version": compiler, "made": "the C simulation of the HLS project"},
         "alkaid": {"version": tools.package_version("alkaid"), "made": _BY_ALKAID[route]},
         "verilator": {"version": tools.package_version("verilator"), "made": "the RTL simulation"},
+        "iverilog": {"version": tools.first_line(["iverilog", "-V"]), "made": "a second RTL simulation"},
+        "cocotb": {"version": tools.package_version("cocotb"), "made": "the tests of the second RTL simulation"},
+        "ghdl": {"version": tools.first_line(["ghdl", "--version"]), "made": "the VHDL simulation"},
         facts.resources.tool: {
             "version": facts.resources.version,
             "made": _SYNTHESISED[facts.resources.clock_mhz_routed is not None],
@@ -213,9 +218,14 @@ def contents(facts: Facts, build: Path, spec: Mapping[str, Any], sources: list[P
     """Return the files of the IP core by name; equal inputs give equal bytes."""
     core, cases = facts.core, facts.cases
     files = {f"rtl/{path.name}": path.read_bytes() for path in core.files}
+    files.update({f"vhdl/{path.name}": path.read_bytes() for path in core.vhdl})
     files.update(ipcore.collect(build / "hls", "hls"))
     files["model/student.safetensors"] = save(weights(facts.student))
+    files.update(fusesoc.constraints(core.top, facts.spec.settings.clock_ns))
     files["sim/testbench.v"] = rtlsim.testbench(core, len(cases.inputs_VI)).encode()
+    files["sim/testbench.vhd"] = ghdl.testbench(core).encode()
+    files["sim/test_core.py"] = cosim.SOURCE.read_bytes()
+    files["sim/core.json"] = cosim.about(core, facts.proof.measured.latency)
     files["sim/inputs.hex"] = _hex(to_words(cases.inputs_VI, core.source))
     files["sim/expected.hex"] = _hex(to_words(cases.answers_VC, core.result))
     files.update({f"syn/{facts.resources.backend}/{name}": path.read_bytes() for name, path in _made(facts)})
@@ -247,6 +257,7 @@ def contents(facts: Facts, build: Path, spec: Mapping[str, Any], sources: list[P
         "tools": provenance.tool_versions(),
         "commit": provenance.commit(),
     }
+    files[f"{core.top}.core"] = fusesoc.core_file(_vlnv(core), core.top, files, _part(facts))
     files["certificate.json"] = ipcore.as_text(proof)
     files["reports/figures.json"] = ipcore.as_text(figures)
     files["reports/student.json"] = ipcore.as_text(student_card(facts))
@@ -265,6 +276,17 @@ def _made(facts: Facts) -> list[tuple[str, Path]]:
     A core would otherwise depend on what else is installed where it was made.
     """
     return sorted(facts.resources.files.items())
+
+
+def _vlnv(core: Core) -> str:
+    return f"{ipcore.VENDOR}:{ipcore.LIBRARY}:{core.top}:{CORE_VERSION}"
+
+
+def _part(facts: Facts) -> str:
+    """Return the part that the campaign names, or that of its backend."""
+    options = dict(facts.spec.backend)
+    module: Any = registry.load("synth.backends", str(options.pop("kind")))
+    return str(module.Config(**options).part)
 
 
 def _hex(words: list[str]) -> bytes:

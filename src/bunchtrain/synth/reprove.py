@@ -20,11 +20,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 
 from bunchtrain.errors import BunchtrainError, SynthesisError
-from bunchtrain.synth import agreement, routes, rtlsim, verify
+from bunchtrain.synth import agreement, independent, routes, rtlsim, verify
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.inputs import OF_CONSTITUENT, OF_JET, Encoding
+from bunchtrain.synth.ports import Port
 from bunchtrain.synth.quantize import Dense, Rounded
-from bunchtrain.synth.rtl import Core, Port
+from bunchtrain.synth.rtl import Core
 from bunchtrain.synth.students import base as students
 from bunchtrain.synth.students.base import Layout, Student
 from bunchtrain.synth.vectors import read_words, to_codes
@@ -112,7 +113,7 @@ def check_digests(core: Unpacked) -> int:
 
 
 #: Folders whose files a certificate is about.
-_PROVEN = ("rtl", "hls", "sim", "model", "syn")
+_PROVEN = ("rtl", "vhdl", "hls", "sim", "model", "constraints", "syn")
 
 
 def network(core: Unpacked) -> Student:
@@ -186,7 +187,8 @@ def _proven(core: Unpacked, student: Student, folder: Path) -> list[dict[str, An
     simulator = rtlsim.Simulator(design, folder / "again", len(inputs_VI))
     simulator.build()
     in_rtl, measured = verify.prove_rtl(simulator, cases)
-    rows = [expected, in_c, in_rtl]
+    others = independent.prove(design, inputs_VI, cases.answers_VC, measured.latency, folder / "independent")
+    rows = [expected, in_c, in_rtl, *others]
     for row in rows:
         first, second = row["between"]
         print(f"[verify] {first} = {second}: {row['vectors']} vectors, {row['mismatches']} mismatches", flush=True)
@@ -216,7 +218,7 @@ def _design(
     except (KeyError, TypeError, ValueError) as error:
         raise SynthesisError("a certificate does not say what the core is", file=core.path, found=error) from None
     files = sorted((folder / "rtl").glob("*.v"), key=lambda one: (one.stem != top, one.name))
-    return Core(top, files, *ports, stages), encoding
+    return Core(top, files, *ports, stages, tuple(sorted((folder / "vhdl").glob("*.vhd")))), encoding
 
 
 def _vectors(core: Unpacked, name: str, port: Port) -> Codes:

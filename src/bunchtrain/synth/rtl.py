@@ -7,69 +7,13 @@ from __future__ import annotations
 
 import re
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bunchtrain.synth import pipeline, vhdl
 from bunchtrain.synth.circuit import Circuit
-from bunchtrain.synth.fixedpoint import Fixed
-
-#: Operations of alkaid: sums and differences, rectifiers and roundings, products of numbers that are no constants.
-_SUMS, _ROUNDINGS, _PRODUCT = (0, 1), (2, -2, 3, -3), 7
-
-#: Look-up tables for each that alkaid counts for a sum, and for each bit of a rectified or rounded number: least
-#: squares on the cores of `make bench-cores`.
-_LUT_OF_SUM, _LUT_OF_BIT = 1.04, 0.92
-
-#: Share of the clock period that the logic between two registers may take by alkaid's estimate.
-_STAGE_SHARE = 1.0
-
-
-@dataclass(frozen=True)
-class Port:
-    """One direction of the core's stream: `size` numbers of one format, each in a whole number of bytes.
-
-    Number 0 has the lowest bits. Inputs use the low bits of their bytes; outputs are sign-extended.
-    """
-
-    size: int
-    form: Fixed
-
-    @property
-    def lane(self) -> int:
-        """Bits that one number takes on the bus."""
-        return -(-self.form.width // 8) * 8
-
-    @property
-    def bits(self) -> int:
-        """Width of the bus."""
-        return self.size * self.lane
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What is expected of a synthesis.
-
-    Parameters
-    ----------
-    lut : int
-        Look-up tables: those of sums and products as alkaid counts them, and of the bits that are rectified or rounded.
-    ff : int
-        Flip-flops: the bits of the registers between the stages, and the chain of valid bits.
-    dsp : int
-        Products of two numbers that are no constants; a narrow one may become look-up tables.
-    cycles : int
-        Clock edges from input to output.
-    seconds : float
-        What the estimate took.
-    """
-
-    lut: int
-    ff: int
-    dsp: int
-    cycles: int
-    seconds: float
+from bunchtrain.synth.ports import Port, taken
 
 
 @dataclass(frozen=True)
@@ -86,6 +30,8 @@ class Core:
         What goes in and out.
     stages : int
         Clock edges from input to output that the registers should take; the simulation measures it.
+    vhdl : tuple of Path
+        The same in VHDL, if it was asked for.
     """
 
     top: str
@@ -93,60 +39,26 @@ class Core:
     source: Port
     result: Port
     stages: int
+    vhdl: tuple[Path, ...] = ()
 
 
-def write(circuit: Circuit, folder: Path, *, top: str, clock_ns: float, part: str) -> Core:
-    """Write the Verilog of a circuit into `folder`."""
+def write(
+    circuit: Circuit, folder: Path, *, top: str, clock_ns: float, part: str, vhdl_folder: Path | None = None
+) -> Core:
+    """Write the Verilog of a circuit into `folder`, and its VHDL, of the same stages, into `vhdl_folder` if given."""
     folder.mkdir(parents=True, exist_ok=True)
     work = folder / "alkaid"
-    model = pipeline(circuit, work, f"{top}_core", clock_ns=clock_ns, part_name=part)
+    model = pipeline.pipelined(circuit, work, f"{top}_core", clock_ns=clock_ns, part_name=part)
     model.write()
     ports = Port(len(circuit.inputs), circuit.source), Port(len(circuit.outputs), circuit.result)
-    stages = stages_of(model)
+    stages = pipeline.stages(model)
     fields = [list(signals[0].precisions) for signals in (model.fsm.inp_signals, model.fsm.out_signals)]
     top_file = folder / f"{top}.v"
     top_file.write_text(wrapper(top, ports, fields, stages), encoding="utf-8")
     files = [top_file, *_collect(work / "src", folder, top)]
     shutil.rmtree(work)
-    return Core(top, files, *ports, stages)
-
-
-def pipeline(circuit: Circuit, folder: Path, name: str, *, clock_ns: float, **options: Any) -> Any:
-    """Return the circuit cut into stages by registers, alkaid's `RTLModel`; nothing is written yet."""
-    from alkaid.codegen.rtl.rtl_model import RTLModel
-
-    return RTLModel(
-        circuit.logic,
-        folder,
-        name,
-        latency_cutoff=clock_ns * _STAGE_SHARE,
-        print_latency=False,
-        clock_period=clock_ns,
-        ternary_fuse=False,
-        **options,
-    )
-
-
-def estimate(circuit: Circuit, *, clock_ns: float) -> Estimate:
-    """Return what a synthesis of the circuit will find, in about a second: for scans, which cannot wait for one.
-
-    Raises
-    ------
-    SynthesisError
-        If a number on the way needs more bits than can be checked.
-    """
-    start = time.monotonic()
-    model = pipeline(circuit, Path("unwritten"), "estimated", clock_ns=clock_ns)
-    cycles, operations = stages_of(model), circuit.logic.ops
-    sums = sum(one.cost for one in operations if one.opcode in (*_SUMS, _PRODUCT))
-    bits = sum(int(sum(one.qint.kif)) for one in operations if one.opcode in _ROUNDINGS)
-    lut, products = _LUT_OF_SUM * sums + _LUT_OF_BIT * bits, sum(one.opcode == _PRODUCT for one in operations)
-    return Estimate(round(lut), model.reg_bits + cycles, products, cycles, time.monotonic() - start)
-
-
-def stages_of(model: Any) -> int:
-    """Return the clock edges from the input of a pipeline to its output."""
-    return int(max(signal.schedule.bias for signal in model.fsm.out_signals))
+    in_vhdl = vhdl.write(model.fsm, vhdl_folder, top, ports, fields, stages) if vhdl_folder else []
+    return Core(top, files, *ports, stages, tuple(in_vhdl))
 
 
 def wrapper(top: str, ports: tuple[Port, Port], fields: list[list[Any]], stages: int) -> str:
@@ -207,31 +119,27 @@ endmodule
 
 def _unpack(port: Port, fields: list[Any]) -> tuple[list[str], int]:
     """Return the assignments from the bus to the pipeline's packed input, and its width."""
-    lines, start = [], 0
-    for number, (signed, integer, fraction) in enumerate(fields):
-        width = int(signed) + integer + fraction
-        if width <= 0:
-            continue
-        low = number * port.lane + port.form.fractional - fraction
-        lines.append(f"assign network_in[{start} +: {width}] = s_axis_tdata[{low} +: {width}];")
-        start += width
-    return lines, start
+    places = taken(port, fields)
+    lines = [
+        f"assign network_in[{place.start} +: {place.width}] = s_axis_tdata[{place.low} +: {place.width}];"
+        for place in places
+        if place.width
+    ]
+    return lines, sum(place.width for place in places)
 
 
 def _pack(port: Port, fields: list[Any]) -> tuple[list[str], int]:
     """Return the assignments from the pipeline's packed output to the bus, and its width."""
-    lines, start = [], 0
-    for number, (signed, integer, fraction) in enumerate(fields):
-        width, low = int(signed) + integer + fraction, port.form.fractional - fraction
-        parts = [f"{{{low}{{1'b0}}}}"] if low else []
-        if width > 0:
-            parts.insert(0, f"network_out[{start} +: {width}]")
-        if missing := port.lane - max(width, 0) - low:
-            sign = f"network_out[{start + width - 1}]" if signed and width > 0 else "1'b0"
+    lines, places = [], taken(port, fields)
+    for number, place in enumerate(places):
+        parts = [f"{{{place.pad}{{1'b0}}}}"] if place.pad else []
+        if place.width:
+            parts.insert(0, f"network_out[{place.start} +: {place.width}]")
+        if missing := port.lane - place.width - place.pad:
+            sign = f"network_out[{place.start + place.width - 1}]" if place.signed and place.width else "1'b0"
             parts.insert(0, f"{{{missing}{{{sign}}}}}")
         lines.append(f"assign m_axis_tdata[{number * port.lane} +: {port.lane}] = {{{', '.join(parts)}}};")
-        start += max(width, 0)
-    return lines, start
+    return lines, sum(place.width for place in places)
 
 
 def _collect(source: Path, folder: Path, top: str) -> list[Path]:

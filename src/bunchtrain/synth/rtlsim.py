@@ -30,7 +30,7 @@ from bunchtrain.synth.vectors import read_words, to_codes, to_words
 _LARGEST_INTERVAL = 4
 
 #: Edges that the testbench waits for the last answer, beyond the stages that the core declares.
-_MARGIN = 8
+DRAIN_MARGIN = 8
 
 _BUILD_SECONDS = 900
 _RUN_SECONDS = 600
@@ -66,7 +66,7 @@ def testbench(core: Core, vectors: int) -> str:
     It reads `inputs.hex` and `expected.hex`, gives a vector every `+gap=` cycles (inverted data in between, not
     marked valid), writes every cycle's output to `outputs.txt`, and ends with a line PASS or FAIL.
     """
-    cycles = core.stages + _MARGIN
+    cycles = core.stages + DRAIN_MARGIN
     return f"""`timescale 1 ns / 1 ps
 
 module testbench;
@@ -155,10 +155,12 @@ class Simulator:
         Where everything that is built goes.
     vectors : int
         Number of test vectors.
+    name : str, optional
+        What it is, for an error.
     """
 
-    def __init__(self, core: Core, scratch: Path, vectors: int) -> None:
-        self.core, self.scratch, self.vectors = core, scratch, vectors
+    def __init__(self, core: Core, scratch: Path, vectors: int, name: str = "the RTL") -> None:
+        self.core, self.scratch, self.vectors, self.name = core, scratch, vectors, name
         scratch.mkdir(parents=True, exist_ok=True)
         (scratch / TESTBENCH).write_text(testbench(core, vectors), encoding="utf-8")
 
@@ -173,7 +175,8 @@ class Simulator:
             root = folder / "verilator"
             root.symlink_to(verilator_root().resolve())
             names = [Path(self.scratch, TESTBENCH), *self.core.files]
-            for path in names:
+            headers = {path for file in self.core.files for path in file.parent.glob("*.vh")}
+            for path in (*names, *headers):
                 (folder / path.name).symlink_to(path.resolve())
             self._verilate(root, folder, [path.name for path in names], stop)
             shutil.rmtree(self.scratch / "obj", ignore_errors=True)
@@ -258,7 +261,7 @@ class Simulator:
         different = np.flatnonzero((answers_VC[:rows] != expected_VC[:rows]).any(1))
         first = int(different[0]) if len(different) else rows
         return SynthesisError(
-            "the RTL does not compute what the network computes",
+            f"{self.name} does not compute what the network computes",
             file=self.scratch,
             found=f"{len(different)} of {self.vectors} vectors differ; vector {first}: "
             f"{answers_VC[first].tolist() if first < rows else 'no answer'}",

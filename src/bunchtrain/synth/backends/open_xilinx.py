@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from bunchtrain.errors import SynthesisError
 from bunchtrain.files import read_json
 from bunchtrain.synth import tools
-from bunchtrain.synth.backends.base import Design, Resources, available
+from bunchtrain.synth.backends.base import Design, Resources, available, yosys_models
 
 VENDOR = False
 
@@ -82,6 +82,8 @@ def synthesize(config: Config, design: Design, scratch: Path, stop: threading.Ev
         cells=cells,
         available=available(config.part),
         seconds=time.monotonic() - start,
+        netlist=scratch / "netlist.v",
+        models=yosys_models(program, "xilinx/cells_sim.v"),
     )
 
 
@@ -89,7 +91,7 @@ def script(design: Design) -> str:
     """Return the Yosys script."""
     sources = [f"read_verilog {quoted(path.resolve())}" for path in design.rtl]
     flow = f"synth_xilinx -family xcup -top {design.top} -flatten -noiopad -noclkbuf"
-    return "\n".join([*sources, flow, "tee -q -o stat.json stat -json"]) + "\n"
+    return "\n".join([*sources, flow, "tee -q -o stat.json stat -json", "write_verilog -noattr netlist.v"]) + "\n"
 
 
 def quoted(path: Path) -> str:
