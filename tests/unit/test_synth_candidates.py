@@ -16,7 +16,7 @@ from bunchtrain.config.synthesize import Synthesize
 from bunchtrain.dag import Plan
 from bunchtrain.errors import CampaignError
 from bunchtrain.report import front
-from bunchtrain.synth import candidate, circuit, vectors
+from bunchtrain.synth import candidate, circuit, pipeline, vectors
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.quantize import Dense
 from cores import INPUT, Anomaly, dense, quantised

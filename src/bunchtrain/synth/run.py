@@ -89,6 +89,7 @@ def synthesize(spec: SynthesizeSpec, dataset: Path, model: Path, out: Path) -> N
     clock = Stopwatch()
     backend, config = backend_of(spec)
     require(backend, spec.backend["kind"])
+    independent.require()
     preflight.check_layers(teaching.untrained(spec, len(Dataset(dataset).classes)))
     with clock("tagger's answers"):
         stuff = material.gather(spec, dataset, model)
@@ -160,7 +161,6 @@ def require(backend: Backend, kind: str) -> None:
     tools.find("make", needed_by="the RTL simulation", mend="apt-get install make")
     for package in ("hls4ml", "alkaid", "verilator"):
         tools.package_folder(package, needed_by="synthesize")
-    independent.require()
     if backend.locate() is None:
         raise MissingDependency("its tool", needed_by=f"the synthesis backend {kind}", mend=backend.MEND)
 
