@@ -213,7 +213,7 @@ def test_a_second_process_waits_and_disturbs_nothing(sample, tmp_path, monkeypat
         begun.set()
         raise SynthesisError("far enough")
 
-    monkeypatch.setattr(run, "_train", train)
+    monkeypatch.setattr(run.teaching, "taught", train)
     with ThreadPoolExecutor(1) as pool:
         with exclusive(out / ".lock"):
             second = pool.submit(synthesize, spec(), *sample, out)

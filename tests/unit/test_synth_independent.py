@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from bunchtrain.errors import MissingDependency, SynthesisError
-from bunchtrain.synth import circuit, cosim, fusesoc, ghdl, independent, rtl, rtlsim, streams, verify
+from bunchtrain.synth import circuit, cosim, fusesoc, ghdl, independent, netlist, rtl, rtlsim, streams, verify
 from bunchtrain.synth.backends import open_xilinx
-from bunchtrain.synth.backends.base import Design
+from bunchtrain.synth.backends.base import Design, Resources
 from cores import dense, quantised
 
 TOOLS = ("yosys", "iverilog", "ghdl")
@@ -109,13 +109,12 @@ def test_the_netlist_is_simulated_with_yosys_models(toy, tmp_path):
     design = Design(core.top, core.files, tmp_path, "tagger", 2.0)
     found = open_xilinx.synthesize(open_xilinx.Config(), design, tmp_path / "open xilinx")
     assert found.netlist is not None and "netlist" not in found.as_dict() and "models" not in found.as_dict()
-    netlist = found.netlist, found.models
-    rows, remark = independent.prove_netlist(core, netlist, (inputs, answers), core.stages, tmp_path / "sim")
+    rows, remark = netlist.prove(core, found, (inputs, answers), tmp_path / "sim")
     assert remark == "simulated" and rows[0]["between"] == ["torch", "netlist"] and rows[0]["mismatches"] == 0
     text = found.netlist.read_text()
     found.netlist.write_text(re.sub(r"\.INIT\(4'h6\)", ".INIT(4'h9)", text, count=1))
     with pytest.raises(SynthesisError, match="the netlist does not compute"):
-        independent.prove_netlist(core, netlist, (inputs, answers), core.stages, tmp_path / "wrong")
+        netlist.prove(core, found, (inputs, answers), tmp_path / "wrong")
 
 
 def test_cells_without_a_model_are_named(toy, tmp_path):
@@ -124,10 +123,11 @@ def test_cells_without_a_model_are_named(toy, tmp_path):
         "module t (a);\n  DSP48E2 #(\n    .A(1)\n  ) x (\n  );\n  LUT2 y (\n  );\nendmodule\n"
     )
     (tmp_path / "models.v").write_text("module LUT2(output O);\nendmodule\nmodule DSP48E2 (...);\nendmodule\n")
-    netlist = tmp_path / "netlist.v", (tmp_path / "models.v",)
-    rest = (inputs, answers), core.stages, tmp_path / "sim"
-    assert independent.prove_netlist(core, netlist, *rest) == ([], "not simulated, no model of DSP48E2")
-    assert independent.prove_netlist(core, (None, ()), *rest) == ([], "not simulated, the backend writes none")
+    some = Resources("open_xilinx", "yosys", "1", "rtl", "a part", 1, 0, 1, 0)
+    made = replace(some, netlist=tmp_path / "netlist.v", models=(tmp_path / "models.v",))
+    rest = (inputs, answers), tmp_path / "sim"
+    assert netlist.prove(core, made, *rest) == ([], "not simulated, no model of DSP48E2")
+    assert netlist.prove(core, some, *rest) == ([], "not simulated, the backend writes none")
 
 
 def test_the_chosen_vectors_are_the_same_every_time_and_spread():

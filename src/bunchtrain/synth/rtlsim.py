@@ -175,8 +175,7 @@ class Simulator:
             root = folder / "verilator"
             root.symlink_to(verilator_root().resolve())
             names = [Path(self.scratch, TESTBENCH), *self.core.files]
-            headers = {path for file in self.core.files for path in file.parent.glob("*.vh")}
-            for path in (*names, *headers):
+            for path in names:
                 (folder / path.name).symlink_to(path.resolve())
             self._verilate(root, folder, [path.name for path in names], stop)
             shutil.rmtree(self.scratch / "obj", ignore_errors=True)

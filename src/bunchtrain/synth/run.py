@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bunchtrain import provenance, registry
 from bunchtrain.config.campaign import parse_section
@@ -24,6 +24,7 @@ from bunchtrain.synth import (
     inputs,
     ipcore,
     material,
+    netlist,
     preflight,
     reporting,
     rtl,
@@ -43,6 +44,8 @@ CORE = "core.zip"
 REPORT = "report.json"
 STUDENT = "student.safetensors"
 STUDENT_CARD = "student.json"
+
+Found = TypeVar("Found")
 
 
 class Stopwatch:
@@ -127,14 +130,20 @@ def _make(
     result, at_least = converted.circuit.result, spec.settings.vectors
     cases = verify.make_vectors(student, stuff.encoding, stuff.test, result, spec.seed, at_least)
     design = Design(core.top, core.files, build / "hls", converted.top, spec.settings.clock_ns)
-    with _beside(backend, config, design, build / spec.backend["kind"]) as synthesis:
+
+    def synthesized(stop: threading.Event) -> tuple[Resources, netlist.Outcome]:
+        found = backend.synthesize(config, design, build / spec.backend["kind"], stop)
+        return found, netlist.prove(core, found, (cases.inputs_VI, cases.answers_VC), build / "netlist", stop)
+
+    with _beside(synthesized) as synthesis:
         proof = _prove(clock, build, stuff.encoding, cases, core, converted)
         with clock("rest of the synthesis"):
-            resources = synthesis()
-    netlist = _prove_netlist(clock, build, core, cases, proof, resources)
+            resources, mapped = synthesis()
+    print(f"[synthesize] netlist: {mapped.remark}", flush=True)
+    proof.rows.extend(mapped.rows)
     areas |= _areas_as_built(stuff, cases, proof)
     vendor = _vendor_runs(spec.backend["kind"], config.part, design, build, clock)
-    facts = Facts(spec, stuff, student, converted, core, cases, proof, areas, resources, vendor, netlist)
+    facts = Facts(spec, stuff, student, converted, core, cases, proof, areas, resources, vendor, mapped.remark)
     _write(out, build, facts, clock, sources)
     print(f"[synthesize] {reporting.summary(facts)} ({clock.total():.0f} s)", flush=True)
 
@@ -173,11 +182,11 @@ def emptied(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _beside(backend: Backend, config: Any, design: Design, scratch: Path) -> Iterator[Callable[[], Resources]]:
-    """Run the synthesis in the background; what is yielded waits for its result."""
+def _beside(work: Callable[[threading.Event], Found]) -> Iterator[Callable[[], Found]]:
+    """Run `work` in the background, which gets an event that is set to end it; what is yielded waits for its result."""
     stop = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(backend.synthesize, config, design, scratch, stop)
+        future = pool.submit(work, stop)
         try:
             yield future.result
         except BaseException:
@@ -206,19 +215,6 @@ def _prove(
     with clock("Icarus and GHDL"):
         others = independent.prove(core, cases.inputs_VI, cases.answers_VC, measured.latency, build / "independent")
     return Proof([c_row, rtl_row, third, *others], c_codes, measured)
-
-
-def _prove_netlist(
-    clock: Stopwatch, build: Path, core: rtl.Core, cases: verify.Vectors, proof: Proof, resources: Resources
-) -> str:
-    """Compare the netlist with the network on a part of the vectors; return whether, or why not."""
-    with clock("simulation of the netlist"):
-        both, latency = (cases.inputs_VI, cases.answers_VC), proof.measured.latency
-        netlist = resources.netlist, resources.models
-        rows, remark = independent.prove_netlist(core, netlist, both, latency, build / "netlist")
-    proof.rows.extend(rows)
-    print(f"[synthesize] netlist: {remark}", flush=True)
-    return remark
 
 
 def _judge(stuff: Material, student: Student, twin: Student, limit: float) -> dict[str, float]:

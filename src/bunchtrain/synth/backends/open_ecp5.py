@@ -18,7 +18,7 @@ from bunchtrain.errors import MissingDependency, SynthesisError
 from bunchtrain.files import read_json
 from bunchtrain.synth import harness, tools
 from bunchtrain.synth.backends import open_xilinx
-from bunchtrain.synth.backends.base import Design, Resources
+from bunchtrain.synth.backends.base import Design, Resources, yosys_models
 
 VENDOR = False
 
@@ -57,7 +57,14 @@ _KNOWN = {*_LUTS, *_BLOCK_RAMS, "PFUMX", "L6MUX21", "TRELLIS_FF", "MULT18X18D", 
 #: What nextpnr calls the resources of a part.
 _FABRIC = {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "bram": "DP16KD"}
 
-_NETLIST, _ROUTED, _REPORT, _BITS, _STEPS = "netlist.json", "routed.config", "routed.json", "harness.bit", "repeat.sh"
+_MAPPED, _NETLIST, _ROUTED, _REPORT, _BITS, _STEPS = (
+    "core.v",
+    "netlist.json",
+    "routed.config",
+    "routed.json",
+    "harness.bit",
+    "repeat.sh",
+)
 
 
 class Config(BaseModel):
@@ -143,6 +150,8 @@ def synthesize(config: Config, design: Design, scratch: Path, stop: threading.Ev
         },
         seconds=time.monotonic() - start,
         clock_mhz_routed=routed["clock_mhz"],
+        netlist=folder / _MAPPED,
+        models=yosys_models(programs[0], "ecp5/cells_sim.v"),
         files={name: folder / name for name in ("harness.v", "synthesis.ys", _STEPS, _REPORT, _BITS)},
     )
 
@@ -202,6 +211,7 @@ def script(design: Design) -> str:
     flow = [
         f"synth_ecp5 -top {design.top}",
         f"tee -q -o {core} stat -json",
+        f"write_verilog -noattr {_MAPPED}",
         "read_verilog harness.v",
         f"hierarchy -check -top {whole}",
         f"synth_ecp5 -top {whole} -run coarse:",
