@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bunchtrain.synth import pipeline, preflight, routes, rtl, rtlsim, vectors, verify
+from bunchtrain.synth import limits, pipeline, preflight, routes, rtl, rtlsim, vectors, verify
 from bunchtrain.synth.backends import open_xilinx
 from bunchtrain.synth.backends.base import Design
 from bunchtrain.synth.students import base as students
@@ -47,7 +47,8 @@ def inputs(student: Student) -> np.ndarray:
     low, high = INPUT.code_range
     like_jets = INPUT.codes(generator.normal(0, 1, (VECTORS // 2, student.inputs)))
     any_size = generator.integers(low, high + 1, (VECTORS // 2, student.inputs))
-    return np.concatenate([vectors.extremes(student.inputs, INPUT, SEED), like_jets, any_size])
+    at_limits = limits.search(student, INPUT, SEED).codes_VI
+    return np.concatenate([at_limits, vectors.extremes(student.inputs, INPUT, SEED), like_jets, any_size])
 
 
 def measure(name: str, student: Student, kind: str, folder: Path) -> tuple[list[Any], int]:

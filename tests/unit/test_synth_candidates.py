@@ -16,10 +16,10 @@ from bunchtrain.config.synthesize import Synthesize
 from bunchtrain.dag import Plan
 from bunchtrain.errors import CampaignError
 from bunchtrain.report import front
-from bunchtrain.synth import candidate, circuit, pipeline, vectors
+from bunchtrain.synth import candidate, circuit, limits, pipeline, vectors
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.quantize import Dense
-from cores import INPUT, Anomaly, dense, quantised
+from cores import INPUT, Anomaly, Mixed, dense, quantised
 
 GRID = {"network.hidden": [[8], [16, 8]], "weight_bits": [4, 6]}
 
@@ -186,3 +186,27 @@ def test_random_vectors_fill_up_and_reach_the_middle_and_the_ends():
     low, high = form.code_range
     assert set(np.unique(ends)) == {low, high} and (sparse == 0).mean() > 0.6
     assert len(np.unique(anywhere)) > 200
+
+
+def test_inputs_are_found_that_bring_numbers_to_their_limits():
+    torch.manual_seed(3)
+    student = quantised(dense(6, [8, 5], 2), weight_bits=6)
+    found = limits.search(student, INPUT, seed=1)
+    assert found.wanted == (8 + 5) * 3 and found.reached > 20 and len(found.codes_VI) <= found.wanted
+    low, high = INPUT.code_range
+    assert found.codes_VI.min() >= low and found.codes_VI.max() <= high
+    np.testing.assert_array_equal(found.codes_VI, limits.search(student, INPUT, seed=1).codes_VI)
+    before, form = student.layers[0](torch.from_numpy(found.codes_VI).float() * INPUT.step), student.layers[1].format
+    near = (before.double() - form.high).abs() <= 1.5 * form.step
+    assert near.any(0).sum() >= 4
+
+
+def test_squares_and_signed_numbers_have_limits_too():
+    torch.manual_seed(0)
+    found = limits.search(quantised(Anomaly(9)), INPUT, seed=1)
+    assert found.wanted == 16 * 3 + 4 * 6 + 4 * 3 and found.reached > 10
+
+
+def test_a_network_that_cuts_nothing_off_has_no_limits():
+    student = quantised(Mixed(Dense(6, 2)))
+    assert limits.search(student, INPUT, seed=1).codes_VI.shape == (0, 6)

@@ -152,6 +152,7 @@ def _agreement(facts: Facts) -> dict[str, Any]:
     return {
         "vectors": len(facts.cases.inputs_VI),
         **facts.cases.kinds,
+        "limits": dict(zip(("reached", "looked_for"), facts.cases.limits, strict=True)),
         "mismatches": sum(row["mismatches"] for row in facts.proof.rows),
         "spaced_mismatches": facts.proof.measured.spaced_mismatches,
         "comparisons": facts.proof.rows,

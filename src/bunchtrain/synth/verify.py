@@ -5,7 +5,7 @@ V: vector, I: input, C: class.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,13 @@ from torch import nn
 
 from bunchtrain.discrimination import Scores
 from bunchtrain.errors import SynthesisError
-from bunchtrain.synth import agreement, vectors
+from bunchtrain.synth import agreement, limits, vectors
 from bunchtrain.synth.csim import Simulation
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.inputs import Encoding
 from bunchtrain.synth.material import Jets
 from bunchtrain.synth.rtlsim import Measured, Simulator
+from bunchtrain.synth.students.base import Student
 from bunchtrain.tasks.base import TaskProtocol
 
 
@@ -38,12 +39,15 @@ class Vectors:
         How many of them are jets; the others are extremes.
     result : Fixed
         Format of the answers.
+    limits : pair of int
+        How many limits of numbers inside the network are reached, of how many that were looked for.
     """
 
     inputs_VI: NDArray[np.int64]
     answers_VC: NDArray[np.int64]
     jets: int
     result: Fixed
+    limits: tuple[int, int] = (0, 0)
 
     @property
     def kinds(self) -> dict[str, int]:
@@ -71,9 +75,9 @@ class Proof:
 
 
 def make_vectors(
-    student: nn.Module, encoding: Encoding, jets: Jets, result: Fixed, seed: int, at_least: int = 0
+    student: Student, encoding: Encoding, jets: Jets, result: Fixed, seed: int, at_least: int = 0
 ) -> Vectors:
-    """Return the jets and the extremes, `at_least` in all, as test vectors, with the network's exact answers.
+    """Return jets, inputs at the limits of numbers inside, and extremes, `at_least` in all, with the exact answers.
 
     Raises
     ------
@@ -81,8 +85,12 @@ def make_vectors(
         If an answer does not fit the declared format, so that the network would not be what is built, or if the
         student learnt nothing.
     """
-    extreme = vectors.extremes(len(encoding.names), encoding.format, seed, at_least - len(jets.codes_BI))
-    found = answered(student, encoding, np.concatenate([jets.codes_BI, extreme]), len(jets.codes_BI), result)
+    at_limits = limits.search(student, encoding.format, seed)
+    missing = at_least - len(jets.codes_BI) - len(at_limits.codes_VI)
+    extreme = vectors.extremes(len(encoding.names), encoding.format, seed, missing)
+    codes_VI = np.concatenate([jets.codes_BI, at_limits.codes_VI, extreme])
+    found = answered(student, encoding, codes_VI, len(jets.codes_BI), result)
+    found = replace(found, limits=(at_limits.reached, at_limits.wanted))
     if len(np.unique(found.answers_VC[: found.jets], axis=0)) == 1:
         mend = "lower synthesize.student.sparsity, or raise weight_bits, epochs or the hidden widths"
         raise SynthesisError("the student gives the same answer to every jet", key="synthesize.student", mend=mend)
