@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from bunchtrain.config.specs import SynthesizeSpec
 from bunchtrain.config.synthesize import Student as Settings
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.quantize import Dense, Rounded, Squared
@@ -14,6 +15,9 @@ from bunchtrain.synth.wires import total
 
 #: Of inputs with 8 bits.
 INPUT = Fixed(8, 3, True, "RND", "SAT")
+
+#: The tagger that the toy of the whole stage learns from.
+MODEL = {"kind": "gnn", "hidden": 8, "layers": 1, "neighbours": 4, "head": 16, "dropout": 0.0}
 
 
 def dense(inputs: int, hidden: list[int], outputs: int) -> Network:
@@ -53,3 +57,20 @@ class Mixed(Student):
 
     def forward(self, x_BI):
         return self.layers(x_BI)
+
+
+def spec(**changes) -> SynthesizeSpec:
+    """What the stage is asked for: a core of a second or two, but for keys that are changed."""
+    student = {"constituents": 2, "epochs": 6, "batch_size": 64, "sparsity": 0.3}
+    student |= changes.pop("student", {})
+    settings = {"student": student, "vectors": 150, "auc_loss": 0.2, **changes.pop("settings", {})}
+    values = {
+        "version": 1,
+        "name": "toy",
+        "seed": 5,
+        "task": {"kind": "jet_tagging", "signal": "top", "background": "qcd"},
+        "backend": {"kind": "open_xilinx"},
+        "network": {"kind": "dense", "hidden": [6]},
+        "settings": settings,
+    }
+    return SynthesizeSpec.model_validate({**values, **changes})

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from test_config import changed, refused
-from test_synth_chain import sample, spec  # noqa: F401
 
 from bunchtrain import provenance
 from bunchtrain.config.candidates import candidates
@@ -19,7 +18,7 @@ from bunchtrain.report import front
 from bunchtrain.synth import candidate, circuit, limits, pipeline, vectors
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.quantize import Dense
-from cores import INPUT, Anomaly, Mixed, dense, quantised
+from cores import INPUT, Anomaly, Mixed, dense, quantised, spec
 
 GRID = {"network.hidden": [[8], [16, 8]], "weight_bits": [4, 6]}
 
@@ -81,7 +80,7 @@ def test_more_candidates_leave_the_core_and_the_others_as_they_are():
 
 @pytest.mark.fpga
 @pytest.mark.skipif(shutil.which("yosys") is None, reason="apt-get install yosys")
-def test_a_candidate_is_trained_and_synthesised(sample, tmp_path):  # noqa: F811
+def test_a_candidate_is_trained_and_synthesised(sample, tmp_path):
     candidate.measure(spec(), *sample, tmp_path / "one")
     found = json.loads((tmp_path / "one/figures.json").read_text())
     assert found["status"] == "done" and found["candidate"] == "one" and found["auc"]["quantised_student"] > 0.7
@@ -94,7 +93,7 @@ def test_a_candidate_is_trained_and_synthesised(sample, tmp_path):  # noqa: F811
     assert not (tmp_path / "one/core.zip").exists()
 
 
-def test_a_student_that_cannot_become_a_circuit_is_a_result(sample, tmp_path):  # noqa: F811
+def test_a_student_that_cannot_become_a_circuit_is_a_result(sample, tmp_path):
     if shutil.which("yosys") is None:
         pytest.skip("apt-get install yosys")
     wide = {"network": {"kind": "dense", "hidden": [700]}}
@@ -103,7 +102,7 @@ def test_a_student_that_cannot_become_a_circuit_is_a_result(sample, tmp_path):  
     assert found["status"] == "failed" and "unrolled" in found["error"] and "resources" not in found
 
 
-def test_a_crash_leaves_no_figures(sample, tmp_path, monkeypatch):  # noqa: F811
+def test_a_crash_leaves_no_figures(sample, tmp_path, monkeypatch):
     if shutil.which("yosys") is None:
         pytest.skip("apt-get install yosys")
     monkeypatch.setattr(candidate.teaching, "taught", lambda *_: 1 / 0)

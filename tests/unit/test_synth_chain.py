@@ -10,19 +10,15 @@ import threading
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from bunchtrain import provenance
-from bunchtrain.config.specs import SynthesizeSpec
 from bunchtrain.errors import CampaignError, InputError, MissingDependency, SynthesisError
-from bunchtrain.events.reader import Dataset
-from bunchtrain.events.scaling import Scaler
 from bunchtrain.files import exclusive
-from bunchtrain.models.base import Shape, build, load_weights, save_model
+from bunchtrain.models.base import load_weights
 from bunchtrain.report import fpga
 from bunchtrain.synth import hls, material, rtl, rtlsim, run, vectors
 from bunchtrain.synth.backends import open_ecp5
@@ -30,56 +26,9 @@ from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.ports import Port
 from bunchtrain.synth.reprove import reprove
 from bunchtrain.synth.run import synthesize
-from toys import CLASSES, toy_dataset
+from cores import spec
 
 pytestmark = [pytest.mark.fpga, pytest.mark.skipif(shutil.which("yosys") is None, reason="apt-get install yosys")]
-
-MODEL = {"kind": "gnn", "hidden": 8, "layers": 1, "neighbours": 4, "head": 16, "dropout": 0.0}
-
-
-def spec(**changes):
-    student = {"constituents": 2, "epochs": 6, "batch_size": 64, "sparsity": 0.3}
-    student |= changes.pop("student", {})
-    settings = {"student": student, "vectors": 150, "auc_loss": 0.2, **changes.pop("settings", {})}
-    values = {
-        "version": 1,
-        "name": "toy",
-        "seed": 5,
-        "task": {"kind": "jet_tagging", "signal": "top", "background": "qcd"},
-        "backend": {"kind": "open_xilinx"},
-        "network": {"kind": "dense", "hidden": [6]},
-        "settings": settings,
-    }
-    return SynthesizeSpec.model_validate({**values, **changes})
-
-
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory):
-    """Index and tagger of a small random sample; the tagger is trained for a moment."""
-    folder = tmp_path_factory.mktemp("synth")
-    dataset, scaler_file = toy_dataset(folder)
-    data, scaler = Dataset(dataset), Scaler.load(scaler_file)
-    rows = data.indices("train")
-    inputs = [torch.from_numpy(values) for values in scaler(data.features(rows))]
-    labels = torch.from_numpy(data.column("label", rows).astype("i8"))
-    torch.manual_seed(0)
-    shape = Shape(inputs[0].shape[-1], inputs[2].shape[-1], len(CLASSES))
-    model = build(MODEL, shape)
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(20):
-        optimiser.zero_grad()
-        torch.nn.functional.cross_entropy(model(*inputs).graph_BC, labels).backward()
-        optimiser.step()
-    card = {"model": MODEL, "shape": shape._asdict(), "classes": CLASSES, "particles": data.particles}
-    save_model(folder / "tagger", model, {**card, "scaler": asdict(scaler)})
-    return dataset, folder / "tagger"
-
-
-@pytest.fixture(scope="module")
-def finished(sample, tmp_path_factory):
-    out = tmp_path_factory.mktemp("results") / "synthesize"
-    synthesize(spec(), *sample, out)
-    return out, json.loads((out / "report.json").read_text())
 
 
 def core_files(out):

@@ -6,7 +6,6 @@ import shutil
 import zipfile
 
 import pytest
-from test_synth_chain import finished, sample  # noqa: F401 (fixtures)
 from typer.testing import CliRunner
 
 from bunchtrain.cli import app
@@ -39,7 +38,7 @@ def changed(core, target, changes, *, certified=False):
     return target
 
 
-def test_a_core_is_proven_again(finished, tmp_path):  # noqa: F811
+def test_a_core_is_proven_again(finished, tmp_path):
     out, report = finished
     found = CliRunner().invoke(app, ["verify", str(out / "core.zip")])
     assert found.exit_code == 0 and found.stdout.endswith("PASS\n")
@@ -64,7 +63,7 @@ def test_a_core_is_proven_again(finished, tmp_path):  # noqa: F811
         ("../outside", lambda old: b"x", "outside of its folder"),
     ],
 )
-def test_what_is_not_as_certified_is_named(finished, tmp_path, name, change, problem):  # noqa: F811
+def test_what_is_not_as_certified_is_named(finished, tmp_path, name, change, problem):
     out, _ = finished
     with pytest.raises(SynthesisError, match=problem):
         reprove.reprove(changed(out / "core.zip", tmp_path / "core.zip", {name: change}))
@@ -91,13 +90,13 @@ def other(digit):
         ("model/student.safetensors", lambda old: old[:40], "make no network"),
     ],
 )
-def test_a_fault_with_a_certificate_to_match_is_found_by_computing(finished, tmp_path, name, change, problem):  # noqa: F811
+def test_a_fault_with_a_certificate_to_match_is_found_by_computing(finished, tmp_path, name, change, problem):
     out, _ = finished
     with pytest.raises(SynthesisError, match=problem):
         reprove.reprove(changed(out / "core.zip", tmp_path / "core.zip", {name: change}, certified=True))
 
 
-def test_a_weight_of_the_project_that_differs_is_found(finished, tmp_path):  # noqa: F811
+def test_a_weight_of_the_project_that_differs_is_found(finished, tmp_path):
     out, _ = finished
     with zipfile.ZipFile(out / "core.zip") as archive:
         names = [name for name in archive.namelist() if re.search(r"hls/firmware/weights/w\d+\.txt$", name)]

@@ -77,7 +77,7 @@ def prove(
 def cells(netlist: Path) -> set[str]:
     """Return the kinds of cells that a netlist is made of."""
     text = netlist.read_text(encoding="utf-8")
-    return set(re.findall(r"^  ([A-Z]\w*) (?:#\(|\\?\S+ \()", text, re.MULTILINE))
+    return set(re.findall(r"^  ([A-Z]\w*) (?:#\(|\\?\S+\s+\()", text, re.MULTILINE))
 
 
 def modules(paths: Iterable[Path]) -> dict[str, str]:
