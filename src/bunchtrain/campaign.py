@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bunchtrain.config.campaign import load_campaign
-from bunchtrain.config.specs import TrainSpec, parse_spec
+from bunchtrain.config.specs import SynthesizeSpec, TrainSpec, parse_spec
 from bunchtrain.dag import Plan
-from bunchtrain.errors import BunchtrainError, InputError
+from bunchtrain.errors import BunchtrainError, InputError, SynthesisError
 from bunchtrain.files import write_text
 from bunchtrain.scaling.request import Request
+from bunchtrain.synth import asked
 
 #: The workflow of the checkout that this package runs from.
 SNAKEFILE = Path(__file__).parents[2] / "Snakefile"
@@ -32,13 +33,28 @@ def describe(file: Path) -> None:
         If it cannot be done.
     """
     plan = Plan(load_campaign(file).model_dump(mode="json", exclude_none=True), file)
-    campaign = plan.campaign
+    campaign, warnings = plan.campaign, _checked_core(plan, file)
     table = Table("sample", "class", "source", "files", "jobs", title=f"{campaign.name}: results in {campaign.output}")
     for name, sample in campaign.samples.items():
         files = sum(len(plan.files(name, group)) for group in plan.groups(name))
         source = f"generated: {sample.generate.process}" if sample.generate else ", ".join(sample.files)
         table.add_row(name, ", ".join(sample.classes), source, str(files), str(len(plan.groups(name))))
     Console().print(table)
+    for warning in warnings:
+        print(f"warning: {warning}")
+
+
+def _checked_core(plan: Plan, file: Path) -> list[str]:
+    """Refuse a campaign whose student cannot become a core; return warnings."""
+    if not plan.core:
+        return []
+    core = parse_spec(SynthesizeSpec, plan.spec("synthesize"))
+    others = {name: parse_spec(SynthesizeSpec, plan.spec("candidate", candidate=name)) for name in plan.candidates}
+    try:
+        return asked.check(core, others, len(plan.campaign.classes))
+    except SynthesisError as error:
+        error.details = {"file": str(file), **error.details}
+        raise
 
 
 def scaling(file: Path, out: Path | None, request: Request) -> None:
@@ -93,7 +109,9 @@ def drive(file: Path, arguments: list[str]) -> None:
     CampaignError
         If the campaign cannot be done.
     """
-    load_campaign(file)
+    plan = Plan(load_campaign(file).model_dump(mode="json", exclude_none=True), file)
+    for warning in _checked_core(plan, file):
+        print(f"warning: {warning}", flush=True)
     state = Path(".snakemake")
     state.mkdir(exist_ok=True)
     handle = os.open(state / "driver.lock", os.O_RDWR | os.O_CREAT, 0o644)

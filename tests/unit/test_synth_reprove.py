@@ -54,6 +54,17 @@ def test_a_core_is_proven_again(finished, tmp_path):
     [
         ("rtl/toy_tagger.v", lambda old: old + b" ", "not the one that was certified"),
         ("vhdl/toy_tagger.vhd", lambda old: old + b" ", "not the one that was certified"),
+        ("provenance.json", lambda old: old.replace(b'"commit"', b'"Commit"'), "not the one that was certified"),
+        ("README.md", lambda old: old + b" ", "not the one that was certified"),
+        ("component.xml", lambda old: old + b" ", "not the one that was certified"),
+        (
+            "reports/student.json",
+            lambda old: old.replace(b'"offset": ', b'"offset":  '),
+            "not the one that was certified",
+        ),
+        ("reports/figures.json", lambda old: old + b" ", "not the one that was certified"),
+        ("toy_tagger.core", lambda old: old + b" ", "not the one that was certified"),
+        ("notes.txt", lambda old: b"trust me", "was never certified"),
         ("constraints/toy_tagger.xdc", lambda old: None, "that was certified is not in the core"),
         ("sim/inputs.hex", lambda old: None, "that was certified is not in the core"),
         ("hls/extra.h", lambda old: b"int x;", "was never certified"),

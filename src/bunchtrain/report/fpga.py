@@ -8,6 +8,9 @@ _NAMES = {
     "torch": "quantised network in torch",
     "c_simulation": "C simulation of the HLS project",
     "rtl": "RTL in Verilator",
+    "icarus": "RTL in Icarus, driven by cocotb",
+    "vhdl": "VHDL in GHDL",
+    "netlist": "mapped netlist in Verilator",
 }
 
 

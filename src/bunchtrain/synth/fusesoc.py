@@ -60,8 +60,9 @@ def _file_sets(top: str, files: list[str]) -> dict[str, Any]:
 def _targets(top: str, part: str) -> dict[str, Any]:
     yosys = {"arch": "xilinx", "output_format": "verilog", "yosys_synth_options": ["-noiopad", "-noclkbuf"]}
     return {
-        "default": {"filesets": ["rtl", "tool_vivado ? (xdc)", "tool_quartus ? (sdc)"], "toplevel": top},
-        "vhdl": {"filesets": ["vhdl", "tool_vivado ? (xdc)", "tool_quartus ? (sdc)"], "toplevel": top},
+        # without constraints: a design that depends on this core takes these and has a clock of its own
+        "default": {"filesets": ["rtl"], "toplevel": top},
+        "vhdl": {"filesets": ["vhdl"], "toplevel": top},
         "sim": {
             "description": "The testbench with all vectors; it prints PASS or FAIL",
             "default_tool": "icarus",
@@ -77,7 +78,7 @@ def _targets(top: str, part: str) -> dict[str, Any]:
         },
         "synth": {
             "default_tool": "yosys",
-            "filesets": ["rtl", "tool_vivado ? (xdc)"],
+            "filesets": ["rtl", "tool_vivado ? (xdc)", "tool_quartus ? (sdc)"],
             "toplevel": top,
             "tools": {
                 "yosys": yosys,

@@ -47,7 +47,7 @@ def search(student: Student, form: Fixed, seed: int) -> Found:
     """Return inputs that bring the numbers inside a quantised student to their limits; none if nothing is cut off."""
     generator = np.random.default_rng(seed)
     codes_VI = _start(student.inputs, form, generator)
-    seen_VU, layers = _seen(student, codes_VI, form)
+    seen_VU, layers = cut(student, torch.from_numpy(codes_VI).float() * form.step)
     targets = _targets(layers)
     chosen = np.sort(generator.permutation(len(targets))[:MOST])
     unit_S, target_S, step_S = targets[chosen, 0].astype(np.int64), targets[chosen, 1], targets[chosen, 2]
@@ -56,7 +56,8 @@ def search(student: Student, form: Fixed, seed: int) -> Found:
     every_S = np.arange(len(chosen))
     for _ in range(_STEPS if len(chosen) else 0):
         children_CSI = _mutated(codes_SI, form, generator)
-        seen_VU, _ = _seen(student, children_CSI.reshape(-1, student.inputs), form)
+        children_VI = torch.from_numpy(children_CSI.reshape(-1, student.inputs)).float() * form.step
+        seen_VU, _ = cut(student, children_VI)
         seen_CSU = seen_VU.reshape(_CHILDREN, len(chosen), -1)
         off_CS = np.abs(seen_CSU[:, every_S, unit_S] - target_S)
         child_S = off_CS.argmin(0)
@@ -90,9 +91,7 @@ def _mutated(codes_SI: NDArray[np.int64], form: Fixed, generator: np.random.Gene
     return codes_CSI
 
 
-def _seen(
-    student: Student, codes_VI: NDArray[np.int64], form: Fixed
-) -> tuple[NDArray[np.float64], list[tuple[nn.Module, int]]]:
+def cut(student: Student, x_VI: Tensor) -> tuple[NDArray[np.float64], list[tuple[nn.Module, int]]]:
     """Return every number before it is cut off, [V, U], and by which layers, with how many each."""
     parts: list[Tensor] = []
     layers: list[tuple[nn.Module, int]] = []
@@ -106,11 +105,11 @@ def _seen(
     hooks = [layer.register_forward_pre_hook(keep) for layer in cutting]
     try:
         with torch.inference_mode():
-            student(torch.from_numpy(codes_VI).float() * form.step)
+            student(x_VI)
     finally:
         for hook in hooks:
             hook.remove()
-    found = torch.cat(parts, 1) if parts else torch.zeros(len(codes_VI), 0)
+    found = torch.cat(parts, 1) if parts else torch.zeros(len(x_VI), 0)
     return found.double().numpy(), layers
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import nn
 
 from bunchtrain.errors import SynthesisError
+from bunchtrain.synth import limits
 from bunchtrain.synth.quantize import Dense, Rounded, Squared
 from bunchtrain.synth.students.base import Student
 
@@ -15,6 +17,9 @@ LAYER_MULTIPLICATIONS = 4096
 
 #: Multiplications of the whole core.
 TOTAL_MULTIPLICATIONS = 12288
+
+#: Numbers that are rounded on the way to one answer, e.g. those of every pair of constituents.
+TOTAL_NUMBERS = 4096
 
 #: Why a layer that people use does not go through, and what to use in its place.
 _REASONS = {
@@ -57,6 +62,15 @@ def check_layers(model: Student) -> None:
             found=f"{total} multiplications",
             expected=f"at most {TOTAL_MULTIPLICATIONS}",
             mend="use fewer or narrower hidden layers, or fewer constituents",
+        )
+    numbers = sum(size for _, size in limits.cut(model, torch.zeros(1, model.inputs))[1])
+    if numbers > TOTAL_NUMBERS:
+        raise SynthesisError(
+            "the network has too many numbers on the way to be unrolled",
+            key="synthesize.student",
+            found=f"{numbers} rounded numbers",
+            expected=f"at most {TOTAL_NUMBERS}",
+            mend="use fewer constituents: pairs grow with the square of their number",
         )
 
 

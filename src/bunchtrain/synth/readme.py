@@ -15,6 +15,9 @@ _HEADERS = {
     "alkaid": "The arbitrary-precision headers in `hls/` are Xilinx's (Apache-2.0), the file that binds them alkaid's.",
 }
 
+#: What an HLS project brings for its simulation.
+_BENCH = {"hls4ml": "; `tb_data/` holds inputs and the expected answers for its test bench", "alkaid": ""}
+
 _SYNTHESIS = """- `syn/`: the core placed and routed in a harness: harness, scripts, report and bit stream;
   `sh repeat.sh` in that folder makes them again
 """
@@ -39,7 +42,7 @@ A jet tagger: a network of the kind {card["described"]}, {card["weight_bits"]}-b
 
 - latency {timing["latency_cycles"]} clock cycles, initiation interval {timing["initiation_interval"]},
   measured in simulation
-{_routed(timing)}- {resources["lut"]} LUT, {resources["ff"]} flip-flops, {resources["dsp"]} DSP,
+{_clock(timing)}- {resources["lut"]} LUT, {resources["ff"]} flip-flops, {resources["dsp"]} DSP,
   {resources["bram"]:g} block RAM ({resources["tool"]}, {resources["part"]})
 - AUC {figures["auc"]["rtl"]:.4f}; the tagger that it was distilled from has {figures["auc"]["teacher"]:.4f}
 
@@ -74,12 +77,14 @@ computes the network again from `model/`, compiles and runs `hls/` and `rtl/`, a
 Without bunchtrain:
     cd sim
     iverilog -o testbench testbench.v ../rtl/*.v && ./testbench
-prints PASS and the number of vectors: {vectors["jets"]} test jets and {vectors["extreme"]} extreme inputs.
+prints PASS and the number of vectors: {vectors["jets"]} test jets, {vectors["extreme"]} extreme and
+random inputs. Many vectors of a large core take minutes in Icarus.
 Any other simulator of Verilog-2001 will do. The same for the VHDL, with GHDL:
     cd sim
     ghdl -i --std=08 testbench.vhd ../vhdl/*.vhd && ghdl -m --std=08 testbench
     ghdl -r --std=08 testbench --ieee-asserts=disable
-With cocotb 2 (back to back, random pauses, a reset in between; `SIM` names another simulator than Icarus):
+With cocotb 2 (`pip install cocotb`): back to back, random pauses, a reset in between. `SIM` names another simulator
+than Icarus:
     cd sim
     python test_core.py
 `certificate.json` says what was compared and holds the digests of
@@ -88,11 +93,12 @@ the files.
 ## Files
 - `component.xml`: IP-XACT (IEEE 1685-2014)
 - `{core.top}.core`: FuseSoC; `fusesoc --cores-root . run --target=sim {core.top}` simulates, the targets `lint` and
-  `synth` check and synthesise
+  `synth` check (with a `verilator` on PATH) and synthesise; designs that depend on the core get no constraints from it
 - `rtl/`: Verilog; `{core.top}.v` is the top module
 - `vhdl/`: the same pipeline and ports in VHDL-2008; take one of the two
-- `constraints/`: the clock period asked for
-- `hls/`: the same network as a Vitis HLS project ({route})
+- `constraints/`: the clock period asked for, for this core alone as the top of a design
+- `hls/`: the same network as a Vitis HLS project ({route}); what an HLS compiler makes of it has ports, a name and a
+  latency of its own{_BENCH[route]}
 - `model/`: weights of the quantised network; with `reports/student.json` they are the network
 - `sim/`: testbenches in Verilog, VHDL and Python, inputs and expected answers, one word a line
 {_SYNTHESIS if "clock_mhz_routed" in timing else ""}- `reports/`, `certificate.json`, `provenance.json`
@@ -103,9 +109,14 @@ alkaid (LGPL-3.0-or-later); the modules that instantiate them were generated for
 """
 
 
-def _routed(timing: Mapping[str, Any]) -> str:
-    told = routed.sentence(timing)
-    return f"- {told}\n" if told else ""
+def _clock(timing: Mapping[str, Any]) -> str:
+    """Return what is known of the clock: what was reached, or that nothing was."""
+    if told := routed.sentence(timing):
+        return f"- {told}\n"
+    return (
+        f"- a clock of {timing['clock_ns_asked']:g} ns was asked for. The core was NOT placed and routed: whether a\n"
+        "  device reaches that clock is not known, and so is no latency in nanoseconds\n"
+    )
 
 
 def _ordinal(interval: int) -> str:

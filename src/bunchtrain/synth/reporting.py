@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
 
 from bunchtrain import provenance, registry
 from bunchtrain.config.specs import SynthesizeSpec
 from bunchtrain.files import sha256
-from bunchtrain.synth import agreement, cosim, fusesoc, ghdl, ipcore, readme, routed, rtlsim, tools
+from bunchtrain.synth import agreement, cosim, fusesoc, ghdl, ipcore, readme, routed, rtlsim, streams, tools
 from bunchtrain.synth.backends.base import Resources
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.material import Material
@@ -230,8 +231,38 @@ def contents(facts: Facts, build: Path, spec: Mapping[str, Any], sources: list[P
     files["sim/inputs.hex"] = _hex(to_words(cases.inputs_VI, core.source))
     files["sim/expected.hex"] = _hex(to_words(cases.answers_VC, core.result))
     files.update({f"syn/{facts.resources.backend}/{name}": path.read_bytes() for name, path in _made(facts)})
-    made = made_by(facts)
-    proof = agreement.certificate(
+    if facts.converted.route == "hls4ml":
+        part = streams.chosen(len(cases.inputs_VI))
+        inputs_VI, answers_VC = cases.inputs_VI[part], cases.answers_VC[part]
+        files["hls/tb_data/tb_input_features.dat"] = _decimals(facts.stuff.encoding.values(inputs_VI))
+        files["hls/tb_data/tb_output_predictions.dat"] = _decimals(answers_VC * cases.result.step)
+    counted = facts.resources.as_dict()
+    counted.pop("seconds")
+    figures = {"auc": {**facts.areas, "jets": _jets(facts)}, "timing": _timing(facts), "resources": counted}
+    origin = {
+        "stage": "synthesize",
+        "spec": dict(spec),
+        "inputs": [{"name": path.name, "sha256": sha256(path)} for path in sources],
+        "made_from": provenance.ancestry(sources),
+        "tools": provenance.tool_versions(),
+        "commit": provenance.commit(),
+    }
+    files[f"{core.top}.core"] = fusesoc.core_file(_vlnv(core), core.top, files, _part(facts))
+    files["reports/figures.json"] = ipcore.as_text(figures)
+    files["reports/student.json"] = ipcore.as_text(student_card(facts))
+    files["provenance.json"] = ipcore.as_text(origin)
+    about = readme.text(core, student_card(facts), figures, cases.kinds, facts.converted.route)
+    files["README.md"] = about.encode()
+    facts_of_core = {**_cycles(facts), "clock_period_ns": facts.spec.settings.clock_ns}
+    parameters = {name: str(value) for name, value in facts_of_core.items()}
+    files["component.xml"] = ipcore.describe(core, files, CORE_VERSION, parameters)
+    return {**files, "certificate.json": ipcore.as_text(_certificate(facts, files))}
+
+
+def _certificate(facts: Facts, files: Mapping[str, bytes]) -> dict[str, Any]:
+    """Return the certificate, which is about all other files of the core."""
+    core, cases = facts.core, facts.cases
+    return agreement.certificate(
         comparisons=facts.proof.rows,
         inputs_VI=cases.inputs_VI,
         answers_VC=cases.answers_VC,
@@ -245,30 +276,13 @@ def contents(facts: Facts, build: Path, spec: Mapping[str, Any], sources: list[P
             "stages": core.stages,
             "route": facts.converted.route,
         },
-        tools={name: row["version"] for name, row in made.items()},
+        tools={name: row["version"] for name, row in made_by(facts).items()},
     )
-    counted = facts.resources.as_dict()
-    counted.pop("seconds")
-    figures = {"auc": {**facts.areas, "jets": _jets(facts)}, "timing": _timing(facts), "resources": counted}
-    origin = {
-        "stage": "synthesize",
-        "spec": dict(spec),
-        "inputs": [{"name": path.name, "sha256": sha256(path)} for path in sources],
-        "made_from": provenance.ancestry(sources),
-        "tools": provenance.tool_versions(),
-        "commit": provenance.commit(),
-    }
-    files[f"{core.top}.core"] = fusesoc.core_file(_vlnv(core), core.top, files, _part(facts))
-    files["certificate.json"] = ipcore.as_text(proof)
-    files["reports/figures.json"] = ipcore.as_text(figures)
-    files["reports/student.json"] = ipcore.as_text(student_card(facts))
-    files["provenance.json"] = ipcore.as_text(origin)
-    about = readme.text(core, student_card(facts), figures, proof["vectors"], facts.converted.route)
-    files["README.md"] = about.encode()
-    facts_of_core = {**_cycles(facts), "clock_period_ns": facts.spec.settings.clock_ns}
-    parameters = {name: str(value) for name, value in facts_of_core.items()}
-    files["component.xml"] = ipcore.describe(core, files, CORE_VERSION, parameters)
-    return files
+
+
+def _decimals(values_VN: NDArray[Any]) -> bytes:
+    """Return rows of numbers as the test bench of an hls4ml project reads them; every one is exact."""
+    return "".join(" ".join(map(repr, row)) + "\n" for row in values_VN.tolist()).encode()
 
 
 def _made(facts: Facts) -> list[tuple[str, Path]]:

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 
 from bunchtrain.errors import BunchtrainError, SynthesisError
+from bunchtrain.files import sha256
 from bunchtrain.synth import agreement, independent, routes, rtlsim, verify
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.inputs import OF_CONSTITUENT, OF_JET, Encoding
@@ -99,8 +100,7 @@ def check_digests(core: Unpacked) -> int:
     stated = core.json(CERTIFICATE).get("files")
     if not isinstance(stated, dict) or not stated:
         raise SynthesisError("a certificate names no files", file=core.path, key=CERTIFICATE)
-    claimed = {name: content for name, content in core.files.items() if name.split("/")[0] in _PROVEN}
-    found = agreement.digests(claimed)
+    found = agreement.digests({name: content for name, content in core.files.items() if name != CERTIFICATE})
     for name in sorted({*stated, *found}):
         if stated.get(name) != found.get(name):
             problem = "a file of a core is not the one that was certified"
@@ -112,7 +112,7 @@ def check_digests(core: Unpacked) -> int:
     return len(found)
 
 
-#: Folders whose files a certificate is about.
+#: Folders whose files are used to prove the core again.
 _PROVEN = ("rtl", "vhdl", "hls", "sim", "model", "constraints", "syn")
 
 
@@ -162,7 +162,8 @@ def reprove(path: Path) -> list[dict[str, Any]]:
     """
     core = unpack(path)
     number = check_digests(core)
-    print(f"[verify] {number} files are the certified ones", flush=True)
+    print(f"[verify] {path}: sha256 {sha256(path)}, to be compared with report.json of the campaign", flush=True)
+    print(f"[verify] {number} files, all but the certificate itself, are the certified ones", flush=True)
     student = network(core)
     with tempfile.TemporaryDirectory(prefix="bunchtrain-verify-") as temporary:
         folder = Path(temporary).resolve()

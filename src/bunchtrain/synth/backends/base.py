@@ -8,12 +8,15 @@ that returns `Resources`. If it has a function `check(config)`, that refuses opt
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import BaseModel
+
+from bunchtrain.errors import SynthesisError
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,23 @@ PARTS = {
     "xcku15p": {"lut": 522720, "ff": 1045440, "dsp": 1968, "bram": 984},
     "xczu9eg": {"lut": 274080, "ff": 548160, "dsp": 2520, "bram": 912},
 }
+
+
+def check_amd(part: str) -> None:
+    """Refuse what cannot be a part of AMD's.
+
+    Raises
+    ------
+    SynthesisError
+        If the name does not begin as their names do.
+    """
+    if not re.fullmatch(r"xc[a-z0-9]+-?[a-z0-9]+(-[a-zA-Z0-9]+)*", part):
+        raise SynthesisError(
+            "no AMD part has this name",
+            key="synthesize.backend.part",
+            found=part,
+            expected="family, package and speed, e.g. xcvu13p-flga2577-2-e or xc7z020clg400-1",
+        )
 
 
 def available(part: str) -> dict[str, float]:

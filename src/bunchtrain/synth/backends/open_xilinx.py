@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from bunchtrain.errors import SynthesisError
 from bunchtrain.files import read_json
 from bunchtrain.synth import tools
-from bunchtrain.synth.backends.base import Design, Resources, available, yosys_models
+from bunchtrain.synth.backends.base import Design, Resources, available, check_amd, yosys_models
 
 VENDOR = False
 
@@ -37,6 +37,11 @@ class Config(BaseModel):
 
     part: str = Field("xcvu13p-flga2577-2-e", description="part of the HLS project, and whose size is reported")
     timeout: int = Field(1800, gt=0, description="seconds")
+
+
+def check(config: Config) -> None:
+    """Refuse a part that is none of AMD's."""
+    check_amd(config.part)
 
 
 def locate() -> Path | None:
@@ -74,7 +79,7 @@ def synthesize(config: Config, design: Design, scratch: Path, stop: threading.Ev
         tool="yosys",
         version=tools.first_line([program, "-V"]),
         source="rtl",
-        part="UltraScale+ (synth_xilinx -family xcup)",
+        part=f"UltraScale+ (synth_xilinx -family xcup), shares of an {config.part}",
         lut=int(counts["lut"]),
         ff=int(counts["ff"]),
         dsp=int(counts["dsp"]),

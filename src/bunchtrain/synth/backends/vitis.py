@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bunchtrain.errors import MissingDependency, SynthesisError
 from bunchtrain.synth import tools
-from bunchtrain.synth.backends.base import Design, Resources
+from bunchtrain.synth.backends.base import Design, Resources, check_amd
 
 VENDOR = True
 
@@ -35,6 +35,11 @@ class Config(BaseModel):
 
     part: str = Field("xcvu13p-flga2577-2-e", description="part to synthesise for")
     timeout: int = Field(7200, gt=0, description="seconds")
+
+
+def check(config: Config) -> None:
+    """Refuse a part that is none of AMD's."""
+    check_amd(config.part)
 
 
 def locate() -> Path | None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bunchtrain.errors import SynthesisError
 from bunchtrain.synth import harness, tools
-from bunchtrain.synth.backends.base import Design, Resources
+from bunchtrain.synth.backends.base import Design, Resources, check_amd
 from bunchtrain.synth.tcl import braced
 
 VENDOR = True
@@ -47,8 +47,9 @@ class Config(BaseModel):
 
 
 def check(config: Config) -> None:
-    """Refuse names that would be code."""
+    """Refuse names that would be code, and a part that is none of AMD's."""
     braced(config.part)
+    check_amd(config.part)
 
 
 def locate() -> Path | None:
