@@ -138,8 +138,9 @@ def synthesize(
 ) -> None:
     """Distil a compact student, quantise it, and make an FPGA IP core of it, proven bit for bit."""
     from bunchtrain.config.specs import SynthesizeSpec, parse_spec
-    from bunchtrain.synth import run
+    from bunchtrain.synth import run, tools
 
+    tools.end_in_order()
     run.synthesize(parse_spec(SynthesizeSpec, spec), dataset, model, out)
 
 
@@ -152,8 +153,10 @@ def candidate(
 ) -> None:
     """Train and synthesise one of the students that a campaign compares."""
     from bunchtrain.config.specs import SynthesizeSpec, parse_spec
+    from bunchtrain.synth import tools
     from bunchtrain.synth.candidate import measure
 
+    tools.end_in_order()
     measure(parse_spec(SynthesizeSpec, spec), dataset, model, out)
 
 
@@ -265,8 +268,10 @@ def provenance(path: Annotated[Path, typer.Argument(help="any output of a campai
 @app.command(rich_help_panel=LOOK)
 def verify(core: Annotated[Path, typer.Argument(help="core.zip that synthesize made")]) -> None:
     """Prove an FPGA core again from the files inside: network, C++ and RTL, on every vector; it runs their code."""
+    from bunchtrain.synth import tools
     from bunchtrain.synth.reprove import reprove
 
+    tools.end_in_order()
     reprove(core)
     typer.echo("[verify] PASS")
 

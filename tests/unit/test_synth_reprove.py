@@ -43,8 +43,10 @@ def test_a_core_is_proven_again(finished, tmp_path):
     found = CliRunner().invoke(app, ["verify", str(out / "core.zip")])
     assert found.exit_code == 0 and found.stdout.endswith("PASS\n")
     vectors = report["agreement"]["vectors"]
-    for name in ("sim/expected.hex", "c_simulation", "rtl"):
-        assert f"torch = {name}: {vectors} vectors, 0 mismatches" in found.stdout
+    own = int(re.search(r"(\d+) vectors of its own", found.stdout)[1])
+    assert f"torch = sim/expected.hex: {vectors} vectors, 0 mismatches" in found.stdout and own >= reprove.OWN
+    for name in ("c_simulation", "rtl"):
+        assert f"torch = {name}: {vectors + own} vectors, 0 mismatches" in found.stdout
     for name in ("icarus", "vhdl"):
         assert f"torch = {name}: 300 vectors, 0 mismatches" in found.stdout
 
@@ -64,14 +66,17 @@ def test_a_core_is_proven_again(finished, tmp_path):
         ),
         ("reports/figures.json", lambda old: old + b" ", "not the one that was certified"),
         ("toy_tagger.core", lambda old: old + b" ", "not the one that was certified"),
-        ("notes.txt", lambda old: b"trust me", "was never certified"),
+        ("notes.txt", lambda old: b"trust me", "no core has"),
         ("constraints/toy_tagger.xdc", lambda old: None, "that was certified is not in the core"),
         ("sim/inputs.hex", lambda old: None, "that was certified is not in the core"),
         ("hls/extra.h", lambda old: b"int x;", "was never certified"),
         ("certificate.json", lambda old: b"{", "damaged"),
         ("certificate.json", lambda old: None, "lacks a file"),
-        ("reports/student.json", lambda old: old.replace(b'"dense"', b'"dence"'), "make no network"),
-        ("../outside", lambda old: b"x", "outside of its folder"),
+        ("../outside", lambda old: b"x", "no core has"),
+        ("rtl/evil.v", lambda old: b"x", "no core has"),
+        ("rtl/toy_tagger_-Wbad.v", lambda old: b"x", "no core has"),
+        ("RTL/toy_tagger.v", lambda old: b"x", "no core has"),
+        ("hls/firmware/TAGGER.cpp", lambda old: b"x", "holds a file twice"),
     ],
 )
 def test_what_is_not_as_certified_is_named(finished, tmp_path, name, change, problem):
@@ -89,7 +94,7 @@ def other(digit):
     [
         ("sim/expected.hex", lambda old: other(old[:1]) + old[1:], "expected.hex does not compute"),
         ("rtl/toy_tagger.v", lambda old: re.sub(rb"(network_out\[0 \+: \d+\])", rb"~\1", old, count=1), "does not"),
-        ("rtl/toy_tagger.v", lambda old: old.replace(b"aresetn ?", b"1'b1 ?"), "stale answers"),
+        ("rtl/toy_tagger.v", lambda old: old.replace(b"aresetn ?", b"1'b1 ?"), "valid bit does not mark"),
         (
             "vhdl/toy_tagger.vhd",
             lambda old: re.sub(rb"<= (network_out\(\d+ )", rb"<= not \1", old, count=1),
@@ -98,6 +103,10 @@ def other(digit):
         ("vhdl/toy_tagger.vhd", lambda old: old.replace(b"<= valid(STAGES)", b"<= valid(1)"), "vhdl: the valid bit"),
         ("model/student.safetensors", lambda old: old[:-1] + bytes([old[-1] ^ 0x80]), "does not compute|do not fit"),
         ("sim/inputs.hex", lambda old: old[5:], "cannot be read|number of answers"),
+        ("reports/student.json", lambda old: old.replace(b'"dense"', b'"dence"'), "make no network"),
+        ("reports/student.json", lambda old: old.replace(b'"constituents": 2', b'"constituents": Infinity'), "make no"),
+        ("rtl/toy_tagger.v", lambda old: b"`ifdef YOSYS\n`endif\n" + old, "another thing to a synthesiser"),
+        ("vhdl/toy_tagger.vhd", lambda old: old.replace(b"if aresetn = '1'", b"if true"), "vhdl"),
         ("model/student.safetensors", lambda old: old[:40], "make no network"),
     ],
 )
@@ -112,9 +121,35 @@ def test_a_weight_of_the_project_that_differs_is_found(finished, tmp_path):
     with zipfile.ZipFile(out / "core.zip") as archive:
         names = [name for name in archive.namelist() if re.search(r"hls/firmware/weights/w\d+\.txt$", name)]
     name = sorted(names)[-1].split("/", 1)[1]  # of the last layer: none of its weights is without effect
-    changes = {name: lambda old: re.sub(rb"-?\d+\.\d+", lambda m: b"-" + m[0].lstrip(b"-"), old)}
+    both = (name, name.replace(".txt", ".h"))
+    changes = dict.fromkeys(
+        both, lambda old: re.sub(rb"-?\d+\.\d+(?=[,}\n ])", lambda m: b"-" + m[0].lstrip(b"-"), old)
+    )
     with pytest.raises(SynthesisError, match="c_simulation does not compute"):
         reprove.reprove(changed(out / "core.zip", tmp_path / "core.zip", changes, certified=True))
+
+
+def test_constants_for_synthesis_alone_are_compared_too(finished, tmp_path):
+    out, _ = finished
+    changes = {"hls/firmware/weights/w2.h": lambda old: re.sub(rb"\d+\.\d+", b"0.0", old)}
+    with pytest.raises(SynthesisError, match="would build other weights"):
+        reprove.reprove(changed(out / "core.zip", tmp_path / "core.zip", changes, certified=True))
+
+
+def test_a_core_with_fewer_vectors_than_it_claims_is_found(finished, tmp_path):
+    out, _ = finished
+    few = {f"sim/{name}.hex": lambda old: b"\n".join(old.split(b"\n")[:5]) + b"\n" for name in ("inputs", "expected")}
+    with pytest.raises(SynthesisError, match="other vectors than the core brings"):
+        reprove.reprove(changed(out / "core.zip", tmp_path / "core.zip", few, certified=True))
+
+
+def test_a_core_is_one_folder(finished, tmp_path):
+    out, _ = finished
+    shutil.copy(out / "core.zip", tmp_path / "core.zip")
+    with zipfile.ZipFile(tmp_path / "core.zip", "a") as archive:
+        archive.writestr("evil/rtl/toy_tagger.v", b"module toy_tagger; endmodule")
+    with pytest.raises(SynthesisError, match="not one folder"):
+        reprove.reprove(tmp_path / "core.zip")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"no zip at all"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ KEY = "synthesize.candidates"
 
 #: More are hardly meant: each is a training and a synthesis.
 MOST = 200
+
+#: Bytes of a name: it becomes a folder's.
+LONGEST = 200
 
 
 def candidates(settings: Synthesize, file: str | Path) -> dict[str, Student]:
@@ -35,10 +38,11 @@ def candidates(settings: Synthesize, file: str | Path) -> dict[str, Student]:
     combinations = itertools.product(*grid.values())
     for values in itertools.islice(combinations, MOST + 1):
         changes = dict(zip(grid, values, strict=True))
-        name = "_".join(f"{key.rpartition('.')[2]}-{_plain(value)}" for key, value in changes.items())
-        if name in found:
+        student = _changed(settings.student, changes, file)
+        name = "_".join(f"{key.rpartition('.')[2]}-{_plain(value)}" for key, value in changes.items())[:LONGEST]
+        if name in found or student in found.values():
             raise CampaignError("two candidates are the same", file=file, key=KEY, found=name, mend="drop one")
-        found[name] = _changed(settings.student, changes, file)
+        found[name] = student
     if len(found) > MOST:
         raise CampaignError("too many candidates", file=file, key=KEY, expected=f"at most {MOST} combinations")
     return found
@@ -48,13 +52,13 @@ def _plain(value: Any) -> str:
     """Return a value as a part of a file's name."""
     if isinstance(value, Mapping):
         value = value.values()
-    text = "x".join(map(str, value)) if not isinstance(value, str | int | float) else str(value)
-    return re.sub(r"[^A-Za-z0-9.]+", "x", text)
+    text = "x".join(map(str, value)) if isinstance(value, Iterable) and not isinstance(value, str) else str(value)
+    return re.sub(r"[^A-Za-z0-9.-]+", "x", text)
 
 
 def _changed(student: Student, changes: Mapping[str, Any], file: str | Path) -> Student:
     fields = student.model_dump()
-    for key, value in changes.items():
+    for key, value in sorted(changes.items(), key=lambda one: one[0].count(".")):  # a network before its options
         section, _, option = key.rpartition(".")
         if section not in ("", "network") or (not section and option not in fields):
             known = [*fields, *(f"network.{name}" for name in fields["network"])]

@@ -61,17 +61,31 @@ def too_wide(name: str, bits: int) -> SynthesisError:
 
 
 def traced(student: Student) -> Circuit:
-    """Return the circuit that a student's own `forward` describes."""
+    """Return the circuit that a student's own `forward` describes.
+
+    Raises
+    ------
+    SynthesisError
+        If numbers on the way do not depend on the input, so that there is nothing to build.
+    """
     source = declared(student.input_format)
     inputs = symbols(student.inputs, source)
-    outputs = student(inputs)
+    try:
+        outputs = student(inputs)
+    except (StopIteration, ArithmeticError, ValueError, TypeError) as error:  # alkaid's, on sums of constants alone
+        raise SynthesisError(
+            "a student has no circuit: numbers on the way are the same for every input",
+            found=repr(error),
+            mend="lower synthesize.student.sparsity, or raise weight_bits or epochs",
+        ) from None
     return Circuit(inputs, outputs, source, _holding(outputs))
 
 
 def _holding(outputs: Wires) -> Fixed:
     """Return the signed format that holds all answers without loss."""
-    _, integers, fractions = (np.asarray(part, np.int64) for part in outputs.kif)
-    integer, fraction = int(integers.max()) + 1, int(fractions.max())
+    signs, integers, fractions = (np.asarray(part, np.int64).ravel() for part in outputs.kif)
+    used = signs + integers + fractions > 0  # an answer that is always zero has no bits
+    integer, fraction = int(integers[used].max(initial=0)) + 1, int(fractions[used].max(initial=1))
     return Fixed(max(integer + fraction, 2), integer)
 
 

@@ -91,6 +91,15 @@ begin
         for edge in 1 to DRAIN loop
             wait until falling_edge(aclk);
         end loop;
+        -- A reset in the middle of a stream: nothing of it may come out.
+        aresetn <= '1';
+        s_axis_tvalid <= '1';
+        for edge in 1 to DRAIN loop
+            wait until falling_edge(aclk);
+        end loop;
+        aresetn <= '0';
+        s_axis_tvalid <= '0';
+        wait until falling_edge(aclk);
         aresetn <= '1';
         while drained < DRAIN loop
             step;

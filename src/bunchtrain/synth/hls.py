@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -235,6 +236,29 @@ def _clean(folder: Path, graph: Any) -> None:
     script.write_text(script.read_text(encoding="utf-8").replace(stamp, "local"), encoding="utf-8")
 
 
+def check_constants(folder: Path) -> None:
+    """Demand that the constants an HLS compiler sees are those that the C simulation reads.
+
+    hls4ml writes each array twice: `weights/w2.h` for synthesis, `weights/w2.txt` for simulation.
+
+    Raises
+    ------
+    SynthesisError
+        If a file is missing, or the two differ.
+    """
+    headers = sorted((folder / "firmware" / "weights").glob("*.h"))
+    for header in headers:
+        read = header.with_suffix(".txt")
+        listed = re.search(r"=\s*\{([^{}]*)\}", header.read_text(encoding="utf-8"))
+        if listed is None or not read.exists():
+            raise SynthesisError("an HLS project lacks weights", file=header, expected=f"an array, as in {read.name}")
+        pair = [[float(word) for word in text.split(",")] for text in (listed[1], read.read_text(encoding="utf-8"))]
+        if pair[0] != pair[1]:
+            raise SynthesisError("an HLS compiler would build other weights than were simulated", file=header)
+    if not headers:
+        raise SynthesisError("an HLS project has no weights", file=folder)
+
+
 class CSimulation:
     """The project's C++ code, compiled and loaded; see `csim`.
 
@@ -250,6 +274,7 @@ class CSimulation:
 
     def __init__(self, folder: Path, scratch: Path, outputs: int) -> None:
         self.outputs = outputs
+        check_constants(folder)
         defines = {"WEIGHTS_DIR": csim.text(folder.resolve() / "firmware" / "weights")}
         sources = [Path(f"firmware/{PROJECT}.cpp"), Path(f"{PROJECT}_bridge.cpp")]
         library = csim.library(folder, sources, [folder / "firmware/ap_types"], defines, scratch)

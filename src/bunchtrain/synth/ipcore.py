@@ -28,7 +28,7 @@ _FILE_SETS = ("rtl", "vhdl", "sim", "constraints", "hls")
 
 def module_name(campaign: str) -> str:
     """Return a name for the top module: a Verilog identifier made of the campaign's name."""
-    plain = re.sub(r"\W", "_", campaign).strip("_").lower() or "jet"
+    plain = re.sub(r"[\W_]+", "_", campaign).strip("_").lower() or "jet"  # VHDL has no two underscores in a row
     return f"{plain if plain[0].isalpha() else f'c{plain}'}_tagger"
 
 

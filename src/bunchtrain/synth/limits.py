@@ -64,7 +64,8 @@ def search(student: Student, form: Fixed, seed: int) -> Found:
         better_S = off_CS[child_S, every_S] < off_S
         codes_SI = np.where(better_S[:, None], children_CSI[child_S, every_S], codes_SI)
         off_S = np.minimum(off_S, off_CS[child_S, every_S])
-    return Found(np.unique(codes_SI, axis=0), int((off_S <= step_S / 2).sum()), len(chosen))
+    at_S = targets[chosen, 3] == 0
+    return Found(np.unique(codes_SI, axis=0), int((off_S <= step_S / 2)[at_S].sum()), int(at_S.sum()))
 
 
 def _start(size: int, form: Fixed, generator: np.random.Generator) -> NDArray[np.int64]:
@@ -114,13 +115,13 @@ def cut(student: Student, x_VI: Tensor) -> tuple[NDArray[np.float64], list[tuple
 
 
 def _targets(layers: list[tuple[nn.Module, int]]) -> NDArray[np.float64]:
-    """Return a row for every search: which number, what it shall be, and the step of its format; three for a limit."""
+    """Return a row for every search: which number, what it shall be, its format's step, and steps off the limit."""
     rows, start = [], 0
     for layer, size in layers:
         for limit, step in _limits(layer):
-            rows += [(start + unit, limit + away * step, step) for unit in range(size) for away in (-1, 0, 1)]
+            rows += [(start + unit, limit + away * step, step, away) for unit in range(size) for away in (-1, 0, 1)]
         start += size
-    return np.array(rows, np.float64).reshape(-1, 3)
+    return np.array(rows, np.float64).reshape(-1, 4)
 
 
 def _limits(layer: nn.Module) -> list[tuple[float, float]]:

@@ -5,12 +5,10 @@ V: vector, C: answer.
 
 from __future__ import annotations
 
-import json
+import secrets
 import tempfile
-import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +17,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load
 
+from bunchtrain.config.synthesize import Student as Settings
 from bunchtrain.errors import BunchtrainError, SynthesisError
 from bunchtrain.files import sha256
-from bunchtrain.synth import agreement, independent, routes, rtlsim, verify
+from bunchtrain.synth import agreement, independent, limits, routes, rtlsim, vectors, verify
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.inputs import OF_CONSTITUENT, OF_JET, Encoding
 from bunchtrain.synth.ports import Port
@@ -29,91 +28,27 @@ from bunchtrain.synth.quantize import Dense, Rounded
 from bunchtrain.synth.rtl import Core
 from bunchtrain.synth.students import base as students
 from bunchtrain.synth.students.base import Layout, Student
+from bunchtrain.synth.unpacked import CERTIFICATE, Unpacked, check_digests, check_sources, unpack
 from bunchtrain.synth.vectors import read_words, to_codes
 
-#: Bytes that a core may unpack to; those of the demo's take 1.5 MB.
-MOST_BYTES = 1 << 30
-
-CERTIFICATE, CARD, WEIGHTS = "certificate.json", "reports/student.json", "model/student.safetensors"
+CARD, WEIGHTS = "reports/student.json", "model/student.safetensors"
 INPUTS, EXPECTED = "sim/inputs.hex", "sim/expected.hex"
+
+#: Files that are used to prove the core again begin so; of the others the certificate has the digests, no more.
+_PROVEN = ("rtl/", "vhdl/", "hls/")
+
+#: Vectors of its own at least, new ones at every time.
+OWN = 4096
+
+#: Edges that the deepest core may take.
+_DEEPEST = 10_000
 
 Codes = NDArray[np.int64]
 
-
-@dataclass(frozen=True)
-class Unpacked:
-    """The files of a core by name, and what it says of itself."""
-
-    path: Path
-    files: dict[str, bytes]
-
-    def json(self, name: str) -> dict[str, Any]:
-        """Return a JSON file of the core."""
-        if name not in self.files:
-            raise SynthesisError("a core lacks a file", file=self.path, key=name, mend="make it again with synthesize")
-        try:
-            found = json.loads(self.files[name])
-        except ValueError as error:
-            raise SynthesisError("a file of a core is damaged", file=self.path, key=name, found=error) from None
-        if not isinstance(found, dict):
-            raise SynthesisError("a file of a core is damaged", file=self.path, key=name, found=type(found).__name__)
-        return found
-
-
-def unpack(path: Path) -> Unpacked:
-    """Read a core into memory.
-
-    Raises
-    ------
-    SynthesisError
-        If it is no zip, is damaged, would unpack to more than `MOST_BYTES`, or names a place outside of itself.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            if (total := sum(entry.file_size for entry in entries)) > MOST_BYTES:
-                raise SynthesisError(
-                    "a core is too large", file=path, found=f"{total} bytes", expected=f"{MOST_BYTES} at most"
-                )
-            files = {_inside(path, entry.filename): archive.read(entry) for entry in entries if not entry.is_dir()}
-    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        raise SynthesisError("a core cannot be read", file=path, found=error, expected="core.zip") from None
-    return Unpacked(path, files)
-
-
-def _inside(path: Path, name: str) -> str:
-    """Return the name below the core's one folder."""
-    parts = PurePosixPath(name).parts
-    if len(parts) < 2 or name.startswith("/") or ".." in parts or "\\" in name:
-        raise SynthesisError("a core names a place outside of its folder", file=path, found=name)
-    return str(PurePosixPath(*parts[1:]))
-
-
-def check_digests(core: Unpacked) -> int:
-    """Compare the files with the digests in the certificate; return how many there are.
-
-    Raises
-    ------
-    SynthesisError
-        If a file is missing, differs, or is none that the certificate knows.
-    """
-    stated = core.json(CERTIFICATE).get("files")
-    if not isinstance(stated, dict) or not stated:
-        raise SynthesisError("a certificate names no files", file=core.path, key=CERTIFICATE)
-    found = agreement.digests({name: content for name, content in core.files.items() if name != CERTIFICATE})
-    for name in sorted({*stated, *found}):
-        if stated.get(name) != found.get(name):
-            problem = "a file of a core is not the one that was certified"
-            if name not in found:
-                problem = "a file that was certified is not in the core"
-            if name not in stated:
-                problem = "a file of a core was never certified"
-            raise SynthesisError(problem, file=core.path, key=name, found=found.get(name), expected=stated.get(name))
-    return len(found)
-
-
-#: Folders whose files are used to prove the core again.
-_PROVEN = ("rtl", "vhdl", "hls", "sim", "model", "constraints", "syn")
+_MALFORMED = (
+    *(KeyError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError),
+    *(SafetensorError, BunchtrainError),
+)
 
 
 def network(core: Unpacked) -> Student:
@@ -126,13 +61,14 @@ def network(core: Unpacked) -> Student:
     """
     card = core.json(CARD)
     try:
-        layout = Layout(int(card["constituents"]), OF_CONSTITUENT, OF_JET)
+        constituents = Settings(constituents=card["constituents"]).constituents
+        layout = Layout(constituents, OF_CONSTITUENT, OF_JET)
         student = students.build(card["network"], layout, len(card["classes"]))
         student.input_format = Fixed.named(card["input_format"])
         weights, layers = load(core.files[WEIGHTS]), dict(student.named_modules())
         for row in card["layers"]:
             _restore(layers[row["name"]], row, weights)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError, BunchtrainError) as error:
+    except _MALFORMED as error:
         raise SynthesisError("card and weights of a core make no network", file=core.path, found=error) from None
     return student.eval()
 
@@ -162,13 +98,14 @@ def reprove(path: Path) -> list[dict[str, Any]]:
     """
     core = unpack(path)
     number = check_digests(core)
+    check_sources(core)
     print(f"[verify] {path}: sha256 {sha256(path)}, to be compared with report.json of the campaign", flush=True)
     print(f"[verify] {number} files, all but the certificate itself, are the certified ones", flush=True)
     student = network(core)
     with tempfile.TemporaryDirectory(prefix="bunchtrain-verify-") as temporary:
         folder = Path(temporary).resolve()
         for name, content in core.files.items():
-            if name.split("/")[0] in _PROVEN:
+            if name.startswith(_PROVEN):
                 target = folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(content)
@@ -179,11 +116,14 @@ def _proven(core: Unpacked, student: Student, folder: Path) -> list[dict[str, An
     """Compute the answers anew and demand them of what the core brings, as `synthesize` did."""
     certificate = core.json(CERTIFICATE)
     design, encoding = _design(core, folder, certificate, core.json(CARD))
-    inputs_VI, expected_VC = _vectors(core, INPUTS, design.source), _vectors(core, EXPECTED, design.result)
-    cases = verify.answered(student, encoding, inputs_VI, len(inputs_VI), design.result.form)
-    expected = agreement.compare(("torch", EXPECTED), cases.answers_VC, expected_VC)
-    agreement.demand(expected, inputs_VI, (cases.answers_VC, expected_VC))
-    simulation = routes.simulation(str(certificate["core"]["route"]))
+    brought_VI, expected_VC = _vectors(core, INPUTS, design.source), _vectors(core, EXPECTED, design.result)
+    inputs_VI = np.concatenate([brought_VI, _own(student, design.source.form)])
+    cases = verify.answered(student, encoding, inputs_VI, len(brought_VI), design.result.form)
+    answers_VC = cases.answers_VC[: len(brought_VI)]
+    expected = agreement.compare(("torch", EXPECTED), answers_VC, expected_VC)
+    agreement.demand(expected, brought_VI, (answers_VC, expected_VC))
+    _check_claims(core, certificate, brought_VI, expected_VC)
+    simulation = routes.simulation(str(certificate["core"].get("route")))
     in_c, _ = verify.prove_c(simulation(folder / "hls", folder / "csim", design.result.size), encoding, cases)
     simulator = rtlsim.Simulator(design, folder / "again", len(inputs_VI))
     simulator.build()
@@ -195,6 +135,38 @@ def _proven(core: Unpacked, student: Student, folder: Path) -> list[dict[str, An
         print(f"[verify] {first} = {second}: {row['vectors']} vectors, {row['mismatches']} mismatches", flush=True)
     _check_timing(core, certificate, measured)
     return rows
+
+
+def _own(student: Student, form: Fixed) -> Codes:
+    """Return vectors that whoever made the core could not know, and print what they follow from."""
+    seed = secrets.randbits(32)
+    found = [limits.search(student, form, seed).codes_VI, vectors.extremes(student.inputs, form, seed, OWN)]
+    own_VI = np.concatenate(found)
+    print(f"[verify] {len(own_VI)} vectors of its own beside those of the core (seed {seed})", flush=True)
+    return own_VI
+
+
+def _check_claims(core: Unpacked, certificate: Mapping[str, Any], inputs_VI: Codes, expected_VC: Codes) -> None:
+    """Demand that the certificate speaks of these vectors, and of every comparison on them.
+
+    Raises
+    ------
+    SynthesisError
+        If it does not.
+    """
+    try:
+        stated = certificate["vectors"]
+        number = int(stated["jets"]) + int(stated["extreme"])
+        between = {tuple(row["between"]): (row["vectors"], row["mismatches"]) for row in certificate["comparisons"]}
+        digests = stated["inputs_sha256"], stated["answers_sha256"]
+    except _MALFORMED as error:
+        raise SynthesisError("a certificate does not say what was compared", file=core.path, found=error) from None
+    claimed = {other: between.get(("torch", other)) for other in ("c_simulation", "rtl")}
+    if number != len(inputs_VI) or any(found != (number, 0) for found in claimed.values()):
+        problem = "a certificate speaks of other vectors than the core brings"
+        raise SynthesisError(problem, file=core.path, found={"vectors": number, **claimed}, expected=len(inputs_VI))
+    if digests != (agreement.digest(inputs_VI), agreement.digest(expected_VC)):
+        raise SynthesisError("the vectors of a core are not the certified ones", file=core.path)
 
 
 def _check_timing(core: Unpacked, certificate: Mapping[str, Any], measured: rtlsim.Measured) -> None:
@@ -216,7 +188,9 @@ def _design(
             Port(int(about["outputs"]), Fixed.named(card["output_format"])),
         )
         top, stages, encoding = str(about["top"]), int(about["stages"]), Encoding.from_dict(card["encoding"])
-    except (KeyError, TypeError, ValueError) as error:
+        if not 0 < stages <= _DEEPEST or stages != certificate["timing"]["latency_cycles"] or top != core.top:
+            raise ValueError(f"{top}, {stages} stages, timing {certificate['timing']}")
+    except _MALFORMED as error:
         raise SynthesisError("a certificate does not say what the core is", file=core.path, found=error) from None
     files = sorted((folder / "rtl").glob("*.v"), key=lambda one: (one.stem != top, one.name))
     return Core(top, files, *ports, stages, tuple(sorted((folder / "vhdl").glob("*.vhd")))), encoding

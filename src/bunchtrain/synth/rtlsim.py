@@ -115,6 +115,13 @@ module testbench;
         file = $fopen("outputs.txt", "w");
         s_axis_tdata = inputs[0];
         repeat (DRAIN) @(negedge aclk);
+        // A reset in the middle of a stream: nothing of it may come out.
+        aresetn = 1'b1;
+        s_axis_tvalid = 1'b1;
+        repeat (DRAIN) @(negedge aclk);
+        aresetn = 1'b0;
+        s_axis_tvalid = 1'b0;
+        @(negedge aclk);
         aresetn = 1'b1;
         seen = 0;
         wrong = 0;

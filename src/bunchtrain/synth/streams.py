@@ -27,8 +27,10 @@ def chosen(vectors: int, most: int = MOST) -> NDArray[np.int64]:
 
 
 def write(folder: Path, core: Core, inputs_VI: NDArray[np.int64], expected_VC: NDArray[np.int64]) -> None:
-    """Write `inputs.hex` and `expected.hex`, one word a line."""
-    for name, port, codes in (("inputs", core.source, inputs_VI), ("expected", core.result, expected_VC)):
+    """Write `inputs.hex` and `expected.hex`, one word a line; bits of a lane above a number's width are anything."""
+    above = np.random.default_rng(0).integers(0, 1 << 16, inputs_VI.shape) << core.source.form.width
+    given_VI = (inputs_VI & ((1 << core.source.form.width) - 1)) | above
+    for name, port, codes in (("inputs", core.source, given_VI), ("expected", core.result, expected_VC)):
         (folder / f"{name}.hex").write_text("\n".join(to_words(codes, port)) + "\n", encoding="ascii")
 
 

@@ -22,6 +22,15 @@ VENDOR_TOOLS = ("vitis-run", "vitis_hls", "vivado", "quartus_sh", "libero", "cat
 _TAIL = 12
 
 
+def end_in_order() -> None:
+    """Make SIGTERM, which batch systems send, end this process as an interrupt does: children and folders go too."""
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
+
+
 def find(name: str, *, needed_by: str, mend: str) -> Path:
     """Return the path of a program.
 

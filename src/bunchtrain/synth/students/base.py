@@ -19,9 +19,13 @@ from torch import Tensor, nn
 from bunchtrain import registry
 from bunchtrain.config.campaign import parse_section
 from bunchtrain.config.synthesize import Student as Settings
+from bunchtrain.errors import SynthesisError
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.quantize import Dense, Relu, Rounded
 from bunchtrain.synth.wires import Wires
+
+#: Numbers that the widest layer may give.
+WIDEST = 4096
 
 
 class Layout(NamedTuple):
@@ -48,8 +52,22 @@ def build(network: Mapping[str, Any], layout: Layout, outputs: int) -> Student:
     options = dict(network)
     module: Any = registry.load("synth.students", str(options.pop("kind", "")), "synthesize.student.network.kind")
     config = parse_section(module.Config, options, "synthesize.student.network")
+    _check_widths(config.model_dump())
     found: Student = module.Network(config, layout, outputs)
     return found
+
+
+def _check_widths(options: Mapping[str, Any]) -> None:
+    """Refuse widths that no core could have before memory is taken for them."""
+    for name, value in options.items():
+        for width in value if isinstance(value, list) else [value]:
+            if isinstance(width, int) and width > WIDEST:
+                raise SynthesisError(
+                    "a layer is too large to be unrolled",
+                    key=f"synthesize.student.network.{name}",
+                    found=width,
+                    expected=f"at most {WIDEST}",
+                )
 
 
 def route(network: Mapping[str, Any]) -> str:
