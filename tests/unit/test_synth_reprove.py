@@ -136,6 +136,15 @@ def test_constants_for_synthesis_alone_are_compared_too(finished, tmp_path):
         reprove.reprove(changed(out / "core.zip", tmp_path / "core.zip", changes, certified=True))
 
 
+def test_cpp_that_crashes_ends_with_its_reason(finished, tmp_path):
+    out, _ = finished
+    crash = {
+        "hls/firmware/tagger.cpp": lambda old: re.sub(rb"(void tagger\([^{]*\{)", rb"\1 *(volatile int *)0 = 1;", old)
+    }
+    with pytest.raises(SynthesisError, match="the C simulation failed with status -11"):
+        reprove.reprove(changed(out / "core.zip", tmp_path / "core.zip", crash, certified=True))
+
+
 def test_a_core_with_fewer_vectors_than_it_claims_is_found(finished, tmp_path):
     out, _ = finished
     few = {f"sim/{name}.hex": lambda old: b"\n".join(old.split(b"\n")[:5]) + b"\n" for name in ("inputs", "expected")}

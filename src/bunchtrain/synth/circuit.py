@@ -120,12 +120,8 @@ class CSimulation:
     def __init__(self, folder: Path, scratch: Path, outputs: int) -> None:
         self.outputs = outputs
         includes = [folder / name for name in ("src/static/ap_types", "src", "sim")]
-        library = csim.library(folder, [Path(f"sim/{FUNCTION}_bridge.cc")], includes, {}, scratch)
-        self._function = csim.function(library, "inference_f64", csim.DOUBLES, csim.DOUBLES, csim.SIZE, csim.SIZE)
+        self._library = csim.library(folder, [Path(f"sim/{FUNCTION}_bridge.cc")], includes, {}, scratch)
 
     def __call__(self, x_BI: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the answers of the C++ code, shape [B, C]."""
-        x_BI = np.ascontiguousarray(x_BI, np.float64)
-        answers_BC = np.zeros((len(x_BI), self.outputs))
-        self._function(x_BI, answers_BC, len(x_BI), 1)
-        return answers_BC
+        return csim.answers(self._library, csim.BATCHED, x_BI, self.outputs)

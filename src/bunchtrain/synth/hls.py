@@ -277,13 +277,8 @@ class CSimulation:
         check_constants(folder)
         defines = {"WEIGHTS_DIR": csim.text(folder.resolve() / "firmware" / "weights")}
         sources = [Path(f"firmware/{PROJECT}.cpp"), Path(f"{PROJECT}_bridge.cpp")]
-        library = csim.library(folder, sources, [folder / "firmware/ap_types"], defines, scratch)
-        self._function = csim.function(library, f"{PROJECT}_double", csim.DOUBLES, csim.DOUBLES)
+        self._library = csim.library(folder, sources, [folder / "firmware/ap_types"], defines, scratch)
 
     def __call__(self, x_BI: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the answers of the C++ code, shape [B, C]."""
-        x_BI = np.ascontiguousarray(x_BI, np.float64)
-        answers_BC = np.zeros((len(x_BI), self.outputs))
-        for x_I, answer_C in zip(x_BI, answers_BC, strict=True):
-            self._function(x_I, answer_C)
-        return answers_BC
+        return csim.answers(self._library, f"{PROJECT}_double", x_BI, self.outputs)
