@@ -131,8 +131,13 @@ def _routed(synthesis: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
+def _called(name: str, version: str) -> str:
+    """Return a tool's name with its version, which may begin with the name."""
+    return version if version.lower().startswith(name.lower()) else f"{name} {version}"
+
+
 def _tools(synthesis: dict[str, Any]) -> str:
-    made = "; ".join(f"{name} {row['version']}: {row['made']}" for name, row in synthesis["tools"].items())
+    made = "; ".join(f"{_called(name, row['version'])}: {row['made']}" for name, row in synthesis["tools"].items())
     found = [name for name, place in synthesis["vendor_tools"].items() if place]
     vendor = ", ".join(found) if found else "none of " + ", ".join(synthesis["vendor_tools"])
     return f"{made}. Vendor tools on PATH: {vendor}."
