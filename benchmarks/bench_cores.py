@@ -1,6 +1,7 @@
 """Cores of every kind of network that must become one: network, C++ and RTL on 20 000 vectors each, and what they cost.
 
-Weights are random: a proof does not care what a network knows.
+Weights are random: a proof does not care what a network knows. Icarus, GHDL and the netlist get a part of the vectors,
+as in a campaign.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bunchtrain.synth import limits, pipeline, preflight, routes, rtl, rtlsim, vectors, verify
+from bunchtrain.synth import independent, limits, netlist, pipeline, preflight, routes, rtl, rtlsim, vectors, verify
 from bunchtrain.synth.backends import open_xilinx
 from bunchtrain.synth.backends.base import Design
 from bunchtrain.synth.students import base as students
@@ -62,7 +63,8 @@ def measure(name: str, student: Student, kind: str, folder: Path) -> tuple[list[
     answers = made.circuit.result.codes(verify.exact_logits(student, values))
     simulation = made.simulation(folder / "hls", folder / "csim", answers.shape[1])
     in_c = made.circuit.result.codes(simulation(values))
-    core = rtl.write(made.circuit, folder / "rtl", top="bench_core", clock_ns=CLOCK_NS, part=PART)
+    vhdl = folder / "vhdl"
+    core = rtl.write(made.circuit, folder / "rtl", top="bench_core", clock_ns=CLOCK_NS, part=PART, vhdl_folder=vhdl)
     simulator = rtlsim.Simulator(core, folder / "sim", len(codes))
     simulator.build()
     measured = simulator.measure(codes, answers)
@@ -70,10 +72,13 @@ def measure(name: str, student: Student, kind: str, folder: Path) -> tuple[list[
     wrong += measured.spaced_mismatches
     design = Design(core.top, core.files, folder / "hls", made.top, CLOCK_NS)
     found = open_xilinx.synthesize(open_xilinx.Config(), design, folder / "yosys")
+    others = independent.prove(core, codes, answers, measured.latency, folder / "independent")
+    mapped = netlist.prove(core, found, (codes, answers), folder / "netlist")
+    wrong += sum(row["mismatches"] for row in (*others, *mapped.rows))
     products, guess = sum(student.products().values()), pipeline.estimate(made.circuit, clock_ns=CLOCK_NS)
     row = [name, made.route, products, len(codes), wrong, measured.latency, measured.interval]
     row += [found.lut, guess.lut, found.ff, guess.ff, found.dsp, guess.dsp, f"{guess.seconds:.2f}"]
-    return [*row, f"{time.monotonic() - start:.0f}"], wrong
+    return [*row, mapped.remark, f"{time.monotonic() - start:.0f}"], wrong
 
 
 def main() -> None:
@@ -88,7 +93,7 @@ def main() -> None:
             intervals.append(row[6])
     print()
     columns = ["network", "route", "products", "vectors", "wrong", "cycles", "II"]
-    table([*columns, "LUT", "estimated", "FF", "estimated", "DSP", "estimated", "in s", "seconds"], rows)
+    table([*columns, "LUT", "estimated", "FF", "estimated", "DSP", "estimated", "in s", "netlist", "seconds"], rows)
     for name, real in (("LUT", 7), ("FF", 9)):
         errors = [abs(row[real + 1] / row[real] - 1) for row in rows]
         print(f"error of the {name} estimated: {np.mean(errors):.0%} in the mean, {max(errors):.0%} at worst")
