@@ -28,7 +28,7 @@ from marks import Mark, conclude
 MUTATIONS = int(os.environ.get("BUNCHTRAIN_BENCH_MUTATIONS", "60"))
 
 #: Seconds that the solver may take over one fault.
-PATIENCE = 300
+PATIENCE = 60
 
 
 def faults(text: str, parameters: dict[str, list[str]]) -> list[tuple[int, int, str]]:
