@@ -44,7 +44,16 @@ def refused(values: dict) -> CampaignError:
     return caught.value
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "config").rglob("*.yaml")), ids=lambda path: path.name)
+SHIPPED = [path for path in sorted((ROOT / "config").rglob("*.yaml")) if path.parent.name != "overlays"]
+
+
+def test_an_overlay_goes_with_the_demo():
+    overlay = read_yaml(ROOT / "config/overlays/front.yaml")
+    plan = Plan(changed(**{f"synthesize__{key}": value for key, value in overlay["synthesize"].items()}), "my.yaml")
+    assert list(overlay) == ["synthesize"] and len(plan.candidates) == 12
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_shipped_campaigns_are_valid(path):
     assert load_campaign(path).samples
 
