@@ -13,7 +13,7 @@ from bunchtrain.config.candidates import candidates
 from bunchtrain.config.synthesize import Student as Settings
 from bunchtrain.config.synthesize import Synthesize
 from bunchtrain.dag import Plan
-from bunchtrain.errors import CampaignError, SynthesisError
+from bunchtrain.errors import CampaignError
 from bunchtrain.report import front
 from bunchtrain.synth import candidate, circuit, limits, pipeline, vectors
 from bunchtrain.synth.fixedpoint import Fixed
@@ -240,10 +240,17 @@ def test_an_answer_that_is_always_zero_has_a_circuit(kind):
     assert 2 < made.result.width < 30 and len(made.outputs) == 2
 
 
-def test_a_student_that_is_constant_inside_is_told(monkeypatch):
+@pytest.mark.parametrize("kind", ["dense", "deepsets", "jedi_linear", "interaction"])
+def test_numbers_that_are_the_same_for_every_input_have_a_circuit(kind):
+    """A neuron that is constant, and alone has a weight in the layer after it, beside others that are not."""
     torch.manual_seed(0)
-    student = quantised(students.build({"kind": "deepsets", "each": [4], "hidden": [4]}, Layout(2, 3, 3), 2), 0.2)
-    # alkaid looks for a symbol among the sums and finds none
-    monkeypatch.setattr(student, "forward", lambda wires: next(iter(())))
-    with pytest.raises(SynthesisError, match="same for every input"):
-        circuit.traced(student)
+    student = quantised(students.build({"kind": kind}, Layout(2, 3, 3), 2), 0.2)
+    first, *_, before, last = student.dense.values()
+    with torch.no_grad():
+        for layer in (first, before):
+            layer.weight_OI[0], layer.bias_O[0] = 0, -0.5
+        for layer in (before, last):
+            layer.mask_OI = torch.zeros_like(layer.mask_OI)
+            layer.mask_OI[:, 0] = 1
+    made = circuit.traced(student)
+    assert len(made.outputs) == 2 and len(made.logic.ops) > 0

@@ -24,7 +24,7 @@ from bunchtrain.synth.circuit import Circuit, too_wide
 from bunchtrain.synth.fixedpoint import EXACT_BITS, Fixed
 from bunchtrain.synth.quantize import Dense, Relu
 from bunchtrain.synth.students.dense import Network
-from bunchtrain.synth.wires import Wires, cast, symbols
+from bunchtrain.synth.wires import Wires, cast, product, symbols
 
 #: Name of the project and of its C++ function.
 PROJECT = "tagger"
@@ -207,7 +207,7 @@ def replayed(graph: Any) -> Circuit:
             source = present
             inputs = wires = symbols(int(np.prod(variable.shape)), source)
         elif layer.class_name == "Dense":
-            wires = wires @ np.asarray(layer.weights["weight"].data, np.float64)
+            wires = product(wires, np.asarray(layer.weights["weight"].data, np.float64))
             wires = cast(wires + np.asarray(layer.weights["bias"].data, np.float64), present)
         elif layer.class_name == "Activation" and layer.get_attr("activation") == "relu":
             wires = cast(wires.relu(), present)

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from bunchtrain.errors import SynthesisError
 from bunchtrain.synth.fixedpoint import Array, Fixed, exact_sum, fitted
-from bunchtrain.synth.wires import Wires, cast
+from bunchtrain.synth.wires import Wires, cast, product
 
 
 def fake_quantize(values: Tensor, form: Fixed) -> Tensor:
@@ -52,7 +52,7 @@ class Dense(nn.Module):
         if isinstance(x_BI, Tensor):
             return functional.linear(x_BI, *self.parameters_used())
         weight_OI, bias_O = self.constants()
-        return x_BI @ weight_OI.T + bias_O
+        return product(x_BI, weight_OI.T) + bias_O
 
     def constants(self) -> tuple[Array, Array]:
         """Return weights [O, I] and biases [O] as they are built, float64: exact."""

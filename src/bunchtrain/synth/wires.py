@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bunchtrain.errors import MissingDependency
@@ -29,6 +30,17 @@ def joined(parts: Sequence[Wires]) -> Wires:
 def total(wires: Wires) -> Wires:
     """Return the sum over the last dimension, which stays, with one number."""
     return wires.sum(-1, keepdim=True) if isinstance(wires, Tensor) else np.sum(wires, -1, keepdims=True)
+
+
+def product(wires: Wires, weight_IO: NDArray[np.float64]) -> Wires:
+    """Return symbols times constants, over the last dimension.
+
+    Symbols without a weight are left out: alkaid multiplies an array that is constant throughout, but not one in which
+    the symbols that count are constants and the others are not.
+    """
+    used = np.flatnonzero(weight_IO.any(1))
+    used = used if used.size else np.array([0])
+    return wires[..., used] @ weight_IO[used]
 
 
 def cast(wires: Wires, form: Fixed) -> Wires:
