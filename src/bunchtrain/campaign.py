@@ -24,6 +24,10 @@ from bunchtrain.synth import asked
 SNAKEFILE = Path(__file__).parents[2] / "Snakefile"
 
 
+def _plan(file: Path) -> Plan:
+    return Plan(load_campaign(file).model_dump(mode="json", exclude_none=True), file)
+
+
 def describe(file: Path) -> None:
     """Check a campaign file and print what it asks for.
 
@@ -32,7 +36,7 @@ def describe(file: Path) -> None:
     CampaignError
         If it cannot be done.
     """
-    plan = Plan(load_campaign(file).model_dump(mode="json", exclude_none=True), file)
+    plan = _plan(file)
     campaign, warnings = plan.campaign, _checked_core(plan, file)
     table = Table("sample", "class", "source", "files", "jobs", title=f"{campaign.name}: results in {campaign.output}")
     for name, sample in campaign.samples.items():
@@ -79,7 +83,7 @@ def scaling(file: Path, out: Path | None, request: Request) -> None:
     from bunchtrain.scaling.show import show
     from bunchtrain.train.run import with_best
 
-    plan = Plan(load_campaign(file).model_dump(mode="json", exclude_none=True), file)
+    plan = _plan(file)
     results = Path(plan.output)
     dataset, scaler, best = (results / name for name in ("prepare/dataset.h5", "prepare/scaler.json", "scan/best.json"))
     for path in (dataset, scaler):
@@ -109,7 +113,7 @@ def drive(file: Path, arguments: list[str]) -> None:
     CampaignError
         If the campaign cannot be done.
     """
-    plan = Plan(load_campaign(file).model_dump(mode="json", exclude_none=True), file)
+    plan = _plan(file)
     for warning in _checked_core(plan, file):
         print(f"warning: {warning}", flush=True)
     state = Path(".snakemake")

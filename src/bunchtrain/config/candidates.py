@@ -40,8 +40,10 @@ def candidates(settings: Synthesize, file: str | Path) -> dict[str, Student]:
         changes = dict(zip(grid, values, strict=True))
         student = _changed(settings.student, changes, file)
         name = "_".join(f"{key.rpartition('.')[2]}-{_plain(value)}" for key, value in changes.items())[:LONGEST]
-        if name in found or student in found.values():
+        if student in found.values():
             raise CampaignError("two candidates are the same", file=file, key=KEY, found=name, mend="drop one")
+        if name in found:
+            raise CampaignError("two candidates would have one name", file=file, key=KEY, found=name)
         found[name] = student
     if len(found) > MOST:
         raise CampaignError("too many candidates", file=file, key=KEY, expected=f"at most {MOST} combinations")

@@ -21,14 +21,13 @@ def check(core: SynthesizeSpec, candidates: Mapping[str, SynthesizeSpec], classe
     """
     if importlib.util.find_spec("torch") is None:
         return []
-    from bunchtrain.synth import preflight, teaching
-    from bunchtrain.synth.run import backend_of
+    from bunchtrain.synth import preflight, steps, teaching
 
-    backend, _ = backend_of(core)
+    chosen = steps.backend_of(core)
     preflight.check_layers(teaching.untrained(core, classes))
     warnings = []
-    if backend.locate() is None:
-        warnings.append(f"the synthesis backend {core.backend['kind']} lacks its tool on this machine: {backend.MEND}")
+    if chosen.module.locate() is None:
+        warnings.append(f"the synthesis backend {chosen.kind} lacks its tool on this machine: {chosen.module.MEND}")
     for name, one in candidates.items():
         try:
             preflight.check_layers(teaching.untrained(one, classes))

@@ -12,11 +12,9 @@ from bunchtrain.errors import SynthesisError
 from bunchtrain.events.reader import Dataset
 from bunchtrain.files import exclusive, write_json
 from bunchtrain.models.base import CARD, WEIGHTS
-from bunchtrain.synth import ipcore, material, pipeline, preflight, rtl, teaching
-from bunchtrain.synth.backends.base import Design
+from bunchtrain.synth import material, pipeline, preflight, steps, teaching
 from bunchtrain.synth.reporting import described
-from bunchtrain.synth.routes import convert
-from bunchtrain.synth.run import Stopwatch, backend_of, emptied, hls_part, require
+from bunchtrain.synth.steps import Chosen, Stopwatch
 
 FIGURES = "figures.json"
 
@@ -42,11 +40,11 @@ def measure(spec: SynthesizeSpec, dataset: Path, model: Path, out: Path) -> None
         If a tool is not installed.
     """
     sources = [dataset, model / WEIGHTS, model / CARD]
-    backend, _ = backend_of(spec)
-    require(backend, spec.backend["kind"])
+    chosen = steps.backend_of(spec)
+    steps.require(chosen)
     with exclusive(out / ".lock"):
         try:
-            found = {"status": "done", **_figures(spec, dataset, model, emptied(out / "build"))}
+            found = {"status": "done", **_figures(spec, chosen, dataset, model, steps.emptied(out / "build"))}
         except SynthesisError as error:
             print(f"[candidate] {error.problem}", flush=True)
             found = {"status": "failed", "error": error.problem, "found": str(error.details.get("found", ""))}
@@ -55,23 +53,18 @@ def measure(spec: SynthesizeSpec, dataset: Path, model: Path, out: Path) -> None
         provenance.record([out / FIGURES], stage="candidate", spec=spec.model_dump(mode="json"), inputs=sources)
 
 
-def _figures(spec: SynthesizeSpec, dataset: Path, model: Path, build: Path) -> dict[str, Any]:
-    clock, (backend, config) = Stopwatch(), backend_of(spec)
+def _figures(spec: SynthesizeSpec, chosen: Chosen, dataset: Path, model: Path, build: Path) -> dict[str, Any]:
+    clock = Stopwatch()
     preflight.check_layers(teaching.untrained(spec, len(Dataset(dataset).classes)))
     with clock("training of the student"):
         stuff = material.gather(spec, dataset, model)
         student, twin = teaching.taught(spec, stuff)
         areas = teaching.judged(stuff, student, twin)
-    preflight.check_precision(student)
-    clock_ns, top = spec.settings.clock_ns, ipcore.module_name(spec.name)
     with clock("C++ and RTL"):
-        part = hls_part(backend, config.part)
-        converted = convert(student, spec.network, build / "hls", part=part, clock_ns=clock_ns)
-        core = rtl.write(converted.circuit, build / "rtl", top=top, clock_ns=clock_ns, part=part)
-        expected = pipeline.estimate(converted.circuit, clock_ns=clock_ns)
+        converted, core, design = steps.write(spec, student, chosen.hls_part, build, vhdl=False)
+        expected = pipeline.estimate(converted.circuit, clock_ns=spec.settings.clock_ns)
     with clock("synthesis"):
-        design = Design(core.top, core.files, build / "hls", converted.top, clock_ns)
-        resources = backend.synthesize(config, design, build / spec.backend["kind"])
+        resources = chosen.module.synthesize(chosen.config, design, build / chosen.kind)
     print(
         f"[candidate] AUC {areas['quantised_student']:.4f}, {resources.lut} LUT ({expected.lut} estimated)", flush=True
     )

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from bunchtrain.synth.tcl import create_clock
+
 #: Data of the testbench: it looks for them in the folder that it runs in.
 _VECTORS = ("inputs.hex", "expected.hex")
 
@@ -14,7 +16,7 @@ _VECTORS = ("inputs.hex", "expected.hex")
 def constraints(top: str, clock_ns: float) -> dict[str, bytes]:
     """Return the files that say how fast the clock is, for Vivado and for tools that read Synopsys's format."""
     text = "# The clock period asked for; the ports' delays depend on what the core is connected to.\n"
-    text += f"create_clock -name aclk -period {clock_ns:g} [get_ports aclk]\n"
+    text += create_clock("aclk", clock_ns)
     return {f"constraints/{top}.{kind}": text.encode() for kind in ("xdc", "sdc")}
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.quantize import Relu, Rounded, Squared, declared
@@ -23,6 +23,10 @@ from bunchtrain.synth.students.base import Student
 MOST = 768
 
 _STEPS, _CHILDREN, _START = 64, 8, 512
+
+
+#: Layers that cut numbers off.
+Cutting = Rounded | Squared
 
 
 @dataclass(frozen=True)
@@ -92,29 +96,23 @@ def _mutated(codes_SI: NDArray[np.int64], form: Fixed, generator: np.random.Gene
     return codes_CSI
 
 
-def cut(student: Student, x_VI: Tensor) -> tuple[NDArray[np.float64], list[tuple[nn.Module, int]]]:
+def cut(student: Student, x_VI: Tensor) -> tuple[NDArray[np.float64], list[tuple[Cutting, int]]]:
     """Return every number before it is cut off, [V, U], and by which layers, with how many each."""
     parts: list[Tensor] = []
-    layers: list[tuple[nn.Module, int]] = []
+    layers: list[tuple[Cutting, int]] = []
 
-    def keep(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        values = inputs[0].square() if isinstance(layer, Squared) else inputs[0]
+    def keep(layer: Cutting, seen_VI: Tensor) -> None:
+        values = seen_VI.square() if isinstance(layer, Squared) else seen_VI
         parts.append(values.reshape(len(values), -1))
         layers.append((layer, parts[-1].shape[1]))
 
-    cutting = [layer for layer in student.modules() if isinstance(layer, Rounded | Squared)]
-    hooks = [layer.register_forward_pre_hook(keep) for layer in cutting]
-    try:
-        with torch.inference_mode():
-            student(x_VI)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    cutting = [layer for layer in student.modules() if isinstance(layer, Cutting)]
+    student.watch(cutting, keep, x_VI)
     found = torch.cat(parts, 1) if parts else torch.zeros(len(x_VI), 0)
     return found.double().numpy(), layers
 
 
-def _targets(layers: list[tuple[nn.Module, int]]) -> NDArray[np.float64]:
+def _targets(layers: list[tuple[Cutting, int]]) -> NDArray[np.float64]:
     """Return a row for every search: which number, what it shall be, its format's step, and steps off the limit."""
     rows, start = [], 0
     for layer, size in layers:
@@ -124,12 +122,10 @@ def _targets(layers: list[tuple[nn.Module, int]]) -> NDArray[np.float64]:
     return np.array(rows, np.float64).reshape(-1, 4)
 
 
-def _limits(layer: nn.Module) -> list[tuple[float, float]]:
+def _limits(layer: Cutting) -> list[tuple[float, float]]:
     """Return the values at which a layer cuts off, with the step of the format there."""
     if isinstance(layer, Squared):
         return [(2.0**layer.log2_most, 2.0 ** (layer.log2_most - 6))]
-    form = declared(layer.format) if isinstance(layer, Rounded) else None
-    if form is None:
-        return []
+    form = declared(layer.format)
     lowest = [] if isinstance(layer, Relu) else [(form.low, form.step)]
     return [(form.high, form.step), *lowest]

@@ -55,22 +55,21 @@ def check_layers(model: Student) -> None:
     total = sum(products.values())
     if total == 0:
         raise SynthesisError("the network has no dense layer", found=type(model).__name__)
-    if total > TOTAL_MULTIPLICATIONS:
-        raise SynthesisError(
-            "the network is too large to be unrolled",
-            key="synthesize.student",
-            found=f"{total} multiplications",
-            expected=f"at most {TOTAL_MULTIPLICATIONS}",
-            mend="use fewer or narrower hidden layers, or fewer constituents",
-        )
+    fewer = "use fewer or narrower hidden layers, or fewer constituents"
+    _check_total("too large", f"{total} multiplications", total, TOTAL_MULTIPLICATIONS, fewer)
     numbers = sum(size for _, size in limits.cut(model, torch.zeros(1, model.inputs))[1])
-    if numbers > TOTAL_NUMBERS:
+    pairs = "use fewer constituents: pairs grow with the square of their number"
+    _check_total("too wide", f"{numbers} rounded numbers", numbers, TOTAL_NUMBERS, pairs)
+
+
+def _check_total(what: str, found: str, number: int, most: int, mend: str) -> None:
+    if number > most:
         raise SynthesisError(
-            "the network has too many numbers on the way to be unrolled",
+            f"the network is {what} to be unrolled",
             key="synthesize.student",
-            found=f"{numbers} rounded numbers",
-            expected=f"at most {TOTAL_NUMBERS}",
-            mend="use fewer constituents: pairs grow with the square of their number",
+            found=found,
+            expected=f"at most {most}",
+            mend=mend,
         )
 
 

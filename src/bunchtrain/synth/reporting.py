@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
 
-from bunchtrain import provenance, registry
+from bunchtrain import provenance
 from bunchtrain.config.specs import SynthesizeSpec
 from bunchtrain.files import sha256
-from bunchtrain.synth import agreement, cosim, fusesoc, ghdl, ipcore, readme, routed, rtlsim, streams, tools
+from bunchtrain.synth import agreement, cosim, fusesoc, ghdl, ipcore, readme, routed, rtlsim, steps, streams, tools
 from bunchtrain.synth.backends.base import Resources
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.material import Material
@@ -247,7 +247,7 @@ def contents(facts: Facts, build: Path, spec: Mapping[str, Any], sources: list[P
         "tools": provenance.tool_versions(),
         "commit": provenance.commit(),
     }
-    files[f"{core.top}.core"] = fusesoc.core_file(_vlnv(core), core.top, files, _part(facts))
+    files[f"{core.top}.core"] = fusesoc.core_file(_vlnv(core), core.top, files, steps.backend_of(facts.spec).hls_part)
     files["reports/figures.json"] = ipcore.as_text(figures)
     files["reports/student.json"] = ipcore.as_text(student_card(facts))
     files["provenance.json"] = ipcore.as_text(origin)
@@ -295,13 +295,6 @@ def _made(facts: Facts) -> list[tuple[str, Path]]:
 
 def _vlnv(core: Core) -> str:
     return f"{ipcore.VENDOR}:{ipcore.LIBRARY}:{core.top}:{CORE_VERSION}"
-
-
-def _part(facts: Facts) -> str:
-    """Return the part that the campaign names, or that of its backend."""
-    options = dict(facts.spec.backend)
-    module: Any = registry.load("synth.backends", str(options.pop("kind")))
-    return str(module.Config(**options).part)
 
 
 def _hex(words: list[str]) -> bytes:

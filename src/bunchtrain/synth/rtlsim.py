@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunchtrain.errors import SynthesisError
-from bunchtrain.synth import tools
+from bunchtrain.synth import streams, tools
 from bunchtrain.synth.rtl import Core
-from bunchtrain.synth.vectors import read_words, to_codes, to_words
+from bunchtrain.synth.vectors import read_words, to_codes
 
 #: Largest distance of two inputs, in clock cycles, that is tried when the initiation interval is measured.
 _LARGEST_INTERVAL = 4
@@ -220,7 +220,7 @@ class Simulator:
             If no spacing of the inputs gives the expected answers, if the valid bit disagrees with the data, or if the
             latency cannot be told.
         """
-        self._write(inputs_VI, expected_VC)
+        streams.write(self.scratch, self.core, inputs_VI, expected_VC)
         for interval in range(1, _LARGEST_INTERVAL + 1):
             valid_T, codes_TC = self._run(interval)
             latencies = _latencies(codes_TC, expected_VC, interval)
@@ -232,10 +232,6 @@ class Simulator:
         spaced_valid_T, spaced_TC = self._run(interval + 2)
         answers_VC = codes_TC[latency::interval][: self.vectors]
         return Measured(answers_VC, latency, interval, _mismatches(spaced_TC[spaced_valid_T], expected_VC))
-
-    def _write(self, inputs_VI: NDArray[np.int64], expected_VC: NDArray[np.int64]) -> None:
-        for name, port, codes in (("inputs", self.core.source, inputs_VI), ("expected", self.core.result, expected_VC)):
-            (self.scratch / f"{name}.hex").write_text("\n".join(to_words(codes, port)) + "\n", encoding="ascii")
 
     def _run(self, gap: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
         """Return the valid bit [T] and the output codes [T, C] of every cycle from the first input on."""

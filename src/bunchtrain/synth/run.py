@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bunchtrain import provenance, registry
-from bunchtrain.config.campaign import parse_section
 from bunchtrain.config.specs import SynthesizeSpec
-from bunchtrain.errors import MissingDependency, SynthesisError
+from bunchtrain.errors import SynthesisError
 from bunchtrain.events.reader import Dataset
 from bunchtrain.files import exclusive, sha256, write_json
 from bunchtrain.models.base import CARD, WEIGHTS, save_weights
@@ -29,14 +26,15 @@ from bunchtrain.synth import (
     reporting,
     rtl,
     rtlsim,
+    steps,
     teaching,
-    tools,
     verify,
 )
-from bunchtrain.synth.backends.base import Backend, Design, Resources, part_for
+from bunchtrain.synth.backends.base import Design, Resources, part_for
 from bunchtrain.synth.material import Material
 from bunchtrain.synth.reporting import Facts
-from bunchtrain.synth.routes import Converted, convert
+from bunchtrain.synth.routes import Converted
+from bunchtrain.synth.steps import Chosen, Stopwatch
 from bunchtrain.synth.students.base import Student
 from bunchtrain.synth.verify import Proof
 
@@ -46,26 +44,6 @@ STUDENT = "student.safetensors"
 STUDENT_CARD = "student.json"
 
 Found = TypeVar("Found")
-
-
-class Stopwatch:
-    """Seconds of every step, and a line when it is done."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._start = time.monotonic()
-
-    @contextlib.contextmanager
-    def __call__(self, step: str) -> Iterator[None]:
-        """Time the steps inside the `with` block as `step`."""
-        start = time.monotonic()
-        yield
-        self.seconds[step] = round(time.monotonic() - start, 2)
-        print(f"[synthesize] {step}: {self.seconds[step]:.1f} s", flush=True)
-
-    def total(self) -> float:
-        """Return the seconds since the start."""
-        return round(time.monotonic() - self._start, 2)
 
 
 def synthesize(spec: SynthesizeSpec, dataset: Path, model: Path, out: Path) -> None:
@@ -90,49 +68,36 @@ def synthesize(spec: SynthesizeSpec, dataset: Path, model: Path, out: Path) -> N
         If a tool is not installed; known before any work starts.
     """
     clock = Stopwatch()
-    backend, config = backend_of(spec)
-    require(backend, spec.backend["kind"])
+    chosen = steps.backend_of(spec)
+    steps.require(chosen)
     independent.require()
     preflight.check_layers(teaching.untrained(spec, len(Dataset(dataset).classes)))
     with clock("tagger's answers"):
         stuff = material.gather(spec, dataset, model)
     with exclusive(out / ".lock"):
-        _make(spec, stuff, (backend, config), out, clock, [dataset, model / WEIGHTS, model / CARD])
+        _make(spec, stuff, chosen, out, clock, [dataset, model / WEIGHTS, model / CARD])
 
 
 def _make(
     spec: SynthesizeSpec,
     stuff: Material,
-    chosen: tuple[Backend, Any],
+    chosen: Chosen,
     out: Path,
     clock: Stopwatch,
     sources: list[Path],
 ) -> None:
     """Train the student, build and prove the core, write the outputs; `sources` are the files of provenance."""
-    backend, config = chosen
-    build = emptied(out / "build")
+    build = steps.emptied(out / "build")
     with clock("training of the student"):
         student, twin = teaching.taught(spec, stuff)
         areas = _judge(stuff, student, twin, spec.settings.auc_loss)
     with clock("C++ and RTL"):
-        preflight.check_precision(student)
-        part = hls_part(backend, config.part)
-        converted = convert(student, spec.network, build / "hls", part=part, clock_ns=spec.settings.clock_ns)
-        top = ipcore.module_name(spec.name)
-        core = rtl.write(
-            converted.circuit,
-            build / "rtl",
-            top=top,
-            clock_ns=spec.settings.clock_ns,
-            part=part,
-            vhdl_folder=build / "vhdl",
-        )
+        converted, core, design = steps.write(spec, student, chosen.hls_part, build, vhdl=True)
     result, at_least = converted.circuit.result, spec.settings.vectors
     cases = verify.make_vectors(student, stuff.encoding, stuff.test, result, spec.seed, at_least)
-    design = Design(core.top, core.files, build / "hls", converted.top, spec.settings.clock_ns)
 
     def synthesized(stop: threading.Event) -> tuple[Resources, netlist.Outcome]:
-        found = backend.synthesize(config, design, build / spec.backend["kind"], stop)
+        found = chosen.module.synthesize(chosen.config, design, build / chosen.kind, stop)
         return found, netlist.prove(core, found, (cases.inputs_VI, cases.answers_VC), build / "netlist", stop)
 
     with _beside(synthesized) as synthesis:
@@ -142,43 +107,10 @@ def _make(
     print(f"[synthesize] netlist: {mapped.remark}", flush=True)
     proof.rows.extend(mapped.rows)
     areas |= _areas_as_built(stuff, cases, proof)
-    vendor = _vendor_runs(spec.backend["kind"], config.part, design, build, clock)
+    vendor = _vendor_runs(chosen, design, build, clock)
     facts = Facts(spec, stuff, student, converted, core, cases, proof, areas, resources, vendor, mapped.remark)
     _write(out, build, facts, clock, sources)
     print(f"[synthesize] {reporting.summary(facts)} ({clock.total():.0f} s)", flush=True)
-
-
-def backend_of(spec: SynthesizeSpec) -> tuple[Backend, Any]:
-    """Return the campaign's backend and its options."""
-    options = dict(spec.backend)
-    module: Any = registry.load("synth.backends", str(options.pop("kind", "")), "synthesize.backend.kind")
-    config = parse_section(module.Config, options, "synthesize.backend")
-    if check := getattr(module, "check", None):
-        check(config)
-    return module, config
-
-
-def hls_part(backend: Backend, part: str) -> str:
-    """Return the part of the C++ project: it is one of Vitis HLS, whatever synthesises the RTL."""
-    vitis: Any = registry.load("synth.backends", "vitis")
-    return part_for(vitis, backend, part)
-
-
-def require(backend: Backend, kind: str) -> None:
-    """Refuse to begin where a tool is missing that is needed in the end."""
-    tools.find("g++", needed_by="the C simulation", mend="apt-get install g++")
-    tools.find("make", needed_by="the RTL simulation", mend="apt-get install make")
-    for package in ("hls4ml", "alkaid", "verilator"):
-        tools.package_folder(package, needed_by="synthesize")
-    if backend.locate() is None:
-        raise MissingDependency("its tool", needed_by=f"the synthesis backend {kind}", mend=backend.MEND)
-
-
-def emptied(folder: Path) -> Path:
-    """Return a folder, made anew."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder.resolve()
 
 
 @contextlib.contextmanager
@@ -245,17 +177,17 @@ def _areas_as_built(stuff: Material, cases: verify.Vectors, proof: Proof) -> dic
     return verify.areas(stuff.task, stuff.test, logits)
 
 
-def _vendor_runs(chosen: str, part: str, design: Design, build: Path, clock: Stopwatch) -> list[dict[str, Any]]:
+def _vendor_runs(chosen: Chosen, design: Design, build: Path, clock: Stopwatch) -> list[dict[str, Any]]:
     """Synthesise with every vendor tool that is installed; a failure is reported and does not stop the campaign."""
     rows: list[dict[str, Any]] = []
-    named_by: Any = registry.load("synth.backends", chosen)
     for kind in registry.kinds("synth.backends"):
         module: Any = registry.load("synth.backends", kind)
-        if kind == chosen or not module.VENDOR or module.locate() is None:
+        if kind == chosen.kind or not module.VENDOR or module.locate() is None:
             continue
         with clock(f"synthesis by {kind}"):
             try:
-                found = module.synthesize(module.Config(part=part_for(module, named_by, part)), design, build / kind)
+                part = part_for(module, chosen.module, chosen.config.part)
+                found = module.synthesize(module.Config(part=part), design, build / kind)
                 rows.append({"backend": kind, "status": "done", "resources": found.as_dict()})
             except SynthesisError as error:
                 print(f"[synthesize] {kind} failed: {error.problem}", flush=True)

@@ -7,6 +7,11 @@ from pathlib import Path
 from bunchtrain.errors import SynthesisError
 
 
+def create_clock(port: str, period_ns: float) -> str:
+    """Return the constraint that gives a port a clock, as Vivado and Quartus read it."""
+    return f"create_clock -period {period_ns:g} -name {port} [get_ports {port}]\n"
+
+
 def braced(word: str | Path) -> str:
     """Return a word in braces, which Tcl takes as it stands.
 

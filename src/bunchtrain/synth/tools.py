@@ -76,6 +76,21 @@ def first_line(command: Sequence[str | Path]) -> str:
     return (done.stdout.strip() or done.stderr.strip()).partition("\n")[0].strip()
 
 
+def report(path: Path, name: str) -> str:
+    """Return the text of a report that a tool should have written.
+
+    Raises
+    ------
+    SynthesisError
+        If it did not.
+    """
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        problem, mend = f"{name} wrote no report", f"see {name.lower()}.log"
+        raise SynthesisError(problem, file=path, found=error, mend=mend) from None
+
+
 def vendor_tools() -> dict[str, str | None]:
     """Return where each vendor tool was found on PATH; None where it was not."""
     return {name: shutil.which(name) for name in VENDOR_TOOLS}

@@ -94,12 +94,13 @@ def _inside(path: Path, names: list[str]) -> tuple[str, list[str]]:
         raise SynthesisError("a core is not one folder", file=path, found=sorted(roots)[:5], expected="its name")
     below = [name.partition("/")[2] for name in names]
     for name in below:
-        folder, _, rest = name.rpartition("/") if name.count("/") < 2 else name.partition("/")
+        folder, rest = name.split("/", 1) if "/" in name else ("", name)
         pattern = _NAMES.get(folder)
         if pattern is None or not re.fullmatch(pattern.replace("{top}", top), rest, re.ASCII) or ".." in name:
             raise SynthesisError("a core holds a file that no core has", file=path, found=f"{top}/{name}")
-    if len({name.lower() for name in below}) < len(below):
-        raise SynthesisError("a core holds a file twice", file=path, found=sorted(below, key=below.count)[-1])
+    plain = [name.lower() for name in below]
+    if twice := next((name for name in below if plain.count(name.lower()) > 1), None):
+        raise SynthesisError("a core holds a file twice", file=path, found=f"{top}/{twice}")
     return top, below
 
 

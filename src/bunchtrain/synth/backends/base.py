@@ -2,7 +2,7 @@
 
 A backend module has a `Config` with at least `part`, `MAKER` (whose parts these are), `MEND` (how to install the tool),
 a function `locate()` that returns the tool's path or None, and a function `synthesize(config, design, scratch, stop)`
-that returns `Resources`. If it has a function `check(config)`, that refuses options before any work. With
+that returns `Resources`. A function `check(config)` refuses options before any work. With
 `VENDOR = True` it also runs, beside the backend that the campaign names, wherever its tool is installed.
 """
 
@@ -118,6 +118,10 @@ class Backend(Protocol):
     VENDOR: bool
     MAKER: str
     MEND: str
+
+    def check(self, config: Any) -> None:
+        """Refuse options that fit no part."""
+        ...
 
     def locate(self) -> Path | None:
         """Return where the tool is, or None."""

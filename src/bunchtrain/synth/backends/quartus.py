@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from bunchtrain.errors import SynthesisError
 from bunchtrain.synth import harness, tools
 from bunchtrain.synth.backends.base import Design, Resources
-from bunchtrain.synth.tcl import braced
+from bunchtrain.synth.tcl import braced, create_clock
 
 VENDOR = True
 
@@ -93,8 +93,7 @@ def synthesize(config: Config, design: Design, scratch: Path, stop: threading.Ev
 
 def constraints(design: Design) -> str:
     """Return the clock's constraints."""
-    asked = f"create_clock -period {design.clock_ns:g} -name {harness.CLOCK} [get_ports {harness.CLOCK}]"
-    return f"{asked}\nderive_clock_uncertainty\n"
+    return f"{create_clock(harness.CLOCK, design.clock_ns)}derive_clock_uncertainty\n"
 
 
 def script(config: Config, design: Design) -> str:
@@ -113,13 +112,6 @@ def script(config: Config, design: Design) -> str:
     rows += [f"set_instance_assignment -name VIRTUAL_PIN ON -to {{{pin}}}" for pin in pins]
     before = ["load_package flow", f"project_new {_PROJECT} -overwrite"]
     return "\n".join([*before, *rows, "execute_flow -compile", "project_close"]) + "\n"
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise SynthesisError("Quartus wrote no report", file=path, found=error, mend="see quartus.log") from None
 
 
 def fit(summary: Path, report: Path) -> dict[str, Any]:
@@ -169,7 +161,7 @@ _REGISTERS = ("Total registers", "Total dedicated logic registers")
 
 
 def _lines(path: Path) -> list[str]:
-    return _read(path).splitlines()
+    return tools.report(path, "Quartus").splitlines()
 
 
 def _pair(rows: dict[str, str], name: str, path: Path) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from bunchtrain.errors import SynthesisError
 from bunchtrain.synth import harness, tools
 from bunchtrain.synth.backends.base import Design, Resources, check_amd
-from bunchtrain.synth.tcl import braced
+from bunchtrain.synth.tcl import braced, create_clock
 
 VENDOR = True
 
@@ -107,7 +107,7 @@ def clock(period: float, worst: float) -> float:
 
 def constraint(design: Design) -> str:
     """Return the clock's constraint."""
-    return f"create_clock -period {design.clock_ns:g} -name {harness.CLOCK} [get_ports {harness.CLOCK}]\n"
+    return create_clock(harness.CLOCK, design.clock_ns)
 
 
 def script(config: Config, design: Design) -> str:
@@ -125,13 +125,6 @@ def script(config: Config, design: Design) -> str:
     return "\n".join([*sources, *flow]) + "\n"
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise SynthesisError("Vivado wrote no report", file=path, found=error, mend="see vivado.log") from None
-
-
 def utilization(path: Path) -> dict[str, Any]:
     """Read what `report_utilization` wrote.
 
@@ -145,7 +138,7 @@ def utilization(path: Path) -> dict[str, Any]:
     SynthesisError
         If the file is missing or not such a report.
     """
-    text = _read(path)
+    text = tools.report(path, "Vivado")
     table = _table(text)
     found: dict[str, dict[str, float]] = {}
     for name, titles in _ROWS.items():
@@ -195,7 +188,7 @@ def slack(path: Path) -> dict[str, float]:
     SynthesisError
         If the file is missing, not such a report, or has no path with a constraint.
     """
-    lines = _read(path).splitlines()
+    lines = tools.report(path, "Vivado").splitlines()
     titles = next((place for place, line in enumerate(lines) if re.match(r"\s*WNS\(ns\)\s", line)), None)
     if titles is None:
         raise SynthesisError("a report of Vivado lacks the summary of slacks", file=path, expected="a row WNS(ns)")

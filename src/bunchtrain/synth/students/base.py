@@ -10,7 +10,7 @@ B: batch, N: constituent, F: number of a constituent, G: number of the jet, I: i
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -93,13 +93,21 @@ class Student(nn.Module):
     def quantize(self, x_BI: Tensor, settings: Settings) -> None:
         """Set the format of every layer from its present weights and what it sees of `x_BI`, first to last."""
 
-        def set_format(layer: nn.Module, seen: tuple[Tensor, ...]) -> None:
+        def set_format(layer: nn.Module, seen_BI: Tensor) -> None:
             if isinstance(layer, Dense):
                 layer.quantize(settings.weight_bits)
             elif isinstance(layer, Rounded):
-                layer.quantize(seen[0], settings.activation_bits)
+                layer.quantize(seen_BI, settings.activation_bits)
 
-        hooks = [layer.register_forward_pre_hook(set_format) for layer in self.modules()]
+        self.watch(self.modules(), set_format, x_BI)
+
+    def watch(self, layers: Iterable[nn.Module], look: Callable[[Any, Tensor], None], x_BI: Tensor) -> None:
+        """Answer `x_BI`; `look` is shown each of the layers with its input, just before it computes."""
+
+        def show(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            look(layer, inputs[0])
+
+        hooks = [layer.register_forward_pre_hook(show) for layer in layers]
         try:
             with torch.no_grad():
                 self(x_BI)
@@ -122,16 +130,10 @@ class Student(nn.Module):
         """Return how many multiplications each dense layer is when it is unrolled: weights times uses in one answer."""
         uses: dict[nn.Module, int] = {}
 
-        def count(layer: nn.Module, seen: tuple[Tensor, ...]) -> None:
-            uses[layer] = uses.get(layer, 0) + seen[0].numel() // seen[0].shape[-1]
+        def count(layer: nn.Module, seen_BI: Tensor) -> None:
+            uses[layer] = uses.get(layer, 0) + seen_BI.numel() // seen_BI.shape[-1]
 
-        hooks = [layer.register_forward_pre_hook(count) for layer in self.dense.values()]
-        try:
-            with torch.no_grad():
-                self(torch.zeros(1, self.inputs))
-        finally:
-            for hook in hooks:
-                hook.remove()
+        self.watch(self.dense.values(), count, torch.zeros(1, self.inputs))
         return {name: layer.weight_OI.numel() * uses.get(layer, 0) for name, layer in self.dense.items()}
 
 
