@@ -14,8 +14,9 @@ class Published(NamedTuple):
     told: str
 
 
-#: Dense networks 16-64-32-32-5 with pruning or few bits through hls4ml (arXiv:2006.10159, table of implementations on a
-#: VU9P), and a graph network of 128 constituents (arXiv:2508.15468, on a VU13P).
+#: Dense networks 16-64-32-32-5 with pruning or few bits through hls4ml (arXiv:2006.10159, on a VU9P), and a graph
+#: network of 128 constituents (arXiv:2508.15468, on a VU13P). Written down from memory and from what others quote: the
+#: papers' own tables could not be opened where this was written.
 PUBLISHED = (
     Published("hls4ml, mixed bits", 9149, "72.3 %, 55 ns"),
     Published("hls4ml, pruned", 17577, "74.8 %, 70 ns"),
