@@ -74,7 +74,7 @@ SYNTHESIS = {
     "student": {
         "described": "dense",
         "constituents": 8,
-        "weight_bits": 6,
+        "weights_described": "weights of at most 6 bits (3.1 on average)",
         "activation_bits": 8,
         "sparsity": 0.5,
     },

@@ -97,6 +97,7 @@ KINDS = {
     "convert.format": "convert.formats",
     "synthesize.backend": "synth.backends",
     "synthesize.student.network": "synth.students",
+    "synthesize.student.compression": "synth.compressors",
 }
 
 

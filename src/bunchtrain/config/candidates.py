@@ -19,6 +19,9 @@ KEY = "synthesize.candidates"
 #: More are hardly meant: each is a training and a synthesis.
 MOST = 200
 
+#: Sections of a student that name a kind, with the family it belongs to.
+KINDS = {"network": "synth.students", "compression": "synth.compressors"}
+
 #: Bytes of a name: it becomes a folder's.
 LONGEST = 200
 
@@ -60,15 +63,16 @@ def _plain(value: Any) -> str:
 
 def _changed(student: Student, changes: Mapping[str, Any], file: str | Path) -> Student:
     fields = student.model_dump()
-    for key, value in sorted(changes.items(), key=lambda one: one[0].count(".")):  # a network before its options
+    for key, value in sorted(changes.items(), key=lambda one: one[0].count(".")):  # a kind before its options
         section, _, option = key.rpartition(".")
-        if section not in ("", "network") or (not section and option not in fields):
-            known = [*fields, *(f"network.{name}" for name in fields["network"])]
+        if section not in ("", *KINDS) or (not section and option not in fields):
+            known = [*fields, *(f"{name}.{option}" for name in KINDS for option in fields[name])]
             raise CampaignError("a student has no such key", file=file, key=f"{KEY}.{key}", found=key, choices=known)
-        fields |= {"network": {**fields["network"], option: value}} if section else {option: value}
+        fields |= {section: {**fields[section], option: value}} if section else {option: value}
     try:
         found = Student.model_validate(fields)
     except ValidationError as error:
         raise explain(error, file, Student, KEY) from None
-    checked_kind(found.network, "synth.students", f"{KEY}.network", file)
+    for name, family in KINDS.items():
+        checked_kind(getattr(found, name), family, f"{KEY}.{name}", file)
     return found

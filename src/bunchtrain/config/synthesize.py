@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bunchtrain.config.base import Kind, Positive, Probability, Section
 
@@ -21,11 +21,21 @@ class Student(Section):
     pruning: Literal["weights", "inputs"] = Field(
         "weights", description="prune weight by weight, or all weights of an input of a layer: whole neurons"
     )
+    compression: Kind = Field(
+        default_factory=lambda: Kind(kind="straight_through"),
+        description="how its weights become narrow and few: a file of synth/compressors",
+    )
     epochs: Positive = Field(20, description="in floating point, then as many again in fixed point")
     batch_size: Positive = Field(512, description="jets per step")
     learning_rate: float = Field(1e-2, gt=0, description="of the first epoch; it falls to zero along a cosine")
     distillation: float = Field(0.5, ge=0, le=1, description="weight of the tagger's answer in the loss")
     temperature: float = Field(1.0, gt=0, description="softening of the tagger's answer")
+
+    @model_validator(mode="after")
+    def _pruned_by(self) -> "Student":
+        if self.pruning == "inputs" and self.compression.kind != "straight_through":
+            raise ValueError("`pruning: inputs` goes with the compression `straight_through` alone")
+        return self
 
 
 class Synthesize(Section):

@@ -85,7 +85,7 @@ def _text(synthesis: dict[str, Any]) -> str:
     return (
         f"A student of the kind {student['described']} learnt the network's answers on the "
         f"{student['constituents']} hardest "
-        f"constituents, with {student['weight_bits']}-bit weights and {student['activation_bits']}-bit activations, "
+        f"constituents, with {student['weights_described']} and {student['activation_bits']}-bit activations, "
         f"{student['sparsity']:.0%} of the weights pruned. The core's AUC changes by {' and by '.join(changes)}."
     )
 

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Mapping
 
 from bunchtrain.config.specs import SynthesizeSpec
-from bunchtrain.errors import SynthesisError
+from bunchtrain.errors import MissingDependency, SynthesisError
 
 
 def check(core: SynthesizeSpec, candidates: Mapping[str, SynthesizeSpec], classes: int) -> list[str]:
@@ -22,12 +22,18 @@ def check(core: SynthesizeSpec, candidates: Mapping[str, SynthesizeSpec], classe
     if importlib.util.find_spec("torch") is None:
         return []
     from bunchtrain.synth import preflight, steps, teaching
+    from bunchtrain.synth.compressors import base as compressors
 
     chosen = steps.backend_of(core)
     preflight.check_layers(teaching.untrained(core, classes))
     warnings = []
     if chosen.module.locate() is None:
         warnings.append(f"the synthesis backend {chosen.kind} lacks its tool on this machine: {chosen.module.MEND}")
+    for kind in sorted({one.settings.student.compression.kind for one in (core, *candidates.values())}):
+        try:
+            compressors.require(kind)
+        except MissingDependency as error:
+            warnings.append(f"{error.problem}: {error.details.get('mend')}")
     for name, one in candidates.items():
         try:
             preflight.check_layers(teaching.untrained(one, classes))

@@ -41,7 +41,7 @@ def measure(spec: SynthesizeSpec, dataset: Path, model: Path, out: Path) -> None
     """
     sources = [dataset, model / WEIGHTS, model / CARD]
     chosen = steps.backend_of(spec)
-    steps.require(chosen)
+    steps.require(spec, chosen)
     with exclusive(out / ".lock"):
         try:
             found = {"status": "done", **_figures(spec, chosen, dataset, model, steps.emptied(out / "build"))}

@@ -123,6 +123,38 @@ def fitted(values: NDArray[Any], width: int, *, signed: bool = True) -> Fixed:
     return options[int(np.argmin(errors))]
 
 
+def holding(values: NDArray[Any]) -> Fixed:
+    """Return the narrowest signed format of at least two bits that holds every one of `values` as it is.
+
+    Raises
+    ------
+    ValueError
+        If one of them is not finite.
+    """
+    values = np.asarray(values, np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("no format holds a number that is not finite")
+    fractional = max((_fractional(value) for value in values.flat if value), default=0)
+    integer = 1
+    while values.max(initial=0.0) >= 2.0 ** (integer - 1) or values.min(initial=0.0) < -(2.0 ** (integer - 1)):
+        integer += 1
+    while integer + fractional > 2 and Fixed(integer + fractional - 1, integer - 1, True, "RND", "SAT").holds(values):
+        integer -= 1
+    return Fixed(max(integer + fractional, 2), max(integer, 2 - fractional), True, "RND", "SAT")
+
+
+def bits_needed(value: float) -> int:
+    """Return the bits that a number other than zero needs: its sign, and the first to the last that is set."""
+    numerator, _ = value.as_integer_ratio()
+    return 1 + (abs(numerator) // (numerator & -numerator)).bit_length()
+
+
+def _fractional(value: float) -> int:
+    """Return the bits behind the binary point that a number needs; negative for a multiple of a higher power of two."""
+    numerator, denominator = value.as_integer_ratio()
+    return denominator.bit_length() - (numerator & -numerator).bit_length()
+
+
 def exact_sum(weights_OI: NDArray[Any], bias_O: NDArray[Any], source: Fixed, fractional: int) -> Fixed:
     """Return the format that holds every possible value of `weights @ x + bias` without loss.
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bunchtrain.errors import SynthesisError
-from bunchtrain.synth.fixedpoint import Array, Fixed, exact_sum, fitted
+from bunchtrain.synth.fixedpoint import Array, Fixed, exact_sum, fitted, holding
 from bunchtrain.synth.wires import Wires, cast, product
 
 
@@ -39,9 +39,14 @@ class Dense(nn.Module):
         self.register_buffer("mask_OI", torch.ones(outputs, inputs))
         self.weight_format: Fixed | None = None
         self.bias_format: Fixed | None = None
+        #: While the layer learns its widths or which weights go, gives both from the numbers in floating point.
+        self.compressor: nn.Module | None = None
 
     def parameters_used(self) -> tuple[Tensor, Tensor]:
         """Return weights [O, I] and biases [O] as they enter the product: pruned, and quantised if formats are set."""
+        if self.compressor is not None:
+            weight_OI, bias_O = self.compressor(self.weight_OI, self.bias_O)
+            return weight_OI, bias_O
         weight_OI = self.weight_OI * self.mask_OI
         if self.weight_format is None or self.bias_format is None:
             return weight_OI, self.bias_O
@@ -60,9 +65,23 @@ class Dense(nn.Module):
         return weight_OI.detach().double().numpy(), bias_O.detach().double().numpy()
 
     def quantize(self, width: int) -> None:
-        """Set the formats that suit the present weights best."""
+        """Set the formats that suit the present weights best; a compressor has its own."""
+        if self.compressor is not None:
+            return
         self.weight_format = fitted((self.weight_OI * self.mask_OI).detach().numpy(), width)
         self.bias_format = fitted(self.bias_O.detach().numpy(), width)
+
+    def settle(self) -> None:
+        """Make the compressor's numbers the layer's own, in the narrowest formats that hold them, and drop it."""
+        if self.compressor is None:
+            return
+        with torch.no_grad():
+            weight_OI, bias_O = self.compressor.eval()(self.weight_OI, self.bias_O)
+            self.weight_OI.copy_(weight_OI)
+            self.bias_O.copy_(bias_O)
+            self.mask_OI.copy_(weight_OI != 0)
+        self.compressor = None
+        self.weight_format, self.bias_format = holding(weight_OI.numpy()), holding(bias_O.numpy())
 
     def prune(self, share: float, *, inputs: bool = False) -> None:
         """Set the `share` of the smallest weights to zero, for good until the next call.

@@ -36,7 +36,7 @@ def text(
     outputs = "\n".join(f"| {place} | logit of {name} |" for place, name in enumerate(card["classes"]))
     return f"""# {core.top}
 
-A jet tagger: a network of the kind {card["described"]}, {card["weight_bits"]}-bit weights,
+A jet tagger: a network of the kind {card["described"]}, {card["weights_described"]},
 {card["activation_bits"]}-bit activations, {card["sparsity"]:.0%} of the weights zero. It takes a jet at every
 {_ordinal(timing["initiation_interval"])}clock edge.
 

@@ -17,7 +17,7 @@ from bunchtrain.config.specs import SynthesizeSpec
 from bunchtrain.files import sha256
 from bunchtrain.synth import agreement, cosim, fusesoc, ghdl, ipcore, readme, routed, rtlsim, steps, streams, tools
 from bunchtrain.synth.backends.base import Resources
-from bunchtrain.synth.fixedpoint import Fixed
+from bunchtrain.synth.fixedpoint import Fixed, bits_needed
 from bunchtrain.synth.material import Material
 from bunchtrain.synth.quantize import Dense, Rounded, declared
 from bunchtrain.synth.routes import Converted
@@ -93,6 +93,7 @@ def student_card(facts: Facts) -> dict[str, Any]:
         "described": described(facts.spec.network),
         "constituents": settings.constituents,
         "weight_bits": settings.weight_bits,
+        "weights_described": weights_described(student),
         "activation_bits": settings.activation_bits,
         "weights": weights,
         "nonzero_weights": nonzero,
@@ -112,6 +113,18 @@ def described(network: Mapping[str, Any]) -> str:
     sizes = {name: "-".join(map(str, value)) if isinstance(value, list) else value for name, value in network.items()}
     kind = sizes.pop("kind")
     return f"{kind} ({', '.join(f'{name} {size}' for name, size in sizes.items())})" if sizes else str(kind)
+
+
+def weights_described(student: Student) -> str:
+    """Return the widths of a student's weights in words, e.g. `weights of at most 4 bits (2.9 on average)`.
+
+    The average is that of the bits which the weights other than zero need each.
+    """
+    formats = [declared(layer.weight_format) for layer in student.dense.values()]
+    weights = np.concatenate([layer.constants()[0].ravel() for layer in student.dense.values()])
+    needed = [bits_needed(one) for one in weights if one]
+    average = f" ({np.mean(needed):.1f} on average)" if needed else ""
+    return f"weights of at most {max(form.width for form in formats)} bits{average}"
 
 
 def layer_rows(student: Student) -> list[dict[str, Any]]:

@@ -69,7 +69,7 @@ def synthesize(spec: SynthesizeSpec, dataset: Path, model: Path, out: Path) -> N
     """
     clock = Stopwatch()
     chosen = steps.backend_of(spec)
-    steps.require(chosen)
+    steps.require(spec, chosen)
     independent.require()
     preflight.check_layers(teaching.untrained(spec, len(Dataset(dataset).classes)))
     with clock("tagger's answers"):

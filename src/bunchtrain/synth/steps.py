@@ -15,6 +15,7 @@ from bunchtrain.config.specs import SynthesizeSpec
 from bunchtrain.errors import MissingDependency
 from bunchtrain.synth import ipcore, preflight, rtl, tools
 from bunchtrain.synth.backends.base import Backend, Design, part_for
+from bunchtrain.synth.compressors import base as compressors
 from bunchtrain.synth.routes import Converted, convert
 from bunchtrain.synth.students.base import Student
 
@@ -77,8 +78,9 @@ def backend_of(spec: SynthesizeSpec) -> Chosen:
     return Chosen(kind, module, config)
 
 
-def require(chosen: Chosen) -> None:
+def require(spec: SynthesizeSpec, chosen: Chosen) -> None:
     """Refuse to begin where a tool is missing that is needed in the end."""
+    compressors.require(spec.settings.student.compression.kind)
     tools.find("g++", needed_by="the C simulation", mend="apt-get install g++")
     tools.find("make", needed_by="the RTL simulation", mend="apt-get install make")
     for package in ("hls4ml", "alkaid", "verilator"):

@@ -16,10 +16,9 @@ from torch.nn import functional
 
 from bunchtrain.config.synthesize import Student as Settings
 from bunchtrain.errors import TrainingError
+from bunchtrain.synth.compressors import base as compressors
+from bunchtrain.synth.compressors.base import Compressor
 from bunchtrain.synth.students.base import Student
-
-#: Share of the quantised epochs in which weights are pruned away; the rest lets the network recover.
-_PRUNING = 0.6
 
 #: The quantised epochs start from a trained network: a share of the first learning rate is enough.
 _FINE_TUNING = 0.5
@@ -95,8 +94,9 @@ def train(student: Student, lesson: Lesson, settings: Settings, seed: int) -> St
     rate = settings.learning_rate * _FINE_TUNING
     _run(twin, lesson, settings, order, rate=rate)
     order.set_state(state)
-    student.quantize(lesson.x_BI, settings)
-    _run(student, lesson, settings, order, rate=rate, quantised=True)
+    compressor = compressors.build(settings.compression.model_dump(), student, lesson.x_BI, settings)
+    _run(student, lesson, settings, order, rate=rate, compressor=compressor)
+    compressor.finish()
     return twin.eval()
 
 
@@ -107,25 +107,24 @@ def _run(
     order: torch.Generator,
     *,
     rate: float,
-    quantised: bool = False,
+    compressor: Compressor | None = None,
 ) -> None:
     """Run `settings.epochs` epochs; the learning rate falls to zero along a cosine."""
-    name = "quantised" if quantised else "float"
-    optimiser = torch.optim.Adam(student.parameters(), lr=rate)
+    name = "quantised" if compressor else "float"
+    compressor = compressor or Compressor()
+    optimiser = torch.optim.Adam(compressor.groups(student, rate))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.epochs)
     for epoch in range(settings.epochs):
-        if quantised:
-            share = settings.sparsity * _pruned_so_far((epoch + 1) / (_PRUNING * settings.epochs))
-            student.prune(share, inputs=settings.pruning == "inputs")
-            student.quantize(lesson.x_BI, settings)
+        compressor.begin_epoch(epoch)
         total = 0.0
         for batch in _batches(lesson, settings.batch_size, order):
-            loss = distillation_loss(student(batch.x_BI), batch, settings)
+            loss = distillation_loss(student(batch.x_BI), batch, settings) + compressor.penalty()
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             total += float(loss.detach()) * len(batch.labels_B)
         schedule.step()
+        compressor.end_epoch(epoch)
         mean = total / len(lesson.labels_B)
         if not math.isfinite(mean):
             raise TrainingError(
@@ -133,11 +132,6 @@ def _run(
             )
         if (epoch + 1) % max(settings.epochs // 3, 1) == 0:
             print(f"[synthesize] {name} student, epoch {epoch + 1}/{settings.epochs}: loss {mean:.4f}", flush=True)
-
-
-def _pruned_so_far(progress: float) -> float:
-    """Return the share of the pruning that is done: fast at first, then slower (Zhu and Gupta, arXiv:1710.01878)."""
-    return 1 - (1 - min(progress, 1.0)) ** 3
 
 
 def _batches(lesson: Lesson, size: int, order: torch.Generator) -> Iterator[Lesson]:

@@ -1,0 +1,1 @@
+"""How a trained student's weights become narrow and few, a kind to a file."""
