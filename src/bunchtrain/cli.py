@@ -151,6 +151,7 @@ def candidate(
     model: ModelPath,
     dataset: DatasetPath,
     out: Out,
+    estimate: Annotated[bool, typer.Option("--estimate", help="estimate the cost instead of a synthesis")] = False,
 ) -> None:
     """Train and synthesise one of the students that a campaign compares."""
     from bunchtrain.config.specs import SynthesizeSpec, parse_spec
@@ -158,7 +159,21 @@ def candidate(
     from bunchtrain.synth.candidate import measure
 
     tools.end_in_order()
-    measure(parse_spec(SynthesizeSpec, spec), dataset, model, out)
+    measure(parse_spec(SynthesizeSpec, spec), dataset, model, out, estimate=estimate)
+
+
+@app.command(rich_help_panel=CHAIN)
+def search(
+    spec: SpecText,
+    model: ModelPath,
+    dataset: DatasetPath,
+    out: Out,
+) -> None:
+    """Let DeepHyper propose students that know much and cost little, and synthesise the best."""
+    from bunchtrain.config.specs import SearchSpec, parse_spec
+    from bunchtrain.scan.students import propose
+
+    propose(parse_spec(SearchSpec, spec), dataset, model, out)
 
 
 @app.command(rich_help_panel=CHAIN)
@@ -171,12 +186,13 @@ def report(
     candidates: Annotated[
         list[Path] | None, typer.Option("--candidate", help="figures.json of a candidate; may be repeated")
     ] = None,
+    searched: Annotated[Path | None, typer.Option("--search", help="front.json of a search for students")] = None,
 ) -> None:
     """Write the campaign's page: one HTML file that needs no network."""
     from bunchtrain.config.specs import ReportSpec, parse_spec
     from bunchtrain.report import run
 
-    run.report(parse_spec(ReportSpec, spec), results, manifests, histories, out, candidates or [])
+    run.report(parse_spec(ReportSpec, spec), results, manifests, histories, out, candidates or [], searched)
 
 
 @app.command(rich_help_panel=LOOK)

@@ -29,13 +29,14 @@ from bunchtrain.config.specs import (
     PrepareSpec,
     ReportSpec,
     ScanSpec,
+    SearchSpec,
     SimulateSpec,
     Spec,
     SynthesizeSpec,
     TrainSpec,
     as_text,
+    of_student,
 )
-from bunchtrain.config.synthesize import Student
 from bunchtrain.errors import CampaignError
 
 #: The verbs of the chain in its order, with their specs.
@@ -219,6 +220,11 @@ class Plan:
         """Whether the chain ends in a core: one answers for whole jets, and not every task asks for that."""
         return "graph" in literals.wanted(self.campaign.task.kind)
 
+    @property
+    def searched(self) -> bool:
+        """Whether students are searched for."""
+        return self.core and self.campaign.synthesize.search is not None
+
     def ends(self) -> list[str]:
         """Return the files that the chain ends in."""
         core = [f"{self.output}/synthesize/core.zip"] if self.core else []
@@ -316,12 +322,6 @@ class Plan:
         return EvaluateSpec(version=evaluate.VERSION, seed=campaign.seed, task=task, settings=campaign.evaluate)
 
     def _synthesize(self) -> SynthesizeSpec:
-        return self._of_student(self.campaign.synthesize.student)
-
-    def _candidate(self, candidate: str) -> SynthesizeSpec:
-        return self._of_student(self.candidates[candidate])
-
-    def _of_student(self, student: Student) -> SynthesizeSpec:
         campaign, key = self.campaign, "synthesize.student.network"
         return SynthesizeSpec(
             version=synth.VERSION,
@@ -329,10 +329,19 @@ class Plan:
             seed=campaign.seed,
             task=self._kind("task", campaign.task),
             backend=self._kind("synthesize.backend", campaign.synthesize.backend),
-            network=checked_kind(student.network, KINDS[key], key, self._file),
+            network=self._kind(key, campaign.synthesize.student.network),
             # one of the students: others leave it as it is
-            settings=campaign.synthesize.model_copy(update={"student": student, "candidates": {}}),
+            settings=campaign.synthesize.model_copy(update={"candidates": {}, "search": None}),
         )
+
+    def _candidate(self, candidate: str) -> SynthesizeSpec:
+        return of_student(self._synthesize(), self.candidates[candidate], self._file)
+
+    def _search(self) -> SearchSpec:
+        settings = self.campaign.synthesize.search
+        if settings is None:
+            raise CampaignError("the campaign asks for no search", file=self._file, key="synthesize.search")
+        return SearchSpec(version=scan.VERSION, settings=settings, core=self._synthesize())
 
     def _report(self) -> ReportSpec:
         campaign = self.campaign

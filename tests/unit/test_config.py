@@ -47,10 +47,13 @@ def refused(values: dict) -> CampaignError:
 SHIPPED = [path for path in sorted((ROOT / "config").rglob("*.yaml")) if path.parent.name != "overlays"]
 
 
-def test_an_overlay_goes_with_the_demo():
-    overlay = read_yaml(ROOT / "config/overlays/front.yaml")
-    plan = Plan(changed(**{f"synthesize__{key}": value for key, value in overlay["synthesize"].items()}), "my.yaml")
-    assert list(overlay) == ["synthesize"] and len(plan.candidates) == 12
+@pytest.mark.parametrize(("name", "candidates", "searched"), [("front", 12, False), ("search", 0, True)])
+def test_an_overlay_goes_with_the_demo(name, candidates, searched):
+    overlay, demo = (read_yaml(ROOT / file) for file in (f"config/overlays/{name}.yaml", "config/config.yaml"))
+    assert list(overlay) == ["synthesize"]
+    student = {**demo["synthesize"]["student"], **overlay["synthesize"].pop("student", {})}
+    plan = Plan({**demo, "synthesize": {**demo["synthesize"], **overlay["synthesize"], "student": student}}, "my.yaml")
+    assert len(plan.candidates) == candidates and plan.searched == searched
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)

@@ -14,7 +14,7 @@ from bunchtrain.config.scan import Scan
 from bunchtrain.config.specs import ScanSpec, as_text
 from bunchtrain.errors import InputError, TrainingError
 from bunchtrain.files import read_json
-from bunchtrain.scan import objective, run, space
+from bunchtrain.scan import objective, process, run, space
 from bunchtrain.scan.journal import Journal
 from toys import train_spec
 
@@ -28,6 +28,10 @@ SPACE = {
 def scan_spec(**settings) -> ScanSpec:
     values = {"trials": 4, "parallel": 2, "epochs": 1, "max_jets": 200, "space": SPACE, **settings}
     return ScanSpec(version=1, settings=values, training=train_spec())
+
+
+def short(toy) -> objective.Trainings:
+    return objective.Trainings(scan_spec(), *toy)
 
 
 def known(count: int) -> list:
@@ -176,7 +180,7 @@ def test_a_scan_without_a_good_trial_is_an_error(toy, tmp_path):
 
 def test_a_training_over_its_time_is_ended_with_all_it_started(toy, tmp_path):
     spec = scan_spec(timeout=1, epochs=10000)
-    assert objective.evaluate(spec, {}, *toy, tmp_path)[0] == "F_timeout"
+    assert objective.evaluate(objective.Trainings(spec, *toy), {}, tmp_path)[0] == "F_timeout"
     listed = subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert "ps -ww" in listed and str(tmp_path) not in listed
 
@@ -193,11 +197,11 @@ def test_a_training_over_its_time_is_ended_with_all_it_started(toy, tmp_path):
 )
 def test_reasons_of_failure(tmp_path, status, log, reason):
     (tmp_path / "log").write_text(log)
-    assert objective.failure(status, tmp_path / "log") == reason
+    assert process.failure(status, tmp_path / "log") == reason
 
 
 def test_a_training_that_diverges_is_F_nan(toy, tmp_path):
-    assert objective.evaluate(scan_spec(), {"train.learning_rate": 1e30}, *toy, tmp_path)[0] == "F_nan"
+    assert objective.evaluate(short(toy), {"train.learning_rate": 1e30}, tmp_path)[0] == "F_nan"
 
 
 def test_the_training_ends_with_a_killed_scan(toy, tmp_path):
@@ -278,9 +282,9 @@ def test_failures_that_may_not_come_again_are_tried_by_the_next_run(toy, tmp_pat
 
 def test_a_training_killed_once_is_tried_once_more(toy, tmp_path, monkeypatch):
     statuses = iter([-signal.SIGKILL, 0])
-    monkeypatch.setattr(objective, "_run", lambda *arguments: next(statuses))
-    monkeypatch.setattr(objective, "result", lambda *arguments: (-0.3, {}))
-    assert objective.evaluate(scan_spec(), {}, *toy, tmp_path) == (-0.3, {})
+    monkeypatch.setattr(process, "_run", lambda *arguments: next(statuses))
+    monkeypatch.setattr(objective.Trainings, "result", lambda *arguments: (-0.3, {}))
+    assert objective.evaluate(short(toy), {}, tmp_path) == (-0.3, {})
 
 
 def test_a_scan_without_any_good_end_says_what_the_first_training_said(toy, tmp_path):
@@ -290,6 +294,6 @@ def test_a_scan_without_any_good_end_says_what_the_first_training_said(toy, tmp_
         run.scan(spec, *toy, tmp_path)
     told = caught.value.details["found"]
     assert told.startswith("F_crash: ") and "\n" not in told and len(told) > 20
-    assert objective.last_error(tmp_path / "missing.log") == ""
+    assert process.last_error(tmp_path / "missing.log") == ""
     (tmp_path / "two.log").write_text("error: first\nerror: second\n  found    this\n  mend     that\nElsewhere\n")
-    assert objective.last_error(tmp_path / "two.log") == "second; found this; mend that"
+    assert process.last_error(tmp_path / "two.log") == "second; found this; mend that"

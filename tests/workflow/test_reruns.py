@@ -59,6 +59,7 @@ def test_a_touched_intermediate_reruns_nothing(copy, name):
         ("evaluate", "passes", 9, {"evaluate": 1, "report": 1}),
         ("synthesize", "clock_ns", 4.0, {"synthesize": 1, "report": 1}),
         ("synthesize", "candidates", {"weight_bits": [4, 5]}, {"candidate": 2, "report": 1}),
+        ("synthesize", "search", {"space": {"weight_bits": {"low": 2, "high": 8}}}, {"search": 1, "report": 1}),
         ("report", "title", "Another title", {"report": 1}),
         ("prepare", "constituents", 20, {"prepare": 1, **BELOW_PREPARE}),
         ("simulate", "radius", 0.9, {"simulate": 2, "convert": 1, "prepare": 1, **BELOW_PREPARE}),
@@ -75,6 +76,8 @@ def test_a_changed_parameter_reruns_its_stage_and_all_below(copy, section, key, 
 def test_students_to_compare_are_synthesised_and_come_to_the_page(copy):
     values = copy.values
     values["synthesize"]["candidates"] = {"weight_bits": [3, 5]}
+    space = {"weight_bits": {"low": 2, "high": 8}}
+    values["synthesize"]["search"] = {"trials": 2, "initial": 1, "finalists": 1, "space": space}
     copy.write(values)
     before = copy.read("synthesize/core.zip")
     done = copy.run()
@@ -82,7 +85,8 @@ def test_students_to_compare_are_synthesised_and_come_to_the_page(copy):
     for name in ("weight_bits-3", "weight_bits-5"):
         assert json.loads(copy.read(f"synthesize/candidates/{name}/figures.json"))["resources"]["lut"] > 0
     page = copy.read("report.html").decode()
-    assert "Other students" in page and "weight_bits-5" in page and "2 of 2 students" in page
+    assert "Other students" in page and "weight_bits-5" in page and "3 of 3 students" in page
+    assert "DeepHyper proposed 2 students" in page and "search-000" in page
     assert copy.read("synthesize/core.zip") == before and copy.jobs() == {}
 
 

@@ -11,6 +11,7 @@ rule report:
         core=rules.synthesize.output.core if PLAN.core else [],
         synthesis=rules.synthesize.output.report if PLAN.core else [],
         candidates=expand(rules.candidate.output.figures, candidate=PLAN.candidates),
+        search=rules.search.output.front if PLAN.searched else [],
         manifests=[path.removesuffix("h5") + "json" for path in PLAN.converted()],
     output:
         page=report(
@@ -40,8 +41,11 @@ rule report:
         candidates=lambda wildcards, input: [
             word for path in input.candidates for word in ("--candidate", path)
         ],
+        search=lambda wildcards, input: (
+            ["--search", input.search] if PLAN.searched else []
+        ),
     message:
         "report"
     shell:
         "bunchtrain report --spec {params.spec:q} --results {params.results:q} {params.manifests:q} {params.histories:q}"
-        " {params.candidates:q} --out {output.page:q} 2>&1 | tee {log:q}"
+        " {params.candidates:q} {params.search:q} --out {output.page:q} 2>&1 | tee {log:q}"

@@ -59,3 +59,32 @@ rule candidate:
     shell:
         "bunchtrain candidate --spec {params.spec:q} --model {params.model:q} --dataset {input.dataset:q}"
         " --out {params.out:q} 2>&1 | tee {log:q}"
+
+
+rule search:
+    input:
+        dataset=rules.prepare.output.dataset,
+        weights=f"{PLAN.output}/train/seed0/model.safetensors",
+        card=f"{PLAN.output}/train/seed0/model.json",
+    output:
+        table=f"{PLAN.output}/synthesize/search/results.csv",
+        front=f"{PLAN.output}/synthesize/search/front.json",
+    log:
+        f"{PLAN.output}/logs/search.log",
+    benchmark:
+        f"{PLAN.output}/benchmarks/search.tsv"
+    conda:
+        "../../envs/synthesize.yaml"
+    threads: PLAN.campaign.synthesize.search.parallel if PLAN.searched else 1
+    resources:
+        mem_mb=grow(6000),
+        runtime=480,
+    params:
+        spec=spec("search"),
+        model=subpath(input.weights, parent=True),
+        out=subpath(output.front, parent=True),
+    message:
+        "search for students that know much and cost little"
+    shell:
+        "bunchtrain search --spec {params.spec:q} --model {params.model:q} --dataset {input.dataset:q}"
+        " --out {params.out:q} 2>&1 | tee {log:q}"

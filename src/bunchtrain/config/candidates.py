@@ -1,4 +1,4 @@
-"""Students to compare: every combination of the values that `synthesize.candidates` lists."""
+"""Students beside the campaign's own: every combination of listed values, or with values that a search proposes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def candidates(settings: Synthesize, file: str | Path) -> dict[str, Student]:
     combinations = itertools.product(*grid.values())
     for values in itertools.islice(combinations, MOST + 1):
         changes = dict(zip(grid, values, strict=True))
-        student = _changed(settings.student, changes, file)
+        student = varied(settings.student, changes, file, KEY)
         name = "_".join(f"{key.rpartition('.')[2]}-{_plain(value)}" for key, value in changes.items())[:LONGEST]
         if student in found.values():
             raise CampaignError("two candidates are the same", file=file, key=KEY, found=name, mend="drop one")
@@ -61,18 +61,32 @@ def _plain(value: Any) -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "x", text)
 
 
-def _changed(student: Student, changes: Mapping[str, Any], file: str | Path) -> Student:
+def varied(student: Student, changes: Mapping[str, Any], file: str | Path, where: str) -> Student:
+    """Return a student with some keys changed, e.g. `{"weight_bits": 4, "network.hidden": [8]}`.
+
+    Raises
+    ------
+    CampaignError
+        If a student has no such key, or a value does not fit; `where` is the section that asks for it.
+    """
     fields = student.model_dump()
     for key, value in sorted(changes.items(), key=lambda one: one[0].count(".")):  # a kind before its options
         section, _, option = key.rpartition(".")
         if section not in ("", *KINDS) or (not section and option not in fields):
             known = [*fields, *(f"{name}.{option}" for name in KINDS for option in fields[name])]
-            raise CampaignError("a student has no such key", file=file, key=f"{KEY}.{key}", found=key, choices=known)
+            raise CampaignError("a student has no such key", file=file, key=f"{where}.{key}", found=key, choices=known)
         fields |= {section: {**fields[section], option: value}} if section else {option: value}
     try:
         found = Student.model_validate(fields)
     except ValidationError as error:
-        raise explain(error, file, Student, KEY) from None
+        raise explain(error, file, Student, where) from None
     for name, family in KINDS.items():
-        checked_kind(getattr(found, name), family, f"{KEY}.{name}", file)
+        checked_kind(getattr(found, name), family, f"{where}.{name}", file)
     return found
+
+
+def own_value(student: Student, key: str) -> Any:
+    """Return what a student has under a key of `varied`, with the defaults of its kinds."""
+    section, _, option = key.rpartition(".")
+    fields = checked_kind(getattr(student, section), KINDS[section], section) if section else student.model_dump()
+    return fields[option]

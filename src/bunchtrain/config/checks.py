@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING
 
 from bunchtrain import registry
 from bunchtrain.config import literals
 from bunchtrain.config.asked import check_asked
 from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.candidates import KEY, candidates
-from bunchtrain.config.explain import explain
 from bunchtrain.config.prepare import Graph
 from bunchtrain.config.samples import OF_EVENTS
 from bunchtrain.config.scan import Choice, Floats, Integers
-from bunchtrain.config.train import Train
+from bunchtrain.config.spaces import check_spaces, described, lies_in, searched
 from bunchtrain.errors import CampaignError
 from bunchtrain.levels import LEVELS
 
@@ -27,16 +24,6 @@ Dimension = Integers | Floats | Choice
 
 _OF_LEVEL = dict(zip(LEVELS, ("whole jets", "single constituents", "pairs of constituents"), strict=True))
 
-#: Keys that a scan cannot vary, with the reason.
-_FIXED = {
-    "train.epochs": "every evaluation takes scan.epochs",
-    "train.patience": "every evaluation runs all of scan.epochs",
-    "train.max_jets": "every evaluation takes scan.max_jets",
-    "train.ranks": "every evaluation has one rank",
-    "train.backend": "every evaluation has one rank",
-    "train.seeds": "every evaluation is one training",
-}
-
 
 def check_campaign(campaign: Campaign, file: str | Path) -> None:
     """Check what no section can check alone.
@@ -46,10 +33,7 @@ def check_campaign(campaign: Campaign, file: str | Path) -> None:
     CampaignError
         Naming file, key, what was found and what would do.
     """
-    for name, dimension in campaign.scan.space.items():
-        _check_dimension(campaign, name, dimension, file)
-        if campaign.scan.trials:
-            _check_own_value(campaign, name, dimension, file)
+    check_spaces(campaign, file)
     _check_rows(campaign, file)
     _check_classes(campaign, file)
     _check_network(campaign, file)
@@ -62,61 +46,6 @@ def check_campaign(campaign: Campaign, file: str | Path) -> None:
     _check_student(campaign, file)
     _check_ranks(campaign, file)
     check_asked(campaign, file)
-
-
-def _check_dimension(campaign: Campaign, name: str, dimension: Dimension, file: str | Path) -> None:
-    """Check that a dimension is a key that a scan can vary, and that the key takes the dimension's values."""
-    model = registry.declared("models", campaign.model.kind)
-    keys = [*(f"model.{key}" for key in model.model_fields), *(f"train.{key}" for key in Train.model_fields)]
-    known = [name for name in keys if name not in _FIXED]
-    key = f"scan.space.{name}"
-    if name in _FIXED:
-        expected = f"another key: {_FIXED[name]}, so this one would change nothing"
-        raise CampaignError("the scan cannot vary this key", file=file, key=key, found=name, expected=expected)
-    if name not in known:
-        raise CampaignError("the scan varies a key that does not exist", file=file, key=key, found=name, choices=known)
-    values = dimension.choices if isinstance(dimension, Choice) else [dimension.low, dimension.high]
-    head, _, tail = name.partition(".")
-    for value in values:
-        try:
-            if head == "model":
-                model.model_validate({**campaign.model.options(), tail: value})
-            else:
-                Train.model_validate({**campaign.train.model_dump(), tail: value})
-        except ValidationError as error:
-            raise explain(error, file, model, key) from None
-
-
-def _check_own_value(campaign: Campaign, name: str, dimension: Dimension, file: str | Path) -> None:
-    """Check that the campaign's own value, which the scan evaluates first, lies in the dimension."""
-    head, _, tail = name.partition(".")
-    section = campaign.model.checked("models", "model") if head == "model" else campaign.train.model_dump()
-    value = section[tail]
-    if _lies_in(value, dimension):
-        return
-    raise CampaignError(
-        "the scan starts from the campaign's own value, which its space does not hold",
-        file=file,
-        key=name,
-        found=value,
-        expected=f"{_described(dimension)}, as scan.space.{name} says",
-        mend=f"change {name}, or widen the space",
-    )
-
-
-def _lies_in(value: Any, dimension: Dimension) -> bool:
-    if isinstance(dimension, Choice):
-        return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in dimension.choices)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return dimension.low <= value <= dimension.high and (isinstance(dimension, Floats) or value == int(value))
-
-
-def _described(dimension: Dimension) -> str:
-    if isinstance(dimension, Choice):
-        return "one of " + ", ".join(map(str, dimension.choices))
-    kind = "a whole number" if isinstance(dimension, Integers) else "a number"
-    return f"{kind} from {dimension.low} to {dimension.high}"
 
 
 def _check_rows(campaign: Campaign, file: str | Path) -> None:
@@ -260,14 +189,15 @@ def _check_dropout(campaign: Campaign, file: str | Path) -> None:
     problem = "the evaluation's MC dropout needs a network with dropout"
     if campaign.model.checked("models", "model")["dropout"] == 0:
         raise CampaignError(problem, file=file, key="model.dropout", found=0, expected="a number above 0, e.g. 0.1")
-    if dimension is not None and campaign.scan.trials and _lies_in(0, dimension):
+    if dimension is not None and campaign.scan.trials and lies_in(0, dimension):
         expected = "numbers above 0, e.g. from 0.01"
-        found = _described(dimension)
+        found = described(dimension)
         raise CampaignError(problem, file=file, key="scan.space.model.dropout", found=found, expected=expected)
 
 
 def _check_student(campaign: Campaign, file: str | Path) -> None:
     students = {"synthesize.student": campaign.synthesize.student}
+    students |= {f"synthesize.search.space.{name}": one for name, one in searched(campaign, file)}
     students |= {f"{KEY}.{name}": one for name, one in candidates(campaign.synthesize, file).items()}
     kept = campaign.prepare.constituents
     for key, student in students.items():

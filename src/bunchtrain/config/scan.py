@@ -55,22 +55,27 @@ def _checked(bounds: Range) -> Range:
     return bounds
 
 
-class Scan(Section):
-    """The search. Keys of `space` are `model.<key>` or `train.<key>`."""
+class Trials(Section):
+    """Evaluations that DeepHyper suggests from the results of those before."""
 
     trials: int = Field(4, ge=0, description="evaluations; 0 takes the campaign's own values")
     parallel: Positive = Field(2, description="evaluations at the same time")
     initial: Positive = Field(
         2, description="evaluations before the surrogate model suggests; the first is the campaign's own values"
     )
-    epochs: Positive = Field(3, description="epochs of one evaluation")
-    max_jets: Positive | None = Field(None, description="training jets of one evaluation")
     timeout: Positive = Field(600, description="seconds after which an evaluation is stopped")
     space: dict[str, Integers | Floats | Choice] = Field(default_factory=dict)
-    objective: Literal["validation_loss", "validation_auc"] = "validation_loss"
 
     @model_validator(mode="after")
-    def _something(self) -> "Scan":
+    def _something(self) -> "Trials":
         if self.trials and not self.space:
             raise ValueError("a scan of some trials needs a `space`")
         return self
+
+
+class Scan(Trials):
+    """The search for a network and its training. Keys of `space` are `model.<key>` or `train.<key>`."""
+
+    epochs: Positive = Field(3, description="epochs of one evaluation")
+    max_jets: Positive | None = Field(None, description="training jets of one evaluation")
+    objective: Literal["validation_loss", "validation_auc"] = "validation_loss"

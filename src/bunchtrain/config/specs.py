@@ -13,14 +13,15 @@ import yaml
 from pydantic import Field
 
 from bunchtrain.config.base import Name, Section, Seed
-from bunchtrain.config.campaign import parse_section
+from bunchtrain.config.campaign import KINDS, parse_section
 from bunchtrain.config.convert import Columns
 from bunchtrain.config.evaluate import Evaluate
+from bunchtrain.config.explain import checked_kind
 from bunchtrain.config.prepare import Prepare
 from bunchtrain.config.samples import Process
 from bunchtrain.config.scan import Scan
 from bunchtrain.config.simulate import Simulate
-from bunchtrain.config.synthesize import Synthesize
+from bunchtrain.config.synthesize import Search, Student, Synthesize
 from bunchtrain.config.train import Train
 from bunchtrain.errors import CampaignError
 
@@ -103,6 +104,13 @@ class SynthesizeSpec(Spec):
     settings: Synthesize
 
 
+class SearchSpec(Spec):
+    """The search for students: the space and the core whose student it varies."""
+
+    settings: Search
+    core: SynthesizeSpec
+
+
 class ReportSpec(Spec):
     """The page."""
 
@@ -110,6 +118,14 @@ class ReportSpec(Spec):
     title: str
     classes: list[str]
     core: bool = True
+
+
+def of_student(spec: SynthesizeSpec, student: Student, file: str | Path = "") -> SynthesizeSpec:
+    """Return what a stage is asked for with another student."""
+    key = "synthesize.student.network"
+    network = checked_kind(student.network, KINDS[key], key, file)
+    settings = spec.settings.model_copy(update={"student": student})
+    return spec.model_copy(update={"network": network, "settings": settings})
 
 
 AnySpec = TypeVar("AnySpec", bound=Spec)

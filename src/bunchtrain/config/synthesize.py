@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from bunchtrain.config.base import Kind, Positive, Probability, Section
+from bunchtrain.config.scan import Trials
 
 
 class Student(Section):
@@ -38,6 +39,16 @@ class Student(Section):
         return self
 
 
+class Search(Trials):
+    """A search for students that know much and cost little. Keys of `space` are those of `student`."""
+
+    trials: int = Field(20, ge=1, description="students that are trained; their cost is estimated")
+    initial: Positive = Field(
+        8, description="students before the surrogate model suggests; the first is the campaign's own"
+    )
+    finalists: Positive = Field(8, description="students of the front that are synthesised in the end, at most")
+
+
 class Synthesize(Section):
     """Network to IP core."""
 
@@ -51,4 +62,5 @@ class Synthesize(Section):
         default_factory=dict,
         description="keys of `student`, e.g. `network.hidden`, with values to compare: a student for every combination",
     )
+    search: Search | None = Field(None, description="students that DeepHyper proposes")
     auc_loss: Probability = Field(0.02, description="largest AUC loss of the quantised student against its float twin")

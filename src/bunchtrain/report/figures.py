@@ -324,14 +324,17 @@ def front(
     line: Sequence[tuple[int, float]],
     core: tuple[int, float],
     published: Sequence[tuple[str, int, str]],
+    estimated: Sequence[tuple[int, float]] = (),
 ) -> str:
     """AUC of quantised students against their look-up tables; `line` joins the best, published ones are costs alone."""
     with _figure(7.6, 4.6) as (axes, svg):
+        if estimated:
+            axes.plot(*zip(*estimated, strict=True), ".", color=GREY, label="proposed, cost estimated", markersize=5)
         if points:
             axes.plot(*zip(*points, strict=True), "o", color=BLUE, label="student", markersize=6)
             axes.step(*zip(*line, strict=True), where="post", color=GREEN, linewidth=1.6, label="none is better")
         axes.plot(*core, "*", color=ORANGE, markersize=13, label="the campaign's core")
-        heights = [auc for _, auc in (*points, core)]
+        heights = [auc for _, auc in (*points, core, *estimated)]
         room = max(max(heights) - min(heights), 0.01)
         axes.set_ylim(min(heights) - 0.1 * room, max(heights) + 0.55 * room)
         for name, lut, told in published:

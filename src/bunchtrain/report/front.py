@@ -59,30 +59,39 @@ def _row(one: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def text(candidates: Sequence[dict[str, Any]]) -> str:
-    """Return how well the costs were known before the syntheses."""
+def text(candidates: Sequence[dict[str, Any]], searched: dict[str, Any] | None = None) -> str:
+    """Return what was looked for, and how well the costs were known before the syntheses."""
     done = [one for one in candidates if one["status"] == "done"]
     if not done:
         return "None of them became a circuit."
+    sought = (
+        f"DeepHyper proposed {searched['trials']} students, of which {searched['front']} are beaten by no other in AUC "
+        f"and estimated cost; {searched['finalists']} of these were synthesised. "
+        if searched
+        else ""
+    )
     errors = {}
     for name in ("lut", "ff"):
         pairs = [(one["estimate"][name], one["resources"][name]) for one in done if one["resources"][name]]
         errors[name] = sum(abs(guess / real - 1) for guess, real in pairs) / len(pairs) if pairs else 0.0
     slowest = max(one["estimate"]["seconds"] for one in done)
     return (
-        f"{len(done)} of {len(candidates)} students were synthesised by {done[0]['resources']['tool']}. The estimate "
-        f"made before, in at most {slowest:.1f} s, was off by {errors['lut']:.0%} in look-up tables and by "
+        f"{sought}{len(done)} of {len(candidates)} students were synthesised by {done[0]['resources']['tool']}. The "
+        f"estimate made before, in at most {slowest:.1f} s, was off by {errors['lut']:.0%} in look-up tables and by "
         f"{errors['ff']:.0%} in flip-flops, in the mean."
     )
 
 
-def drawn(candidates: Sequence[dict[str, Any]], synthesis: dict[str, Any]) -> str:
+def drawn(
+    candidates: Sequence[dict[str, Any]], synthesis: dict[str, Any], searched: dict[str, Any] | None = None
+) -> str:
     """Return AUC against look-up tables, with the front, the campaign's own core and the published ones, as SVG."""
     from bunchtrain.report import figures
 
     points = [_point(one["resources"], one["auc"]) for one in candidates if one["status"] == "done"]
     line = [_point(one["resources"], one["auc"]) for one in on_front(candidates)]
-    return figures.front(points, line, _point(synthesis["resources"], synthesis["auc"]), PUBLISHED)
+    estimated = [(lut, area) for lut, area in searched["estimated"]] if searched else []
+    return figures.front(points, line, _point(synthesis["resources"], synthesis["auc"]), PUBLISHED, estimated)
 
 
 def _point(resources: dict[str, Any], areas: dict[str, float]) -> tuple[int, float]:

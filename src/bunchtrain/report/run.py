@@ -33,6 +33,7 @@ def report(
     histories: list[Path],
     out: Path,
     candidates: Sequence[Path] = (),
+    searched: Path | None = None,
 ) -> None:
     """Write the page of the campaign in `results` to `out`.
 
@@ -47,13 +48,15 @@ def report(
         The HTML file.
     candidates : sequence of path
         What became of the students that the campaign compares.
+    searched : path, optional
+        What the search for students found.
 
     Raises
     ------
     InputError
         If a stage has not run.
     """
-    inputs = _Inputs(results, manifests, histories, spec.core, candidates)
+    inputs = _Inputs(results, manifests, histories, spec.core, candidates, searched)
     write_text(out, _render({**_header(spec, inputs), **_figures(inputs), **_tables(inputs)}))
     provenance.record([out], stage="report", spec=spec.model_dump(mode="json"), inputs=inputs.paths)
     print(f"[report] {out}", flush=True)
@@ -63,20 +66,28 @@ class _Inputs:
     """What the stages left in the folder of results."""
 
     def __init__(
-        self, results: Path, manifests: list[Path], histories: list[Path], core: bool, candidates: Sequence[Path]
+        self,
+        results: Path,
+        manifests: list[Path],
+        histories: list[Path],
+        core: bool,
+        candidates: Sequence[Path],
+        searched: Path | None,
     ) -> None:
         self.results = results
         self.summary = read_json(results / "prepare/summary.json")
         self.metrics = read_json(results / "evaluate/metrics.json")
         self.best = read_json(results / "scan/best.json")
         self.synthesis = read_json(results / "synthesize/report.json") if core else None
-        self.candidates = [read_json(path) for path in candidates]
+        self.searched = read_json(searched) if searched else None
+        self.candidates = [read_json(path) for path in candidates] + (self.searched or {"students": []})["students"]
         self.history = read_json(histories[0])
         self.sources = [entry for path in manifests for entry in read_json(path)["inputs"]]
         with (results / "scan/results.csv").open(encoding="utf-8", newline="") as stream:
             self.scan = list(csv.DictReader(stream))
         fixed = "prepare/summary.json scan/results.csv scan/best.json evaluate/metrics.json evaluate/predictions.h5"
         self.paths = [*(results / name for name in fixed.split()), *histories, *manifests, *candidates]
+        self.paths += [searched] if searched else []
         self.ends = ENDS + ENDS_WITH_CORE if core else ENDS
         self.paths += [results / "synthesize/report.json", results / "synthesize/core.zip"] if core else []
 
@@ -185,7 +196,9 @@ def _figures(inputs: _Inputs) -> dict[str, Any]:
         "training": figures.training(inputs.history["rows"], inputs.history["best_epoch"]),
         "scan": figures.scan(inputs.scan) if inputs.scan else "",
         "ladder": figures.ladder(fpga.ladder(metrics, inputs.synthesis)) if inputs.synthesis else "",
-        "front": front.drawn(inputs.candidates, inputs.synthesis) if inputs.candidates and inputs.synthesis else "",
+        "front": front.drawn(inputs.candidates, inputs.synthesis, inputs.searched)
+        if inputs.candidates and inputs.synthesis
+        else "",
         "panels": [
             {**panel, "drawn": [(figures.plot(plot), plot["caption"]) for plot in panel["plots"]]}
             for panel in metrics["panels"]
@@ -205,7 +218,7 @@ def _tables(inputs: _Inputs) -> dict[str, Any]:
         + _training_text(inputs.history, inputs.summary.get("rows", "jets")),
         "fpga": fpga.section(inputs.synthesis) if inputs.synthesis else None,
         "candidates": front.rows(inputs.candidates),
-        "candidates_text": front.text(inputs.candidates),
+        "candidates_text": front.text(inputs.candidates, inputs.searched),
         "quarantined": quarantined,
         "warnings": columns.warnings(inputs.sources),
         "columns": columns.rows(inputs.sources),

@@ -19,7 +19,7 @@ class Trial:
     number: int
     values: dict[str, Any]
     started: float
-    result: float | str | None = None
+    result: float | list[float] | str | None = None
     seconds: float = 0.0
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -86,8 +86,8 @@ class Journal:
         self._apply(entry)
         return self.trials[number]
 
-    def end(self, number: int, result: float | str, seconds: float, facts: dict[str, Any]) -> None:
-        """Note the result of an evaluation: a number, or a reason that starts with `F_`."""
+    def end(self, number: int, result: float | list[float] | str, seconds: float, facts: dict[str, Any]) -> None:
+        """Note the result of an evaluation: a number or several, or a reason that starts with `F_`."""
         entry = {"event": "end", "trial": number, "result": result, "seconds": seconds, "facts": facts}
         self._append(entry)
         self._apply(entry)

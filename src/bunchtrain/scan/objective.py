@@ -1,35 +1,101 @@
-"""One evaluation is one training process, with its own folder, log, time limit and a clean end."""
+"""What an evaluation of the scan is: a short training, judged on the validation split."""
 
 from __future__ import annotations
 
-import itertools
-import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from bunchtrain.config.campaign import parse_section
-from bunchtrain.config.scan import Scan
+from bunchtrain.config.scan import Scan, Trials
 from bunchtrain.config.specs import ScanSpec, TrainSpec, as_text
 from bunchtrain.config.train import Train
-from bunchtrain.errors import Requeue
 from bunchtrain.files import read_json
+from bunchtrain.scan import process, space
+from bunchtrain.scan.space import Values
 
-#: Seconds between the polite and the hard end of a training.
-GRACE = 10
+#: Larger is better; a list has a number for every objective; a text is the reason of a failure, `F_...`.
+Result = float | list[float] | str
 
-#: Exit statuses of a process that was killed, seen from here and through a shell.
-KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 
-#: Exit statuses of a training that was asked to stop: with its state saved, or before it could listen.
-STOPPED = (Requeue.exit_code, -signal.SIGTERM, 128 + signal.SIGTERM)
+class Evaluation(Protocol):
+    """What a search evaluates."""
 
-_running: set[subprocess.Popen[bytes]] = set()
+    @property
+    def settings(self) -> Trials:
+        """Space, number of evaluations, and how many run at the same time."""
 
-#: What the training's exit status 86 means; see `errors` and `train.loop`.
-NON_FINITE = 86
+    @property
+    def seed(self) -> int:
+        """What the suggestions follow from, beside the results."""
+
+    def own(self) -> Values:
+        """Return the campaign's own values of the dimensions: the first evaluation."""
+
+    def command(self, values: Values, folder: Path) -> list[str]:
+        """Return what evaluates `values` and writes into `folder`."""
+
+    def result(self, folder: Path) -> tuple[Result, dict[str, Any]]:
+        """Return the result of a finished evaluation, and facts for the record."""
+
+    def told(self, result: float | list[float]) -> str:
+        """Return a result in words."""
+
+
+def evaluate(evaluation: Evaluation, values: Values, folder: Path) -> tuple[Result, dict[str, Any]]:
+    """Evaluate `values`; return the result, and facts for the record."""
+    command, log = evaluation.command(values, folder), folder / LOG
+    reason = process.evaluate(command, log, evaluation.settings.timeout)
+    return (reason, {}) if reason else evaluation.result(folder)
+
+
+#: What an evaluation says, in its folder.
+LOG = "train.log"
+
+
+class Trainings(NamedTuple):
+    """Short trainings with the values of a campaign's space."""
+
+    spec: ScanSpec
+    dataset: Path
+    scaler: Path
+
+    @property
+    def settings(self) -> Scan:
+        """The campaign's section."""
+        return self.spec.settings
+
+    @property
+    def seed(self) -> int:
+        """The training's."""
+        return self.spec.training.seed
+
+    def own(self) -> Values:
+        """Return the campaign's own network and training."""
+        sections = {"model": self.spec.training.model, "train": self.spec.training.settings.model_dump()}
+        return space.defaults(self.settings, sections)
+
+    def command(self, values: Values, folder: Path) -> list[str]:
+        """Return the training."""
+        spec = as_text(training_spec(self.spec, values))
+        command = [sys.executable, "-m", "bunchtrain", "train", "--spec", spec, "--dataset", str(self.dataset)]
+        return [*command, "--scaler", str(self.scaler), "--out", str(folder)]
+
+    def result(self, folder: Path) -> tuple[float, dict[str, Any]]:
+        """Return the objective of a finished training, and its validation curve."""
+        rows = read_json(folder / "history.json")["rows"]
+        best = min(rows, key=lambda row: row["validation_loss"])
+        facts = {
+            "validation_loss": best["validation_loss"],
+            "validation_auc": best["validation_auc"],
+            "curve": [row["validation_loss"] for row in rows],
+        }
+        by_auc = self.settings.objective == "validation_auc"
+        return best["validation_auc"] if by_auc else -best["validation_loss"], facts
+
+    def told(self, result: float | list[float]) -> str:
+        """Return the objective, without the sign that makes a loss an objective."""
+        return f"{self.settings.objective} {abs(result):.4f}" if isinstance(result, float) else str(result)
 
 
 def training_spec(spec: ScanSpec, values: dict[str, Any]) -> TrainSpec:
@@ -42,95 +108,3 @@ def training_spec(spec: ScanSpec, values: dict[str, Any]) -> TrainSpec:
     short = {"epochs": spec.settings.epochs, "patience": spec.settings.epochs, "max_jets": spec.settings.max_jets}
     settings |= {**short, "ranks": 1, "backend": "serial", "tensorboard": False}
     return spec.training.model_copy(update={"model": model, "settings": parse_section(Train, settings, "scan.space")})
-
-
-def evaluate(
-    spec: ScanSpec, values: dict[str, Any], dataset: Path, scaler: Path, folder: Path
-) -> tuple[float | str, dict[str, Any]]:
-    """Train with `values`; return the objective (larger is better) or a reason `F_...`, and facts for the record."""
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "bunchtrain", "train", "--spec", as_text(training_spec(spec, values))]
-    command += ["--dataset", str(dataset), "--scaler", str(scaler), "--out", str(folder)]
-    log = folder / "train.log"
-    status = _run(command, log, spec.settings.timeout)
-    if status in STOPPED:
-        raise Requeue("an evaluation was asked to stop", file=log, mend="run the scan again to go on")
-    if status in KILLED:  # no verdict on these values: once more, from the checkpoint; out of memory comes again
-        status = _run(command, log, spec.settings.timeout)
-    if status is None:
-        return "F_timeout", {}
-    if status != 0:
-        return failure(status, log), {}
-    return result(folder, spec.settings)
-
-
-def _run(command: list[str], log: Path, timeout: float) -> int | None:
-    """Run a training to its end and return its exit status, or None when it had to be ended for its time."""
-    with log.open("ab") as stream:
-        # The training ends with this process, whatever ends it: no orphan writes beside its successor.
-        process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "TERM", "--", *command], stdout=stream, stderr=stream, start_new_session=True
-        )
-        _running.add(process)
-        try:
-            return process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            end(process)
-            return None
-        except BaseException:
-            end(process)
-            raise
-        finally:
-            _running.discard(process)
-
-
-def end_all() -> None:
-    """End every training that this process runs."""
-    for process in list(_running):
-        end(process)
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """End a training and all it started: politely, then hard."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-            process.wait(GRACE)
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
-
-
-def failure(status: int, log: Path) -> str:
-    """Return the reason of a failed training from its exit status and log."""
-    if status == NON_FINITE:
-        return "F_nan"
-    tail = log.read_text(errors="replace")[-4000:].lower()
-    if status in KILLED or "memoryerror" in tail or "out of memory" in tail:
-        return "F_oom"
-    return "F_crash"
-
-
-def last_error(log: Path) -> str:
-    """Return what a training's log says of its end, on one line: its last error with its details; empty without."""
-    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    begins = [number for number, line in enumerate(lines) if line.startswith("error: ")]
-    if not begins:
-        return ""
-    head, *rest = lines[begins[-1] :]
-    details = itertools.takewhile(lambda line: line.startswith("  "), rest)
-    return "; ".join([head.removeprefix("error: "), *(" ".join(line.split()) for line in details)])
-
-
-def result(folder: Path, settings: Scan) -> tuple[float, dict[str, Any]]:
-    """Return the objective of a finished training and its validation curve."""
-    rows = read_json(folder / "history.json")["rows"]
-    best = min(rows, key=lambda row: row["validation_loss"])
-    facts = {
-        "validation_loss": best["validation_loss"],
-        "validation_auc": best["validation_auc"],
-        "curve": [row["validation_loss"] for row in rows],
-    }
-    objective = best["validation_auc"] if settings.objective == "validation_auc" else -best["validation_loss"]
-    return objective, facts

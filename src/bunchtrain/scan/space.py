@@ -6,18 +6,21 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bunchtrain.config.scan import Choice, Scan
+from bunchtrain.config.scan import Choice, Trials
 
 if TYPE_CHECKING:
     from deephyper.hpo import HpProblem
 
 Values = dict[str, Any]
 
+#: Values with their results: a number, several, or the reason of a failure.
+Known = Sequence[tuple[Values, float | list[float] | str]]
+
 #: Points at which the surrogate model is asked for each suggestion.
 CANDIDATES = 1000
 
 
-def defaults(settings: Scan, sections: Mapping[str, Mapping[str, Any]]) -> Values:
+def defaults(settings: Trials, sections: Mapping[str, Mapping[str, Any]]) -> Values:
     """Return the campaign's own values of the dimensions: the scan's first evaluation."""
     found = {}
     for name in settings.space:
@@ -26,7 +29,7 @@ def defaults(settings: Scan, sections: Mapping[str, Mapping[str, Any]]) -> Value
     return found
 
 
-def problem(settings: Scan) -> HpProblem:
+def problem(settings: Trials) -> HpProblem:
     """Return the space as DeepHyper's problem."""
     from deephyper.hpo import HpProblem
 
@@ -49,9 +52,7 @@ def exploration(number: int, initial: int) -> float:
     return 1.96 * math.exp(-math.log(1.96 / 0.01) / 10 * ((number - 1 - initial) % 10))
 
 
-def suggest(
-    settings: Scan, space: HpProblem, number: int, known: Sequence[tuple[Values, float | str]], seed: int, folder: str
-) -> Values:
+def suggest(settings: Trials, space: HpProblem, number: int, known: Known, seed: int, folder: str) -> Values:
     """Return the values of evaluation `number`, by centralised Bayesian optimisation.
 
     A fresh search is told everything and asked once, so that a suggestion depends on seed, number and known results
@@ -64,7 +65,8 @@ def suggest(
     number : int
         Which evaluation this is.
     known : sequence of (values, result)
-        A result is a number, larger is better, or a reason that starts with `F_`.
+        A result is a number, larger is better, or a reason that starts with `F_`. Of several numbers each is an
+        objective; what is looked for is then the front, by Chebyshev's scalarisation with weights drawn anew each time.
     seed : int
         Of the scan.
     folder : str
@@ -85,8 +87,14 @@ def suggest(
         n_initial_points=settings.initial,
     )
     if known:
-        search.tell([(values, result) for values, result in known])
+        search.tell(_of_one_length(known))
     return {name: _plain(value) for name, value in search.ask(1)[0].items()}
+
+
+def _of_one_length(known: Known) -> list[tuple[Values, Any]]:
+    """Return what is known with a failure for every objective where there are several."""
+    count = max((len(result) for _, result in known if isinstance(result, list)), default=0)
+    return [(values, [result] * count if count and isinstance(result, str) else result) for values, result in known]
 
 
 def _plain(value: Any) -> Any:

@@ -12,17 +12,19 @@ from bunchtrain.errors import SynthesisError
 from bunchtrain.events.reader import Dataset
 from bunchtrain.files import exclusive, write_json
 from bunchtrain.models.base import CARD, WEIGHTS
-from bunchtrain.synth import material, pipeline, preflight, steps, teaching
+from bunchtrain.synth import circuit, material, pipeline, preflight, steps, teaching
 from bunchtrain.synth.reporting import described
 from bunchtrain.synth.steps import Chosen, Stopwatch
+from bunchtrain.synth.students.base import Student
 
 FIGURES = "figures.json"
 
 
-def measure(spec: SynthesizeSpec, dataset: Path, model: Path, out: Path) -> None:
+def measure(spec: SynthesizeSpec, dataset: Path, model: Path, out: Path, *, estimate: bool = False) -> None:
     """Train and synthesise one student, and write `figures.json` into `out`, with a provenance record beside it.
 
-    A student that cannot become a circuit is a result too: its figures say why.
+    With `estimate` its cost is estimated from its circuit, and nothing is synthesised; it is judged by the validation
+    split, since this is how a search chooses. A student that cannot become a circuit is a result too, with the reason.
 
     Parameters
     ----------
@@ -44,7 +46,8 @@ def measure(spec: SynthesizeSpec, dataset: Path, model: Path, out: Path) -> None
     steps.require(spec, chosen)
     with exclusive(out / ".lock"):
         try:
-            found = {"status": "done", **_figures(spec, chosen, dataset, model, steps.emptied(out / "build"))}
+            build = steps.emptied(out / "build")
+            found = {"status": "done", **_figures(spec, None if estimate else chosen, dataset, model, build)}
         except SynthesisError as error:
             print(f"[candidate] {error.problem}", flush=True)
             found = {"status": "failed", "error": error.problem, "found": str(error.details.get("found", ""))}
@@ -53,27 +56,39 @@ def measure(spec: SynthesizeSpec, dataset: Path, model: Path, out: Path) -> None
         provenance.record([out / FIGURES], stage="candidate", spec=spec.model_dump(mode="json"), inputs=sources)
 
 
-def _figures(spec: SynthesizeSpec, chosen: Chosen, dataset: Path, model: Path, build: Path) -> dict[str, Any]:
+def _figures(spec: SynthesizeSpec, chosen: Chosen | None, dataset: Path, model: Path, build: Path) -> dict[str, Any]:
     clock = Stopwatch()
     preflight.check_layers(teaching.untrained(spec, len(Dataset(dataset).classes)))
     with clock("training of the student"):
-        stuff = material.gather(spec, dataset, model)
+        stuff = material.gather(spec, dataset, model, judged_on="test" if chosen else "validation")
         student, twin = teaching.taught(spec, stuff)
         areas = teaching.judged(stuff, student, twin)
+    made = _synthesised(spec, chosen, student, build, clock) if chosen else _estimated(spec, student, clock)
+    print(f"[candidate] AUC {areas['quantised_student']:.4f}, {made['estimate']['lut']} LUT estimated", flush=True)
+    return {
+        "described": described(spec.network),
+        "auc": areas,
+        "sparsity": student.sparsity,
+        **made,
+        "seconds": clock.seconds,
+    }
+
+
+def _estimated(spec: SynthesizeSpec, student: Student, clock: Stopwatch) -> dict[str, Any]:
+    """Return what a synthesis is expected to find, from the circuit alone."""
+    with clock("estimate"):
+        preflight.check_precision(student)
+        expected = pipeline.estimate(circuit.traced(student), clock_ns=spec.settings.clock_ns)
+    return {"stages": expected.cycles, "estimate": asdict(expected)}
+
+
+def _synthesised(
+    spec: SynthesizeSpec, chosen: Chosen, student: Student, build: Path, clock: Stopwatch
+) -> dict[str, Any]:
+    """Return what a synthesis finds, and what was expected of it."""
     with clock("C++ and RTL"):
         converted, core, design = steps.write(spec, student, chosen.hls_part, build, vhdl=False)
         expected = pipeline.estimate(converted.circuit, clock_ns=spec.settings.clock_ns)
     with clock("synthesis"):
         resources = chosen.module.synthesize(chosen.config, design, build / chosen.kind)
-    print(
-        f"[candidate] AUC {areas['quantised_student']:.4f}, {resources.lut} LUT ({expected.lut} estimated)", flush=True
-    )
-    return {
-        "described": described(spec.network),
-        "auc": areas,
-        "sparsity": student.sparsity,
-        "stages": core.stages,
-        "resources": resources.as_dict(),
-        "estimate": asdict(expected),
-        "seconds": clock.seconds,
-    }
+    return {"stages": core.stages, "resources": resources.as_dict(), "estimate": asdict(expected)}

@@ -37,7 +37,7 @@ _BATCH = 1024
 
 @dataclass(frozen=True)
 class Jets:
-    """Test jets.
+    """Jets by which students are judged: test jets, unless a search is choosing.
 
     Parameters
     ----------
@@ -68,8 +68,10 @@ class Material:
     test: Jets
 
 
-def gather(spec: SynthesizeSpec, dataset: Path, model: Path) -> Material:
+def gather(spec: SynthesizeSpec, dataset: Path, model: Path, *, judged_on: str = "test") -> Material:
     """Read the tagger and the jets, and encode what the core will see.
+
+    A search chooses among its students by the split `validation`, so that the test jets stay unseen by it.
 
     Raises
     ------
@@ -101,7 +103,7 @@ def gather(spec: SynthesizeSpec, dataset: Path, model: Path) -> Material:
     scaler.require(data.inputs, data.variables, data.path)
     width = card["shape"]["globals"]
     training = _chosen(data.indices("train"), MOST_JETS, spec.seed)
-    test = _chosen(data.indices("test"), spec.settings.vectors, spec.seed)
+    test = _chosen(data.indices(judged_on), spec.settings.vectors, spec.seed)
     seen = data.features(training)
     quantities_BI = inputs.quantities(seen, settings.constituents)
     encoding = inputs.Encoding.fit(quantities_BI, inputs.names(settings.constituents), settings.activation_bits)

@@ -1,0 +1,133 @@
+"""Whether the spaces of the searches fit: that of the scan, and that of the search for students."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from bunchtrain import registry
+from bunchtrain.config.candidates import own_value, varied
+from bunchtrain.config.explain import explain
+from bunchtrain.config.scan import Choice, Floats, Integers
+from bunchtrain.config.synthesize import Student
+from bunchtrain.config.train import Train
+from bunchtrain.errors import CampaignError
+
+if TYPE_CHECKING:
+    from bunchtrain.config.campaign import Campaign
+
+Dimension = Integers | Floats | Choice
+
+#: Keys that a scan cannot vary, with the reason.
+_FIXED = {
+    "train.epochs": "every evaluation takes scan.epochs",
+    "train.patience": "every evaluation runs all of scan.epochs",
+    "train.max_jets": "every evaluation takes scan.max_jets",
+    "train.ranks": "every evaluation has one rank",
+    "train.backend": "every evaluation has one rank",
+    "train.seeds": "every evaluation is one training",
+}
+
+
+SPACE = "synthesize.search.space"
+
+
+def check_spaces(campaign: Campaign, file: str | Path) -> None:
+    """Check that what is to be varied can be, and that the campaign's own values are among those looked at.
+
+    Raises
+    ------
+    CampaignError
+        Naming the dimension.
+    """
+    for name, dimension in campaign.scan.space.items():
+        _check_dimension(campaign, name, dimension, file)
+        if campaign.scan.trials:
+            _check_own_value(_own_value(campaign, name), name, dimension, f"scan.space.{name}", file)
+    student, search = campaign.synthesize.student, campaign.synthesize.search
+    for _ in searched(campaign, file):
+        pass  # each was checked when it was made
+    for name, dimension in search.space.items() if search else ():
+        own = own_value(student, name)
+        _check_own_value(own, f"synthesize.student.{name}", dimension, f"{SPACE}.{name}", file)
+
+
+def searched(campaign: Campaign, file: str | Path) -> Iterator[tuple[str, Student]]:
+    """Yield students at the ends of every dimension of the search, with the dimension's name.
+
+    Raises
+    ------
+    CampaignError
+        If a student has no such key, or does not take such a value.
+    """
+    search = campaign.synthesize.search
+    for name, dimension in search.space.items() if search else ():
+        for value in _ends(dimension):
+            yield name, varied(campaign.synthesize.student, {name: value}, file, SPACE)
+
+
+def _ends(dimension: Dimension) -> list[Any]:
+    return list(dimension.choices) if isinstance(dimension, Choice) else [dimension.low, dimension.high]
+
+
+def _check_dimension(campaign: Campaign, name: str, dimension: Dimension, file: str | Path) -> None:
+    """Check that a dimension is a key that a scan can vary, and that the key takes the dimension's values."""
+    model = registry.declared("models", campaign.model.kind)
+    keys = [*(f"model.{key}" for key in model.model_fields), *(f"train.{key}" for key in Train.model_fields)]
+    known = [name for name in keys if name not in _FIXED]
+    key = f"scan.space.{name}"
+    if name in _FIXED:
+        expected = f"another key: {_FIXED[name]}, so this one would change nothing"
+        raise CampaignError("the scan cannot vary this key", file=file, key=key, found=name, expected=expected)
+    if name not in known:
+        raise CampaignError("the scan varies a key that does not exist", file=file, key=key, found=name, choices=known)
+    head, _, tail = name.partition(".")
+    for value in _ends(dimension):
+        try:
+            if head == "model":
+                model.model_validate({**campaign.model.options(), tail: value})
+            else:
+                Train.model_validate({**campaign.train.model_dump(), tail: value})
+        except ValidationError as error:
+            raise explain(error, file, model, key) from None
+
+
+def _own_value(campaign: Campaign, name: str) -> Any:
+    """Return the campaign's own value of a dimension of the scan."""
+    head, _, tail = name.partition(".")
+    section = campaign.model.checked("models", "model") if head == "model" else campaign.train.model_dump()
+    return section[tail]
+
+
+def _check_own_value(value: Any, key: str, dimension: Dimension, space: str, file: str | Path) -> None:
+    """Check that the campaign's own value, which a search evaluates first, lies in the dimension."""
+    if lies_in(value, dimension):
+        return
+    raise CampaignError(
+        "the search starts from the campaign's own value, which its space does not hold",
+        file=file,
+        key=key,
+        found=value,
+        expected=f"{described(dimension)}, as {space} says",
+        mend=f"change {key}, or widen the space",
+    )
+
+
+def lies_in(value: Any, dimension: Dimension) -> bool:
+    """Return whether a dimension has a value."""
+    if isinstance(dimension, Choice):
+        return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in dimension.choices)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return dimension.low <= value <= dimension.high and (isinstance(dimension, Floats) or value == int(value))
+
+
+def described(dimension: Dimension) -> str:
+    """Return a dimension in words."""
+    if isinstance(dimension, Choice):
+        return "one of " + ", ".join(map(str, dimension.choices))
+    kind = "a whole number" if isinstance(dimension, Integers) else "a number"
+    return f"{kind} from {dimension.low} to {dimension.high}"

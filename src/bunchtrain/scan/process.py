@@ -1,0 +1,104 @@
+"""One evaluation is one process, with its own folder, log, time limit and a clean end."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from bunchtrain.errors import Requeue
+
+#: Seconds between the polite and the hard end of a training.
+GRACE = 10
+
+#: Exit statuses of a process that was killed, seen from here and through a shell.
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+
+#: Exit statuses of a training that was asked to stop: with its state saved, or before it could listen.
+STOPPED = (Requeue.exit_code, -signal.SIGTERM, 128 + signal.SIGTERM)
+
+_running: set[subprocess.Popen[bytes]] = set()
+
+#: What the training's exit status 86 means; see `errors` and `train.loop`.
+NON_FINITE = 86
+
+
+def evaluate(command: Sequence[str], log: Path, timeout: float) -> str | None:
+    """Run an evaluation to its end; return why it failed, `F_...`, or None.
+
+    Raises
+    ------
+    Requeue
+        If it was asked to stop.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    status = _run(command, log, timeout)
+    if status in STOPPED:
+        raise Requeue("an evaluation was asked to stop", file=log, mend="run the scan again to go on")
+    if status in KILLED:  # no verdict on these values: once more, from the checkpoint; out of memory comes again
+        status = _run(command, log, timeout)
+    if status is None:
+        return "F_timeout"
+    return failure(status, log) if status else None
+
+
+def _run(command: Sequence[str], log: Path, timeout: float) -> int | None:
+    """Run a process to its end and return its exit status, or None when it had to be ended for its time."""
+    with log.open("ab") as stream:
+        # The training ends with this process, whatever ends it: no orphan writes beside its successor.
+        process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "TERM", "--", *command], stdout=stream, stderr=stream, start_new_session=True
+        )
+        _running.add(process)
+        try:
+            return process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            end(process)
+            return None
+        except BaseException:
+            end(process)
+            raise
+        finally:
+            _running.discard(process)
+
+
+def end_all() -> None:
+    """End every training that this process runs."""
+    for process in list(_running):
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a training and all it started: politely, then hard."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(GRACE)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def failure(status: int, log: Path) -> str:
+    """Return the reason of a failed training from its exit status and log."""
+    if status == NON_FINITE:
+        return "F_nan"
+    tail = log.read_text(errors="replace")[-4000:].lower()
+    if status in KILLED or "memoryerror" in tail or "out of memory" in tail:
+        return "F_oom"
+    return "F_crash"
+
+
+def last_error(log: Path) -> str:
+    """Return what a training's log says of its end, on one line: its last error with its details; empty without."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    begins = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+    if not begins:
+        return ""
+    head, *rest = lines[begins[-1] :]
+    details = itertools.takewhile(lambda line: line.startswith("  "), rest)
+    return "; ".join([head.removeprefix("error: "), *(" ".join(line.split()) for line in details)])

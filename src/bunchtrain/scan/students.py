@@ -1,0 +1,150 @@
+"""The search for students: what each knows against its estimated cost; the front is synthesised in the end."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bunchtrain import provenance
+from bunchtrain.config.candidates import own_value, varied
+from bunchtrain.config.specs import SearchSpec, SynthesizeSpec, as_text, of_student
+from bunchtrain.config.synthesize import Search
+from bunchtrain.files import exclusive, fingerprint, read_json, sha256, write_json, write_text
+from bunchtrain.scan import objective, process, search
+from bunchtrain.scan.journal import Journal, Trial
+from bunchtrain.scan.space import Values
+
+FIGURES = "figures.json"
+FRONT = "front.json"
+TABLE = "results.csv"
+
+
+class Students(NamedTuple):
+    """Students with the values of a campaign's space, taught by its tagger.
+
+    Two objectives: the AUC of the quantised student on the validation split, and less look-up tables by the estimate,
+    on a scale of powers of ten.
+    """
+
+    spec: SearchSpec
+    dataset: Path
+    model: Path
+
+    @property
+    def settings(self) -> Search:
+        """The campaign's section."""
+        return self.spec.settings
+
+    @property
+    def seed(self) -> int:
+        """The core's."""
+        return self.spec.core.seed
+
+    def own(self) -> Values:
+        """Return the campaign's own student."""
+        return {name: own_value(self.spec.core.settings.student, name) for name in self.settings.space}
+
+    def core(self, values: Values) -> SynthesizeSpec:
+        """Return what a core with the student of some values would be asked for."""
+        student = varied(self.spec.core.settings.student, values, "--spec", "synthesize.search.space")
+        return of_student(self.spec.core, student, "--spec")
+
+    def command(self, values: Values, folder: Path) -> list[str]:
+        """Return the training of a student, with the estimate of its cost."""
+        return [*self.synthesis(values, folder), "--estimate"]
+
+    def synthesis(self, values: Values, folder: Path) -> list[str]:
+        """Return the training and the synthesis of a student."""
+        command = [sys.executable, "-m", "bunchtrain", "candidate", "--spec", as_text(self.core(values))]
+        return [*command, "--dataset", str(self.dataset), "--model", str(self.model), "--out", str(folder)]
+
+    def result(self, folder: Path) -> tuple[list[float] | str, dict[str, Any]]:
+        """Return both objectives, and what they were made of."""
+        found = read_json(folder / FIGURES)
+        if found["status"] != "done":
+            return "F_no_circuit", {"error": found["error"]}
+        area, lut = found["auc"]["quantised_student"], found["estimate"]["lut"]
+        return [area, -math.log10(max(lut, 1))], {"auc": area, "lut": lut}
+
+    def told(self, result: float | list[float]) -> str:
+        """Return AUC and look-up tables."""
+        area, cost = result if isinstance(result, list) else (result, 0.0)
+        return f"AUC {area:.4f}, {10**-cost:.0f} LUT estimated"
+
+
+def propose(spec: SearchSpec, dataset: Path, model: Path, out: Path) -> None:
+    """Write `results.csv` and `front.json` into `out`; `journal.jsonl` there lets a killed search go on.
+
+    Raises
+    ------
+    TrainingError
+        If no student became a circuit.
+    """
+    students = Students(spec, dataset, model)
+    inputs = [dataset, model / "model.safetensors", model / "model.json"]
+    with exclusive(out / ".lock"):
+        journal = Journal(out / "journal.jsonl", _fingerprint(spec, inputs))
+        search.Search(students, journal, out, "search").run()
+        trials = search.ended(spec.settings, journal, out)
+        chosen = spread(front(trials), spec.settings.finalists)
+        with ThreadPoolExecutor(spec.settings.parallel) as pool:
+            try:
+                figures = list(pool.map(partial(_synthesised, students, out), chosen))
+            except BaseException:
+                process.end_all()  # the pool would wait for them
+                raise
+        failed = sum(trial.failed for trial in trials)
+        counts = {"trials": len(trials), "failed": failed, "front": len(front(trials)), "finalists": len(chosen)}
+        write_text(out / TABLE, search.table(spec.settings, trials, ["auc", "lut"]))
+        points = [[trial.facts["lut"], trial.facts["auc"]] for trial in trials if not trial.failed]
+        write_json(out / FRONT, {**counts, "estimated": points, "students": figures})
+        written = [out / TABLE, out / FRONT]
+        provenance.record(written, stage="search", spec=spec.model_dump(mode="json"), inputs=inputs, facts=counts)
+
+
+def front(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials that no other beats in one objective without losing in the other, cheapest first."""
+    done = [(trial.result, trial) for trial in trials if isinstance(trial.result, list)]
+    found: list[Trial] = []
+    best = -math.inf
+    for result, trial in sorted(done, key=lambda pair: (-pair[0][1], -pair[0][0], pair[1].number)):
+        if result[0] > best:
+            best = result[0]
+            found.append(trial)
+    return found
+
+
+def spread(trials: Sequence[Trial], most: int) -> list[Trial]:
+    """Return at most so many of the trials of a front, evenly from the cheapest to the best."""
+    if len(trials) <= most:
+        return list(trials)
+    if most == 1:
+        return [trials[-1]]
+    return [trials[round(place * (len(trials) - 1) / (most - 1))] for place in range(most)]
+
+
+def _synthesised(students: Students, out: Path, trial: Trial) -> dict[str, Any]:
+    """Return the figures of a trial's student from a real synthesis; one that is there already is not made again."""
+    folder = out / "finalists" / f"search-{trial.number:04d}"
+    wanted = students.core(trial.values).model_dump(mode="json")
+    figures = folder / FIGURES
+    if not (figures.exists() and provenance.read(figures)["spec"] == wanted and not provenance.altered(figures)):
+        print(f"[search] synthesis of evaluation {trial.number + 1}", flush=True)
+        command = students.synthesis(trial.values, folder)
+        if reason := process.evaluate(command, folder / objective.LOG, students.settings.timeout):
+            told = f"its synthesis failed: {process.last_error(folder / objective.LOG) or reason}"
+            return {"candidate": folder.name, "status": "failed", "error": told, "found": reason}
+    found: dict[str, Any] = read_json(figures)
+    return found
+
+
+def _fingerprint(spec: SearchSpec, inputs: Sequence[Path]) -> str:
+    """Return what a journal must share with a search to be continued by it."""
+    values = spec.model_dump(mode="json")
+    values["settings"] = {key: value for key, value in values["settings"].items() if key not in search.FREE}
+    return fingerprint([values, *(sha256(path) for path in inputs)])

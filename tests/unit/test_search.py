@@ -1,0 +1,174 @@
+"""The search for students: what may be asked for, what DeepHyper is told, what is synthesised in the end."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from test_config import changed, refused
+
+from bunchtrain import provenance
+from bunchtrain.config.scan import Trials
+from bunchtrain.config.specs import SearchSpec, as_text
+from bunchtrain.config.synthesize import Search
+from bunchtrain.dag import Plan
+from bunchtrain.errors import CampaignError, TrainingError
+from bunchtrain.files import read_json
+from bunchtrain.report import front as page
+from bunchtrain.scan import process, space, students
+from bunchtrain.scan.journal import Trial
+from cores import spec
+
+SPACE = {"weight_bits": {"low": 2, "high": 6}, "sparsity": {"low": 0.1, "high": 0.9}}
+
+
+def search_spec(**settings) -> SearchSpec:
+    values = {"trials": 3, "parallel": 2, "initial": 2, "finalists": 1, "space": SPACE, **settings}
+    return SearchSpec(version=1, settings=values, core=spec())
+
+
+def done(number, area, lut):
+    return Trial(number, {}, 0.0, [area, -np.log10(lut)], facts={"auc": area, "lut": lut})
+
+
+def test_the_front_is_what_no_other_beats():
+    trials = [done(0, 0.9, 1000), done(1, 0.95, 3000), done(2, 0.89, 1500), done(3, 0.9, 900), done(4, 0.95, 2900)]
+    trials.append(Trial(5, {}, 0.0, "F_timeout"))
+    assert [trial.number for trial in students.front(trials)] == [3, 4]
+    assert students.front([]) == []
+
+
+@pytest.mark.parametrize(("most", "numbers"), [(1, [9]), (2, [0, 9]), (4, [0, 3, 6, 9]), (10, list(range(10)))])
+def test_finalists_are_spread_from_the_cheapest_to_the_best(most, numbers):
+    trials = [done(number, 0.5 + 0.01 * number, 100 * (number + 1)) for number in range(10)]
+    assert [trial.number for trial in students.spread(students.front(trials), most)] == numbers
+
+
+def test_deephyper_finds_a_front_of_two_objectives(tmp_path, monkeypatch):
+    """On a known pair of objectives the suggestions lie nearer to the front than random points do, in the mean."""
+    monkeypatch.chdir(tmp_path)
+    settings = Trials(trials=24, initial=8, space={name: {"low": 0.0, "high": 1.0} for name in "abcd"})
+    problem = space.problem(settings)
+
+    def results(values):
+        away = sum((values[name] - 0.3) ** 2 for name in "bcd")
+        return [values["a"] - away, -values["a"] - away]
+
+    def distance(seed, informed):
+        found = []
+        for number in range(24):
+            known = found if informed else []
+            values = space.suggest(settings, problem, number, known, 1000 * seed, "unused")
+            found.append((values, "F_nan" if number == 3 else results(values)))
+        return np.mean([-sum(result) for _, result in found[12:] if not isinstance(result, str)])
+
+    informed, random = (np.mean([distance(seed, way) for seed in range(4)]) for way in (True, False))
+    assert informed < 0.8 * random
+
+
+def test_the_campaigns_own_student_comes_first():
+    own = students.Students(search_spec(), "", "").own()
+    assert own == {"weight_bits": 6, "sparsity": 0.3}
+    kinds = {"compression.beta": {"low": 1e-6, "high": 1e-3}, "network.hidden": {"choices": [1, 2]}}
+    settings = Search(trials=1, space=kinds)
+    core = spec(student={"compression": {"kind": "hgq2"}})
+    found = students.Students(SearchSpec(version=1, settings=settings, core=core), "", "").own()
+    assert found == {"compression.beta": 1e-5, "network.hidden": [24, 16]}
+
+
+@pytest.mark.parametrize(
+    ("search", "at", "words"),
+    [
+        ({"space": {}}, "search", "space"),
+        ({"space": {"weight_bit": {"low": 2, "high": 8}}}, "search.space.weight_bit", "weight_bits"),
+        ({"space": {"weight_bits": {"low": 1, "high": 8}}}, "search.space.weight_bits", "2"),
+        ({"space": {"weight_bits": {"low": 7, "high": 8}}}, "student.weight_bits", "from 7 to 8"),
+        ({"space": {"weight_bits": {"low": 8, "high": 8}}}, "search.space.weight_bits", "empty"),
+        (
+            {"space": {"compression.beta": {"low": 1e-6, "high": 1.0}}},
+            "search.space.compression.beta",
+            "beta",
+        ),
+        (
+            {"space": {"constituents": {"low": 4, "high": 32}}},
+            "search.space.constituents.constituents",
+            "at most",
+        ),
+        ({"space": SPACE, "trials": 0}, "search.trials", "0"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused_before_anything_runs(search, at, words):
+    error = refused(changed(prepare__constituents=16, synthesize__search=search))
+    assert error.details["key"] == f"synthesize.{at}" and words in str(error)
+
+
+def test_a_search_leaves_the_core_and_the_candidates_as_they_are():
+    asked = Plan(changed(synthesize__search={"space": SPACE}), "my.yaml")
+    none = Plan(changed(), "my.yaml")
+    assert asked.searched and not none.searched and asked.spec("synthesize") == none.spec("synthesize")
+    with pytest.raises(CampaignError, match="no search"):
+        none.spec("search")
+
+
+@pytest.mark.fpga
+def test_students_are_proposed_and_the_best_synthesised(sample, tmp_path):
+    students.propose(search_spec(), *sample, tmp_path / "search")
+    found = read_json(tmp_path / "search/front.json")
+    assert found["trials"] == 3 and found["finalists"] == 1 and 3 == len(found["estimated"]) + found["failed"]
+    for one in found["students"]:
+        assert one["status"] == "done" and one["resources"]["lut"] > 0 and one["candidate"].startswith("search-")
+    with (tmp_path / "search/results.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert rows[0]["weight_bits"] == "6" and len({row["weight_bits"] for row in rows}) > 1
+    assert all(0.5 < float(row["auc"]) <= 1 and float(row["lut"]) > 0 for row in rows if row["status"] == "ok")
+    assert provenance.altered(tmp_path / "search/front.json") == []
+
+
+@pytest.mark.fpga
+def test_a_killed_search_goes_on_where_it_was(sample, tmp_path):
+    out, task = tmp_path / "search", search_spec(trials=3, parallel=1)
+    command = [sys.executable, "-m", "bunchtrain", "search", "--spec", as_text(task)]
+    command += ["--dataset", str(sample[0]), "--model", str(sample[1]), "--out", str(out)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as killed:
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline:
+            time.sleep(0.2)
+            if out.joinpath("journal.jsonl").exists() and '"end"' in out.joinpath("journal.jsonl").read_text():
+                break
+        os.kill(killed.pid, signal.SIGKILL)
+    first = out.joinpath("journal.jsonl").read_text()
+    students.propose(task, *sample, out)
+    entries = [json.loads(line) for line in out.joinpath("journal.jsonl").read_text().splitlines()]
+    assert out.joinpath("journal.jsonl").read_text().startswith(first.rpartition("\n")[0])
+    assert sorted(entry["trial"] for entry in entries if entry["event"] == "end") == [0, 1, 2]
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("finalists/*/figures.json")}
+    students.propose(task, *sample, out)
+    assert kept and kept == {path: path.stat().st_mtime_ns for path in out.glob("finalists/*/figures.json")}
+
+
+def test_a_search_in_which_all_fails_says_why(sample, tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "evaluate", lambda *arguments: "F_timeout")
+    with pytest.raises(TrainingError, match="no evaluation of the scan ended well"):
+        students.propose(search_spec(trials=2), *sample, tmp_path / "search")
+    assert not (tmp_path / "search/front.json").exists()
+
+
+def test_the_page_says_what_was_looked_for():
+    one = {
+        "candidate": "search-0003",
+        "status": "done",
+        "auc": {"quantised_student": 0.96},
+        "resources": {"lut": 900, "ff": 400, "tool": "Yosys"},
+        "estimate": {"lut": 910, "ff": 402, "seconds": 0.2},
+    }
+    searched = {"trials": 40, "failed": 1, "front": 9, "finalists": 1, "estimated": [[900, 0.95], [2000, 0.97]]}
+    text = page.text([one], searched)
+    assert "DeepHyper proposed 40 students, of which 9 are beaten by no other" in text and "1 of 1" in text
+    core = {"resources": {"lut": 4000}, "auc": {"quantised_student": 0.97}}
+    assert "proposed, cost estimated" in page.drawn([one], core, searched)
+    assert "proposed" not in page.drawn([one], core)
