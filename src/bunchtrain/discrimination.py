@@ -95,10 +95,22 @@ class Scores:
         threshold makes of it. When no background jet passes, the rejection is a lower limit at 68 % confidence and has
         no error. When some pass whose weights do not add up to a positive number, there is none.
         """
-        share = float(self.background_efficiency(efficiency))
-        n_signal, n_background = (effective(w) for w in self.weights)
         place = min(int(np.searchsorted(self.efficiencies[0], efficiency)), len(self.thresholds)) - 1
-        threshold = float(self.thresholds[max(place, 0)])
+        share = float(self.background_efficiency(efficiency))
+        return self._rejection(efficiency, share, float(self.thresholds[max(place, 0)]))
+
+    def cut(self, efficiency: float) -> dict[str, Any]:
+        """Return the strictest threshold that keeps a signal efficiency, with what it really keeps and rejects.
+
+        In `rejection` jets of equal score are shared out; here all of them pass, or none, as in a trigger.
+        """
+        signal, background = self.efficiencies
+        place = min(max(int(np.searchsorted(signal, efficiency)), 1), len(self.thresholds))
+        return self._rejection(float(signal[place]), float(background[place]), float(self.thresholds[place - 1]))
+
+    def _rejection(self, efficiency: float, share: float, threshold: float) -> dict[str, Any]:
+        """Return the rejection where a share of the background passes a threshold."""
+        n_signal, n_background = (effective(w) for w in self.weights)
         row: dict[str, Any] = {
             "efficiency": efficiency,
             "threshold": threshold,

@@ -63,4 +63,7 @@ class Synthesize(Section):
         description="keys of `student`, e.g. `network.hidden`, with values to compare: a student for every combination",
     )
     search: Search | None = Field(None, description="students that DeepHyper proposes")
+    working_points: list[Probability] = Field(
+        [0.3, 0.5, 0.7], min_length=1, description="signal efficiencies for which thresholds of the core are given"
+    )
     auc_loss: Probability = Field(0.02, description="largest AUC loss of the quantised student against its float twin")

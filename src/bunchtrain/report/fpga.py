@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from bunchtrain.discrimination import told
+
 _NAMES = {
     "torch": "quantised network in torch",
     "c_simulation": "C simulation of the HLS project",
@@ -75,7 +77,32 @@ def section(synthesis: dict[str, Any]) -> dict[str, Any]:
         }
         for row in agreement["comparisons"]
     ]
-    return {"text": _text(synthesis), "rows": _rows(synthesis), "proof": comparisons, "tools": _tools(synthesis)}
+    return {
+        "text": _text(synthesis),
+        "rows": _rows(synthesis),
+        "proof": comparisons,
+        "tools": _tools(synthesis),
+        "cuts": [_cut(row) for row in synthesis["working_points"]],
+        "cuts_text": _cuts_text(synthesis),
+    }
+
+
+def _cut(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "threshold": row["threshold"],
+        "efficiency": f"{row['efficiency']:.1%}",
+        "rejection": told(row),
+        "passing": f"{row['background_passing']} of {row['background_total']}",
+    }
+
+
+def _cuts_text(synthesis: dict[str, Any]) -> str:
+    classes, task = synthesis["classes"], synthesis["task"]
+    signal, background = (classes.index(task[name]) for name in ("signal", "background"))
+    return (
+        f"A jet passes if output {signal} less output {background} of the core, as whole numbers, reaches the "
+        "threshold. Shares of the test jets; all thresholds are in the core's reports/thresholds.csv."
+    )
 
 
 def _text(synthesis: dict[str, Any]) -> str:

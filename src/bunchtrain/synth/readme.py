@@ -24,7 +24,12 @@ _SYNTHESIS = """- `syn/`: the core placed and routed in a harness: harness, scri
 
 
 def text(
-    core: Core, card: Mapping[str, Any], figures: Mapping[str, Any], vectors: Mapping[str, Any], route: str
+    core: Core,
+    card: Mapping[str, Any],
+    figures: Mapping[str, Any],
+    vectors: Mapping[str, Any],
+    route: str,
+    cutting: str,
 ) -> str:
     """Return the README: what the core is, its ports, the meaning of every number, how to repeat the proof."""
     resources, timing = figures["resources"], figures["timing"]
@@ -70,6 +75,9 @@ logit = code * 2^-{core.result.form.fractional}; a score of class a against clas
 | output | meaning |
 | --- | --- |
 {outputs}
+
+## Thresholds
+{cutting}
 
 ## Repeat the proof
     bunchtrain verify core.zip

@@ -15,7 +15,20 @@ from torch import Tensor
 from bunchtrain import provenance
 from bunchtrain.config.specs import SynthesizeSpec
 from bunchtrain.files import sha256
-from bunchtrain.synth import agreement, cosim, fusesoc, ghdl, ipcore, readme, routed, rtlsim, steps, streams, tools
+from bunchtrain.synth import (
+    agreement,
+    cosim,
+    fusesoc,
+    ghdl,
+    ipcore,
+    readme,
+    routed,
+    rtlsim,
+    steps,
+    streams,
+    thresholds,
+    tools,
+)
 from bunchtrain.synth.backends.base import Resources
 from bunchtrain.synth.fixedpoint import Fixed, bits_needed
 from bunchtrain.synth.material import Material
@@ -23,6 +36,7 @@ from bunchtrain.synth.quantize import Dense, Rounded, declared
 from bunchtrain.synth.routes import Converted
 from bunchtrain.synth.rtl import Core
 from bunchtrain.synth.students.base import Student
+from bunchtrain.synth.thresholds import Cuts
 from bunchtrain.synth.vectors import to_words
 from bunchtrain.synth.verify import Proof, Vectors
 
@@ -73,6 +87,7 @@ def report(facts: Facts, seconds: Mapping[str, float], zip_sha256: str) -> dict[
         "auc": {**areas, "jets": _jets(facts)},
         "agreement": _agreement(facts),
         "timing": _timing(facts),
+        "working_points": cuts(facts).rows(facts.spec.settings.working_points),
         "resources": facts.resources.as_dict(),
         "utilisation": _utilisation(facts.resources),
         "tools": made_by(facts),
@@ -190,6 +205,12 @@ def _timing(facts: Facts) -> dict[str, Any]:
     return {**_cycles(facts), **asked, **reached, "note": TIMING_NOTE}
 
 
+def cuts(facts: Facts) -> Cuts:
+    """Return the thresholds of the RTL's answers to the test jets."""
+    codes_BC = facts.proof.measured.codes_VC[: facts.cases.jets]
+    return Cuts(facts.stuff.task, facts.stuff.test, codes_BC, facts.cases.result.step)
+
+
 def _utilisation(resources: Resources) -> dict[str, float]:
     """Return the share of the part that the core takes, by resource."""
     used = {"lut": resources.lut, "ff": resources.ff, "dsp": resources.dsp, "bram": resources.bram}
@@ -251,7 +272,10 @@ def contents(facts: Facts, build: Path, spec: Mapping[str, Any], sources: list[P
         files["hls/tb_data/tb_output_predictions.dat"] = _decimals(answers_VC * cases.result.step)
     counted = facts.resources.as_dict()
     counted.pop("seconds")
-    figures = {"auc": {**facts.areas, "jets": _jets(facts)}, "timing": _timing(facts), "resources": counted}
+    found = cuts(facts)
+    points = found.rows(facts.spec.settings.working_points)
+    areas = {**facts.areas, "jets": _jets(facts)}
+    figures = {"auc": areas, "timing": _timing(facts), "resources": counted, "working_points": points}
     origin = {
         "stage": "synthesize",
         "spec": dict(spec),
@@ -263,8 +287,12 @@ def contents(facts: Facts, build: Path, spec: Mapping[str, Any], sources: list[P
     files[f"{core.top}.core"] = fusesoc.core_file(_vlnv(core), core.top, files, steps.backend_of(facts.spec).hls_part)
     files["reports/figures.json"] = ipcore.as_text(figures)
     files["reports/student.json"] = ipcore.as_text(student_card(facts))
+    files["reports/thresholds.csv"] = found.table()
     files["provenance.json"] = ipcore.as_text(origin)
-    about = readme.text(core, student_card(facts), figures, cases.kinds, facts.converted.route)
+    task, classes = facts.stuff.task, facts.stuff.classes
+    sides = ((number, classes[number]) for number in (task.signal, task.background))
+    cutting = thresholds.markdown(points, *sides)
+    about = readme.text(core, student_card(facts), figures, cases.kinds, facts.converted.route, cutting)
     files["README.md"] = about.encode()
     facts_of_core = {**_cycles(facts), "clock_period_ns": facts.spec.settings.clock_ns}
     parameters = {name: str(value) for name, value in facts_of_core.items()}

@@ -26,7 +26,7 @@ _NAMES = {
     "vhdl": r"{top}\w*\.vhd",
     "sim": r"testbench\.(v|vhd)|test_core\.py|core\.json|(inputs|expected)\.hex",
     "model": r"student\.safetensors",
-    "reports": r"(figures|student)\.json",
+    "reports": r"(figures|student)\.json|thresholds\.csv",
     "constraints": r"{top}\.(xdc|sdc)",
     "hls": r"\w[\w.+-]*(/\w[\w.+-]*)*",
     "syn": r"\w+/\w[\w.-]*",

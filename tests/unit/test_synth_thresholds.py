@@ -1,0 +1,79 @@
+"""Thresholds of a core: what passes them is counted by hand, and a score that they do not stand for has none."""
+
+import csv
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from bunchtrain.synth.material import Jets
+from bunchtrain.synth.thresholds import NONE, Cuts, markdown
+from bunchtrain.tasks import base as tasks
+
+TASK = {"kind": "jet_tagging", "signal": "top", "background": "qcd"}
+CLASSES = ["qcd", "top", "wz"]
+
+
+def jets(count, seed=0, weighted=True):
+    random = np.random.default_rng(seed)
+    labels = np.r_[0, 1, random.integers(0, 3, count - 2)]
+    weights = random.uniform(0.5, 2, count) if weighted else np.ones(count)
+    codes = random.integers(-40, 41, (count, 3)) + 25 * (labels[:, None] == np.arange(3))
+    nothing = np.zeros((count, 0))
+    return Jets(nothing.astype(np.int64), labels, weights, nothing.astype(np.float32)), codes
+
+
+def passing(jets, codes, label, threshold):
+    of = jets.labels_B == label
+    passed = codes[:, 1] - codes[:, 0] >= threshold
+    return float(jets.weights_B[of & passed].sum() / jets.weights_B[of].sum())
+
+
+@given(some.integers(20, 200), some.integers(0, 2**32 - 1), some.floats(0.05, 0.95))
+def test_what_passes_a_threshold_is_what_is_told(count, seed, efficiency):
+    sample, codes = jets(count, seed)
+    (row,) = Cuts(tasks.build(TASK, CLASSES), sample, codes, 2**-5).rows([efficiency])
+    assert isinstance(row["threshold"], int) and row["efficiency"] >= efficiency - 1e-9
+    assert row["efficiency"] == pytest.approx(passing(sample, codes, 1, row["threshold"]))
+    assert passing(sample, codes, 1, row["threshold"] + 1) < efficiency + 1e-9
+    share = passing(sample, codes, 0, row["threshold"])
+    assert row["lower_limit"] if share == 0 else row["rejection"] == pytest.approx(1 / share)
+
+
+def test_the_table_has_every_threshold():
+    sample, codes = jets(300, weighted=False)
+    cuts = Cuts(tasks.build(TASK, CLASSES), sample, codes, 2**-5)
+    rows = list(csv.DictReader(io.StringIO(cuts.table().decode())))
+    thresholds = [int(row["threshold"]) for row in rows]
+    assert thresholds == sorted(thresholds, reverse=True) and len(set(thresholds)) == len(rows) > 30
+    for row in rows[::7]:
+        for name, label in (("signal_efficiency", 1), ("background_efficiency", 0)):
+            assert float(row[name]) == pytest.approx(passing(sample, codes, label, int(row["threshold"])), abs=1e-5)
+
+
+def test_a_score_that_mixes_classes_has_no_threshold():
+    mixing = {"kind": "flavour_tagging", "signal": "top", "background": "qcd", "mixture": {"qcd": 0.5, "wz": 0.5}}
+    sample, codes = jets(300)
+    cuts = Cuts(tasks.build(mixing, CLASSES), sample, codes, 2**-5)
+    assert cuts.rows([0.5]) == [] and cuts.table().count(b"\n") == 1
+    assert markdown([], (1, "top"), (0, "qcd")) == NONE
+
+
+def test_the_core_and_its_report_give_thresholds(finished):
+    out, report = finished
+    rows = report["working_points"]
+    assert [row["wanted"] for row in rows] == [0.3, 0.5, 0.7]
+    thresholds = [row["threshold"] for row in rows]
+    assert thresholds == sorted(thresholds, reverse=True)
+    with zipfile.ZipFile(out / "core.zip") as core:
+        about, table = (core.read(f"toy_tagger/{name}").decode() for name in ("README.md", "reports/thresholds.csv"))
+        figures = json.loads(core.read("toy_tagger/reports/figures.json"))
+    assert "code[1] - code[0] >= threshold" in about and f"| {thresholds[1]} |" in about
+    assert figures["working_points"] == rows
+    told = {int(row["threshold"]): row for row in csv.DictReader(io.StringIO(table))}
+    for row in rows:
+        assert float(told[row["threshold"]]["signal_efficiency"]) == pytest.approx(row["efficiency"], abs=1e-5)
