@@ -9,6 +9,7 @@ from bunchtrain.config.specs import SynthesizeSpec
 from bunchtrain.config.synthesize import Student as Settings
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.quantize import Dense, Rounded, Squared
+from bunchtrain.synth.student import Lesson
 from bunchtrain.synth.students.base import Layout, Student, rectified
 from bunchtrain.synth.students.dense import Config, Network
 from bunchtrain.synth.wires import total
@@ -32,6 +33,16 @@ def quantised(student: Student, sparsity: float = 0.3, seed: int = 0, **bits: in
     generator = torch.Generator().manual_seed(seed)
     student.quantize(torch.randn(200, student.inputs, generator=generator), Settings(**bits))
     return student.eval()
+
+
+def lesson(jets: int = 600, seed: int = 0) -> Lesson:
+    """Two classes that one input tells apart, as a tagger answers."""
+    random = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 2, (jets,), generator=random)
+    x = torch.randn(jets, 9, generator=random) * 0.5
+    x[:, 6] += labels * 2 - 1.0
+    teacher = torch.stack([-x[:, 6], x[:, 6]], -1) * 2
+    return Lesson(x, teacher, labels, torch.ones(jets), ([1, 4], [2, 5]))
 
 
 class Anomaly(Student):

@@ -7,17 +7,15 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from test_config import changed, refused
-from test_synth_numbers import lesson
 
 from bunchtrain import registry
 from bunchtrain.config.synthesize import Student as Settings
-from bunchtrain.errors import CampaignError, MissingDependency
+from bunchtrain.errors import MissingDependency
 from bunchtrain.synth import circuit, preflight, reporting, rtl, rtlsim, vectors, verify
 from bunchtrain.synth.compressors import base
 from bunchtrain.synth.fixedpoint import bits_needed
 from bunchtrain.synth.student import train
-from cores import INPUT, dense
+from cores import INPUT, dense, lesson
 
 FAMILY = base.FAMILY
 KINDS = registry.kinds(FAMILY)
@@ -115,17 +113,3 @@ def test_a_package_that_is_missing_is_named_before_any_work(monkeypatch):
         base.require("hgq2")
     assert "bunchtrain[compress]" in caught.value.details["mend"]
     base.require("straight_through")
-
-
-@pytest.mark.parametrize(
-    ("student", "key", "words"),
-    [
-        ({"compression": {"kind": "hgq"}}, "synthesize.student.compression.kind", "hgq2"),
-        ({"compression": {"kind": "pquant", "method": "pdq"}}, "synthesize.student.compression.method", "pdp"),
-        ({"compression": {"kind": "hgq2", "beta": 0}}, "synthesize.student.compression.beta", "greater than 0"),
-        ({"compression": {"kind": "hgq2"}, "pruning": "inputs"}, "synthesize.student", "straight_through"),
-    ],
-)
-def test_what_does_not_go_together_is_refused(student, key, words):
-    error = refused(changed(synthesize__student=student))
-    assert isinstance(error, CampaignError) and error.details["key"] == key and words in str(error)

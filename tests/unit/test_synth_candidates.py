@@ -254,3 +254,17 @@ def test_numbers_that_are_the_same_for_every_input_have_a_circuit(kind):
             layer.mask_OI[:, 0] = 1
     made = circuit.traced(student)
     assert len(made.outputs) == 2 and len(made.logic.ops) > 0
+
+
+@pytest.mark.parametrize(
+    ("student", "key", "words"),
+    [
+        ({"compression": {"kind": "hgq"}}, "synthesize.student.compression.kind", "hgq2"),
+        ({"compression": {"kind": "pquant", "method": "pdq"}}, "synthesize.student.compression.method", "pdp"),
+        ({"compression": {"kind": "hgq2", "beta": 0}}, "synthesize.student.compression.beta", "greater than 0"),
+        ({"compression": {"kind": "hgq2"}, "pruning": "inputs"}, "synthesize.student", "straight_through"),
+    ],
+)
+def test_a_compression_that_does_not_fit_is_refused(student, key, words):
+    error = refused(changed(synthesize__student=student))
+    assert isinstance(error, CampaignError) and error.details["key"] == key and words in str(error)

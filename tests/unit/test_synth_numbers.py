@@ -15,8 +15,8 @@ from bunchtrain.synth import inputs, vectors
 from bunchtrain.synth.fixedpoint import Fixed, exact_sum, fitted
 from bunchtrain.synth.ports import Port
 from bunchtrain.synth.quantize import Dense, Relu, fake_quantize
-from bunchtrain.synth.student import Lesson, distillation_loss, train
-from cores import dense
+from bunchtrain.synth.student import distillation_loss, train
+from cores import dense, lesson
 
 
 @pytest.fixture(autouse=True)
@@ -119,15 +119,6 @@ def test_a_dead_rectifier_gets_a_format_all_the_same():
     layer = Relu()
     layer.quantize(torch.full((3, 2), -1.0), 6)
     assert layer.format is not None and layer(torch.full((1, 2), -1.0)).tolist() == [[0.0, 0.0]]
-
-
-def lesson(jets=600, seed=0):
-    random = torch.Generator().manual_seed(seed)
-    labels = torch.randint(0, 2, (jets,), generator=random)
-    x = torch.randn(jets, 9, generator=random) * 0.5
-    x[:, 6] += labels * 2 - 1.0
-    teacher = torch.stack([-x[:, 6], x[:, 6]], -1) * 2
-    return Lesson(x, teacher, labels, torch.ones(jets), ([1, 4], [2, 5]))
 
 
 def test_training_quantises_prunes_and_learns():
