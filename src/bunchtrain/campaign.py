@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bunchtrain.config.campaign import load_campaign
-from bunchtrain.config.specs import SynthesizeSpec, TrainSpec, parse_spec
+from bunchtrain.config.candidates import own_value
+from bunchtrain.config.spaces import searched
+from bunchtrain.config.specs import SynthesizeSpec, TrainSpec, of_student, parse_spec
 from bunchtrain.dag import Plan
 from bunchtrain.errors import BunchtrainError, InputError, SynthesisError
 from bunchtrain.files import write_text
@@ -54,6 +56,8 @@ def _checked_core(plan: Plan, file: Path) -> list[str]:
         return []
     core = parse_spec(SynthesizeSpec, plan.spec("synthesize"))
     others = {name: parse_spec(SynthesizeSpec, plan.spec("candidate", candidate=name)) for name in plan.candidates}
+    for name, student in searched(plan.campaign, file):
+        others[f"search.{name}-{own_value(student, name)}"] = of_student(core, student, file)
     try:
         return asked.check(core, others, len(plan.campaign.classes))
     except SynthesisError as error:

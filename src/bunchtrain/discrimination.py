@@ -102,11 +102,18 @@ class Scores:
     def cut(self, efficiency: float) -> dict[str, Any]:
         """Return the strictest threshold that keeps a signal efficiency, with what it really keeps and rejects.
 
-        In `rejection` jets of equal score are shared out; here all of them pass, or none, as in a trigger.
+        In `rejection` jets of equal score are shared out; here all of them pass, or none, as in a trigger. The errors
+        are those of both shares at this threshold, binomial.
         """
         signal, background = self.efficiencies
-        place = min(max(int(np.searchsorted(signal, efficiency)), 1), len(self.thresholds))
-        return self._rejection(float(signal[place]), float(background[place]), float(self.thresholds[place - 1]))
+        place = 1 + int(np.argmax(signal[1:] >= min(efficiency, float(signal.max()))))
+        kept, share = float(signal[place]), float(background[place])
+        n_signal, n_background = (effective(w) for w in self.weights)
+        row = self._rejection(kept, share, float(self.thresholds[place - 1]))
+        row["efficiency_error"] = float(np.sqrt(max(kept * (1 - kept), 0.0) / n_signal))
+        if row["error"] is not None:  # of this very threshold: where the signal efficiency lies is told beside it
+            row["error"] = float(np.sqrt(max(share * (1 - share), 0.0) / n_background) / share**2)
+        return row
 
     def _rejection(self, efficiency: float, share: float, threshold: float) -> dict[str, Any]:
         """Return the rejection where a share of the background passes a threshold."""

@@ -86,6 +86,12 @@ class TrainingError(BunchtrainError):
     """A training cannot go on."""
 
 
+class NonFiniteLoss(TrainingError):
+    """The loss became NaN or infinite."""
+
+    exit_code = 86
+
+
 class SynthesisError(BunchtrainError):
     """A network cannot become an IP core, or the core does not compute what the network computes."""
 

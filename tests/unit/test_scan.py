@@ -290,7 +290,7 @@ def test_a_training_killed_once_is_tried_once_more(toy, tmp_path, monkeypatch):
 def test_a_scan_without_any_good_end_says_what_the_first_training_said(toy, tmp_path):
     settings = {"trials": 1, "initial": 1, "space": {"train.learning_rate": {"low": 1e-3, "high": 1e-2}}}
     spec = ScanSpec(version=1, settings=settings, training=train_spec({"kind": "edge_network"}))
-    with pytest.raises(TrainingError, match="no evaluation of the scan") as caught:
+    with pytest.raises(TrainingError, match="no evaluation ended well") as caught:
         run.scan(spec, *toy, tmp_path)
     told = caught.value.details["found"]
     assert told.startswith("F_crash: ") and "\n" not in told and len(told) > 20

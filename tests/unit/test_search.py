@@ -3,10 +3,12 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,10 +20,10 @@ from bunchtrain.config.specs import SearchSpec, as_text
 from bunchtrain.config.synthesize import Search
 from bunchtrain.dag import Plan
 from bunchtrain.errors import CampaignError, TrainingError
-from bunchtrain.files import read_json
+from bunchtrain.files import read_json, write_json
 from bunchtrain.report import front as page
-from bunchtrain.scan import process, space, students
-from bunchtrain.scan.journal import Trial
+from bunchtrain.scan import objective, process, search, space, students
+from bunchtrain.scan.journal import Journal, Trial
 from cores import spec
 
 SPACE = {"weight_bits": {"low": 2, "high": 6}, "sparsity": {"low": 0.1, "high": 0.9}}
@@ -100,11 +102,85 @@ def test_the_campaigns_own_student_comes_first():
             "at most",
         ),
         ({"space": SPACE, "trials": 0}, "search.trials", "0"),
+        ({"space": {"weight_bits": {"low": 3.0, "high": 7.0}}}, "search.space.weight_bits", "integer"),
+        ({"space": {"weight_bits": {"choices": ["6", "4"]}}}, "search.space.weight_bits", "whole numbers"),
+        ({"space": {"weight_bits": {"choices": [6]}}}, "search.space.weight_bits.choices", "two or more"),
+        ({"space": {"weight_bits": {"choices": [6, "4"]}}}, "search.space.weight_bits.choices", "all numbers"),
+        ({"space": {"network.hidden": {"choices": [[8], [4]]}}}, "search.space.network.hidden", "list of numbers"),
+        ({"space": {"sparsity": {"low": 0.1}}}, "search.space.sparsity", "`low` and `high`"),
+        ({"space": {"sparsity": {"low": 0.1, "hihg": 0.9}}}, "search.space.sparsity", "hihg"),
+        ({"space": {"learning_rate": {"low": 1e-3, "high": float("inf")}}}, "search.space.learning_rate", "finite"),
+        ({"space": {"compression.beta": {"choices": [1e-5, 1e-4]}}}, "search.space.compression.beta", "beta"),
     ],
 )
 def test_a_search_that_cannot_be_is_refused_before_anything_runs(search, at, words):
     error = refused(changed(prepare__constituents=16, synthesize__search=search))
     assert error.details["key"] == f"synthesize.{at}" and words in str(error)
+
+
+def test_dimensions_that_do_not_go_together_are_refused_before_anything_runs():
+    ways, prunings = {"choices": ["straight_through", "hgq2"]}, {"choices": ["weights", "inputs"]}
+    error = refused(changed(synthesize__search={"space": {"compression.kind": ways, "pruning": prunings}}))
+    assert error.details["key"] == "synthesize.search.space" and "straight_through" in str(error)
+    assert Plan(changed(synthesize__search={"space": {"compression.kind": ways}}), "my.yaml").searched
+
+
+def test_the_same_values_are_not_trained_again(sample, tmp_path, monkeypatch):
+    started = []
+
+    def answered(evaluation, values, folder):
+        started.append(values["weight_bits"])
+        return [0.5 + 0.01 * values["weight_bits"], -float(values["weight_bits"])], {"auc": 0.6, "lut": 9}
+
+    monkeypatch.setattr(objective, "evaluate", answered)
+    few = search_spec(trials=9, parallel=1, space={"weight_bits": {"low": 5, "high": 6}})
+    journal = Journal(tmp_path / "journal.jsonl", "one")
+    search.Search(students.Students(few, *sample), journal, tmp_path, "search").run()
+    assert len(journal.trials) == 9 and sorted(started) == [5, 6]
+    assert {trial.facts.get("same_as") for trial in journal.trials.values()} > {None}
+
+
+def test_values_that_do_not_fit_are_a_result_not_an_end(tmp_path):
+    wrong = students.Students(search_spec(), tmp_path / "x", tmp_path / "y")
+    result, facts = objective.evaluate(wrong, {"weight_bits": 99}, tmp_path / "trial")
+    assert result == "F_invalid" and facts["error"] and not (tmp_path / "trial").exists()
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "[]", "{"])
+def test_figures_with_a_damaged_record_are_made_again(sample, tmp_path, damage):
+    task, trial = students.Students(search_spec(), *sample), Trial(0, {"weight_bits": 4}, 0.0)
+    figures = tmp_path / "figures.json"
+    write_json(figures, {})
+    record(figures, task, trial)
+    assert students._is_there(figures, task, trial)
+    assert not students._is_there(figures, task, Trial(0, {"weight_bits": 5}, 0.0))
+    other = tmp_path / "other"
+    shutil.copytree(sample[1], other)
+    (other / "model.json").write_text((other / "model.json").read_text() + "\n")
+    assert not students._is_there(figures, task._replace(model=other), trial)
+    provenance.record_path(figures).write_text(damage)
+    assert not students._is_there(figures, task, trial)
+
+
+def record(figures, task, trial):
+    spec = task.core(trial.values).model_dump(mode="json")
+    provenance.record([figures], stage="candidate", spec=spec, inputs=task.sources)
+
+
+def test_a_search_whose_finalists_all_fail_has_no_result(sample, tmp_path, monkeypatch):
+    def evaluate(command, log, timeout):
+        if "--estimate" not in command:
+            return "F_crash"
+        folder = Path(command[command.index("--out") + 1])
+        write_json(
+            folder / "figures.json", {"status": "done", "auc": {"quantised_student": 0.9}, "estimate": {"lut": 5}}
+        )
+        return None
+
+    monkeypatch.setattr(process, "evaluate", evaluate)
+    with pytest.raises(TrainingError, match="no student of the front could be synthesised"):
+        students.propose(search_spec(trials=2), *sample, tmp_path / "search")
+    assert not (tmp_path / "search/front.json").exists()
 
 
 def test_a_search_leaves_the_core_and_the_candidates_as_they_are():
@@ -153,7 +229,7 @@ def test_a_killed_search_goes_on_where_it_was(sample, tmp_path):
 
 def test_a_search_in_which_all_fails_says_why(sample, tmp_path, monkeypatch):
     monkeypatch.setattr(process, "evaluate", lambda *arguments: "F_timeout")
-    with pytest.raises(TrainingError, match="no evaluation of the scan ended well"):
+    with pytest.raises(TrainingError, match="no evaluation ended well"):
         students.propose(search_spec(trials=2), *sample, tmp_path / "search")
     assert not (tmp_path / "search/front.json").exists()
 
@@ -170,5 +246,5 @@ def test_the_page_says_what_was_looked_for():
     text = page.text([one], searched)
     assert "DeepHyper proposed 40 students, of which 9 are beaten by no other" in text and "1 of 1" in text
     core = {"resources": {"lut": 4000}, "auc": {"quantised_student": 0.97}}
-    assert "proposed, cost estimated" in page.drawn([one], core, searched)
+    assert "proposed: validation jets, cost estimated" in page.drawn([one], core, searched)
     assert "proposed" not in page.drawn([one], core)

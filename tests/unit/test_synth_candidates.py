@@ -1,5 +1,6 @@
 """Students to compare: what a campaign asks for, what each becomes, and how the page shows them."""
 
+import importlib.util
 import json
 import shutil
 
@@ -13,8 +14,9 @@ from bunchtrain.config.candidates import candidates
 from bunchtrain.config.synthesize import Student as Settings
 from bunchtrain.config.synthesize import Synthesize
 from bunchtrain.dag import Plan
-from bunchtrain.errors import CampaignError
+from bunchtrain.errors import CampaignError, NonFiniteLoss
 from bunchtrain.report import front
+from bunchtrain.scan import process
 from bunchtrain.synth import candidate, circuit, limits, pipeline, vectors
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.quantize import Dense
@@ -109,6 +111,21 @@ def test_a_candidate_is_trained_and_synthesised(sample, tmp_path):
     assert provenance.read(tmp_path / "one/figures.json")["stage"] == "candidate"
     assert provenance.altered(tmp_path / "one/figures.json") == []
     assert not (tmp_path / "one/core.zip").exists()
+
+
+def test_a_student_that_learnt_nothing_is_no_candidate(sample, tmp_path):
+    if importlib.util.find_spec("hgq") is None:
+        pytest.skip("pip install 'bunchtrain[compress]'")
+    dear = {"compression": {"kind": "hgq2", "beta": 10.0, "rate": 50.0}}
+    candidate.measure(spec(student=dear), *sample, tmp_path / "dear", estimate=True)
+    found = json.loads((tmp_path / "dear/figures.json").read_text())
+    assert found["status"] == "failed" and "same answer to every jet" in found["error"]
+
+
+def test_a_student_whose_loss_is_not_finite_says_so_by_its_status(sample, tmp_path):
+    with pytest.raises(NonFiniteLoss) as caught:
+        candidate.measure(spec(student={"learning_rate": 1e31}), *sample, tmp_path / "wild", estimate=True)
+    assert caught.value.exit_code == process.NON_FINITE
 
 
 def test_a_student_that_cannot_become_a_circuit_is_a_result(sample, tmp_path):

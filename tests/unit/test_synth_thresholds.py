@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from bunchtrain.discrimination import Scores
 from bunchtrain.synth.material import Jets
 from bunchtrain.synth.thresholds import NONE, Cuts, markdown
 from bunchtrain.tasks import base as tasks
@@ -36,7 +37,7 @@ def passing(jets, codes, label, threshold):
 @given(some.integers(20, 200), some.integers(0, 2**32 - 1), some.floats(0.05, 0.95))
 def test_what_passes_a_threshold_is_what_is_told(count, seed, efficiency):
     sample, codes = jets(count, seed)
-    (row,) = Cuts(tasks.build(TASK, CLASSES), sample, codes, 2**-5).rows([efficiency])
+    (row,) = Cuts(tasks.build(TASK, CLASSES), sample, codes).rows([efficiency])
     assert isinstance(row["threshold"], int) and row["efficiency"] >= efficiency - 1e-9
     assert row["efficiency"] == pytest.approx(passing(sample, codes, 1, row["threshold"]))
     assert passing(sample, codes, 1, row["threshold"] + 1) < efficiency + 1e-9
@@ -44,9 +45,39 @@ def test_what_passes_a_threshold_is_what_is_told(count, seed, efficiency):
     assert row["lower_limit"] if share == 0 else row["rejection"] == pytest.approx(1 / share)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_the_strictest_threshold_is_taken_with_negative_weights_too(seed):
+    random = np.random.default_rng(seed)
+    signal, background = random.integers(0, 30, 80) + 5, random.integers(0, 30, 80)
+    weights = [np.where(random.random(80) < 0.25, -1.0, 1.0) for _ in range(2)]
+    row = Scores(signal, background, *weights).cut(0.5)
+    total = weights[0].sum()
+    kept = {t: weights[0][signal >= t].sum() / total for t in np.unique(np.r_[signal, background])}
+    assert row["threshold"] == max(t for t, share in kept.items() if share >= 0.5 - 1e-12)
+
+
+def test_the_errors_are_those_of_a_fixed_threshold():
+    random = np.random.default_rng(1)
+    shares = []
+    for _ in range(400):
+        signal, background = random.normal(1, 1, 500), random.normal(0, 1, 500)
+        shares.append((np.mean(signal >= 1), np.mean(background >= 1)))
+    scores = Scores(np.round(random.normal(1, 1, 500), 1), np.round(random.normal(0, 1, 500), 1))
+    row = scores.cut(0.5)
+    kept, passing = np.array(shares).T
+    assert row["efficiency_error"] == pytest.approx(kept.std(), rel=0.15)
+    assert row["error"] / row["rejection"] ** 2 == pytest.approx(passing.std(), rel=0.25)
+
+
+def test_a_jet_that_is_surely_of_a_third_class_takes_no_threshold_away():
+    sample, codes = jets(300)
+    codes[0] = [0, 0, 4000]
+    assert len(Cuts(tasks.build(TASK, CLASSES), sample, codes).rows([0.5])) == 1
+
+
 def test_the_table_has_every_threshold():
     sample, codes = jets(300, weighted=False)
-    cuts = Cuts(tasks.build(TASK, CLASSES), sample, codes, 2**-5)
+    cuts = Cuts(tasks.build(TASK, CLASSES), sample, codes)
     rows = list(csv.DictReader(io.StringIO(cuts.table().decode())))
     thresholds = [int(row["threshold"]) for row in rows]
     assert thresholds == sorted(thresholds, reverse=True) and len(set(thresholds)) == len(rows) > 30
@@ -58,7 +89,7 @@ def test_the_table_has_every_threshold():
 def test_a_score_that_mixes_classes_has_no_threshold():
     mixing = {"kind": "flavour_tagging", "signal": "top", "background": "qcd", "mixture": {"qcd": 0.5, "wz": 0.5}}
     sample, codes = jets(300)
-    cuts = Cuts(tasks.build(mixing, CLASSES), sample, codes, 2**-5)
+    cuts = Cuts(tasks.build(mixing, CLASSES), sample, codes)
     assert cuts.rows([0.5]) == [] and cuts.table().count(b"\n") == 1
     assert markdown([], (1, "top"), (0, "qcd")) == NONE
 

@@ -12,7 +12,6 @@ from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.candidates import KEY, candidates
 from bunchtrain.config.prepare import Graph
 from bunchtrain.config.samples import OF_EVENTS
-from bunchtrain.config.scan import Choice, Floats, Integers
 from bunchtrain.config.spaces import check_spaces, described, lies_in, searched
 from bunchtrain.errors import CampaignError
 from bunchtrain.levels import LEVELS
@@ -20,7 +19,6 @@ from bunchtrain.levels import LEVELS
 if TYPE_CHECKING:
     from bunchtrain.config.campaign import Campaign
 
-Dimension = Integers | Floats | Choice
 
 _OF_LEVEL = dict(zip(LEVELS, ("whole jets", "single constituents", "pairs of constituents"), strict=True))
 

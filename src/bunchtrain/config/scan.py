@@ -1,10 +1,14 @@
 """Section `scan`: the hyperparameter space and the search."""
 
-from typing import Annotated, Literal, TypeVar
+import math
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from bunchtrain.config.base import Positive, Section
+
+#: More evaluations than any search comes to.
+MOST_TRIALS = 1_000_000
 
 Value = int | float | str | bool
 Range = TypeVar("Range", "Integers", "Floats")
@@ -37,14 +41,37 @@ class Floats(Section):
 class Choice(Section):
     """One of a list."""
 
-    choices: Annotated[list[Value], Field(min_length=2)]
+    choices: list[Value]
 
     @field_validator("choices")
     @classmethod
     def _different(cls, choices: list[Value]) -> list[Value]:
+        if len(choices) < 2:
+            raise ValueError("a list of choices needs two or more")
+        if len({str if isinstance(one, str) else bool if isinstance(one, bool) else float for one in choices}) > 1:
+            raise ValueError("the choices must be all numbers, all words, or all true and false")
         if any(one in choices[:place] for place, one in enumerate(choices)):
             raise ValueError("the choices must differ from one another")
         return choices
+
+
+def _shaped(value: Any) -> Any:
+    """Say what a dimension is before each of its forms says why it is not that one."""
+    if isinstance(value, Integers | Floats | Choice):
+        return value
+    keys = set(value) if isinstance(value, dict) else set()
+    if keys == {"choices"}:
+        choices = value["choices"]
+        if not isinstance(choices, list) or not all(isinstance(one, int | float | str) for one in choices):
+            raise ValueError("choices are a list of numbers, words, or true and false")
+        return value
+    unknown = sorted(keys - {"low", "high", "log", "choices"})
+    if {"low", "high"} <= keys <= {"low", "high", "log"}:
+        if not all(isinstance(value[key], int | float) and math.isfinite(value[key]) for key in ("low", "high")):
+            raise ValueError("the ends of a range are finite numbers")
+        return value
+    expected = "give `low` and `high` (and `log`), or `choices`"
+    raise ValueError(f"a dimension has no key {unknown[0]}: {expected}" if unknown else expected)
 
 
 def _checked(bounds: Range) -> Range:
@@ -55,21 +82,25 @@ def _checked(bounds: Range) -> Range:
     return bounds
 
 
+#: One key that is varied.
+Dimension = Annotated[Integers | Floats | Choice, BeforeValidator(_shaped)]
+
+
 class Trials(Section):
     """Evaluations that DeepHyper suggests from the results of those before."""
 
-    trials: int = Field(4, ge=0, description="evaluations; 0 takes the campaign's own values")
+    trials: int = Field(4, ge=0, le=MOST_TRIALS, description="evaluations; 0 takes the campaign's own values")
     parallel: Positive = Field(2, description="evaluations at the same time")
     initial: Positive = Field(
         2, description="evaluations before the surrogate model suggests; the first is the campaign's own values"
     )
     timeout: Positive = Field(600, description="seconds after which an evaluation is stopped")
-    space: dict[str, Integers | Floats | Choice] = Field(default_factory=dict)
+    space: dict[str, Dimension] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _something(self) -> "Trials":
         if self.trials and not self.space:
-            raise ValueError("a scan of some trials needs a `space`")
+            raise ValueError("evaluations of some number need a `space`")
         return self
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +12,13 @@ from pydantic import ValidationError
 from bunchtrain import registry
 from bunchtrain.config.candidates import own_value, varied
 from bunchtrain.config.explain import explain
-from bunchtrain.config.scan import Choice, Floats, Integers
+from bunchtrain.config.scan import Choice, Dimension, Floats, Integers
 from bunchtrain.config.synthesize import Student
 from bunchtrain.config.train import Train
 from bunchtrain.errors import CampaignError
 
 if TYPE_CHECKING:
     from bunchtrain.config.campaign import Campaign
-
-Dimension = Integers | Floats | Choice
 
 #: Keys that a scan cannot vary, with the reason.
 _FIXED = {
@@ -31,6 +30,12 @@ _FIXED = {
     "train.seeds": "every evaluation is one training",
 }
 
+
+#: A number between the ends of a range that is no whole one: it tells keys that take whole numbers alone.
+_BETWEEN = 0.3719
+
+#: Combinations of ends that are looked at; few spaces have more.
+_MOST_TOGETHER = 2000
 
 SPACE = "synthesize.search.space"
 
@@ -47,12 +52,28 @@ def check_spaces(campaign: Campaign, file: str | Path) -> None:
         _check_dimension(campaign, name, dimension, file)
         if campaign.scan.trials:
             _check_own_value(_own_value(campaign, name), name, dimension, f"scan.space.{name}", file)
-    student, search = campaign.synthesize.student, campaign.synthesize.search
-    for _ in searched(campaign, file):
-        pass  # each was checked when it was made
-    for name, dimension in search.space.items() if search else ():
-        own = own_value(student, name)
+    search = campaign.synthesize.search
+    if search is None:
+        return
+    for name, student in searched(campaign, file):
+        value = own_value(student, name)
+        if not lies_in(value, search.space[name]):
+            raise CampaignError("a value does not fit", file=file, key=f"{SPACE}.{name}", expected=_kind_of(value))
+    for name, dimension in search.space.items():
+        own = own_value(campaign.synthesize.student, name)
         _check_own_value(own, f"synthesize.student.{name}", dimension, f"{SPACE}.{name}", file)
+    _check_together(campaign.synthesize.student, search.space, file)
+
+
+def _check_together(student: Student, space: Mapping[str, Dimension], file: str | Path) -> None:
+    """Check that the dimensions go together: whatever stands in one, the values of the others must fit."""
+    for values in itertools.islice(itertools.product(*(_ends(one) for one in space.values())), _MOST_TOGETHER):
+        varied(student, dict(zip(space, values, strict=True)), file, SPACE)
+
+
+def _kind_of(value: Any) -> str:
+    kinds = ((bool, "true or false"), (int, "whole numbers"), (float, "numbers"), (str, "words"))
+    return next((f"{name}, as in {value}" for kind, name in kinds if isinstance(value, kind)), "another key")
 
 
 def searched(campaign: Campaign, file: str | Path) -> Iterator[tuple[str, Student]]:
@@ -70,7 +91,11 @@ def searched(campaign: Campaign, file: str | Path) -> Iterator[tuple[str, Studen
 
 
 def _ends(dimension: Dimension) -> list[Any]:
-    return list(dimension.choices) if isinstance(dimension, Choice) else [dimension.low, dimension.high]
+    """Return values that show whether all fit: every choice, or the ends of a range, and what lies between numbers."""
+    if isinstance(dimension, Choice):
+        return list(dimension.choices)
+    between = [dimension.low + _BETWEEN * (dimension.high - dimension.low)] if isinstance(dimension, Floats) else []
+    return [dimension.low, *between, dimension.high]
 
 
 def _check_dimension(campaign: Campaign, name: str, dimension: Dimension, file: str | Path) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from bunchtrain.config.base import Kind, Positive, Probability, Section
-from bunchtrain.config.scan import Trials
+from bunchtrain.config.scan import MOST_TRIALS, Trials
 
 
 class Student(Section):
@@ -42,7 +42,7 @@ class Student(Section):
 class Search(Trials):
     """A search for students that know much and cost little. Keys of `space` are those of `student`."""
 
-    trials: int = Field(20, ge=1, description="students that are trained; their cost is estimated")
+    trials: int = Field(20, ge=1, le=MOST_TRIALS, description="students that are trained; their cost is estimated")
     initial: Positive = Field(
         8, description="students before the surrogate model suggests; the first is the campaign's own"
     )

@@ -329,7 +329,8 @@ def front(
     """AUC of quantised students against their look-up tables; `line` joins the best, published ones are costs alone."""
     with _figure(7.6, 4.6) as (axes, svg):
         if estimated:
-            axes.plot(*zip(*estimated, strict=True), ".", color=GREY, label="proposed, cost estimated", markersize=5)
+            label = "proposed: validation jets, cost estimated"
+            axes.plot(*zip(*estimated, strict=True), ".", color=GREY, label=label, markersize=5)
         if points:
             axes.plot(*zip(*points, strict=True), "o", color=BLUE, label="student", markersize=6)
             axes.step(*zip(*line, strict=True), where="post", color=GREEN, linewidth=1.6, label="none is better")

@@ -90,7 +90,7 @@ def section(synthesis: dict[str, Any]) -> dict[str, Any]:
 def _cut(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "threshold": row["threshold"],
-        "efficiency": f"{row['efficiency']:.1%}",
+        "efficiency": f"{row['efficiency']:.1%} ± {row['efficiency_error']:.1%}",
         "rejection": told(row),
         "passing": f"{row['background_passing']} of {row['background_total']}",
     }

@@ -66,7 +66,8 @@ def text(candidates: Sequence[dict[str, Any]], searched: dict[str, Any] | None =
         return "None of them became a circuit."
     sought = (
         f"DeepHyper proposed {searched['trials']} students, of which {searched['front']} are beaten by no other in AUC "
-        f"and estimated cost; {searched['finalists']} of these were synthesised. "
+        f"and estimated cost; {searched['finalists']} of these were synthesised. It chose by validation jets, which "
+        "give the small points; all else is judged by test jets. "
         if searched
         else ""
     )

@@ -61,7 +61,7 @@ class Journal:
                 return False
             for entry in entries[1:]:
                 self._apply(entry)
-        except (json.JSONDecodeError, KeyError, AttributeError) as error:
+        except (json.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
             mend = "remove the file to start the scan anew"
             raise InputError("the journal of a scan is damaged", file=self.path, found=repr(error), mend=mend) from None
         return True

@@ -10,6 +10,7 @@ from bunchtrain.config.campaign import parse_section
 from bunchtrain.config.scan import Scan, Trials
 from bunchtrain.config.specs import ScanSpec, TrainSpec, as_text
 from bunchtrain.config.train import Train
+from bunchtrain.errors import CampaignError
 from bunchtrain.files import read_json
 from bunchtrain.scan import process, space
 from bunchtrain.scan.space import Values
@@ -44,7 +45,10 @@ class Evaluation(Protocol):
 
 def evaluate(evaluation: Evaluation, values: Values, folder: Path) -> tuple[Result, dict[str, Any]]:
     """Evaluate `values`; return the result, and facts for the record."""
-    command, log = evaluation.command(values, folder), folder / LOG
+    try:
+        command, log = evaluation.command(values, folder), folder / LOG
+    except CampaignError as error:  # values that fit alone, but not together
+        return "F_invalid", {"error": error.problem}
     reason = process.evaluate(command, log, evaluation.settings.timeout)
     return (reason, {}) if reason else evaluation.result(folder)
 

@@ -17,7 +17,7 @@ from bunchtrain.scan.journal import Journal, Trial
 from bunchtrain.scan.objective import Evaluation, Result
 from bunchtrain.scan.space import Values, problem, suggest
 
-#: Settings of which no result depends on.
+#: Settings that may differ when a journal is continued.
 FREE = {"trials", "parallel", "timeout", "finalists"}
 
 
@@ -71,6 +71,11 @@ class Search:
         values = trials[number].values if number in trials else self._suggest(number)
         self._journal.start(number, values)
         print(f"[{self._name}] evaluation {number + 1}/{self._of.settings.trials}: {_readable(values)}", flush=True)
+        twin = next((one for one in trials.values() if one.done and not one.failed and one.values == values), None)
+        if twin is not None and twin.result is not None:  # a training repeats itself to the bit
+            self._journal.end(number, twin.result, 0.0, {**twin.facts, "same_as": twin.number})
+            print(f"[{self._name}] the same values as in evaluation {twin.number + 1}", flush=True)
+            return
         folder = self._out / "trials" / f"{number:04d}"
         future = pool.submit(objective.evaluate, self._of, values, folder)
         self._running[future] = (number, time.monotonic())
@@ -112,10 +117,11 @@ def ended(settings: Trials, journal: Journal, out: Path) -> list[Trial]:
     if trials and all(trial.failed for trial in trials):
         reasons = ", ".join(sorted({str(trial.result) for trial in trials}))
         log = out / "trials" / "0000" / objective.LOG
+        told = process.last_error(log) or trials[0].facts.get("error")
         raise TrainingError(
-            "no evaluation of the scan ended well",
+            "no evaluation ended well",
             file=log,
-            found=f"{reasons}: {told}" if (told := process.last_error(log)) else reasons,
+            found=f"{reasons}: {told}" if told else reasons,
             mend="mend what the log says of the first one; the next run tries again",
         )
     return trials

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +89,9 @@ def suggest(settings: Trials, space: HpProblem, number: int, known: Known, seed:
     )
     if known:
         search.tell(_of_one_length(known))
-    return {name: _plain(value) for name, value in search.ask(1)[0].items()}
+    with warnings.catch_warnings():  # in a small space points come again; the loop does not evaluate them twice
+        warnings.filterwarnings("ignore", "The objective has been evaluated", UserWarning)
+        return {name: _plain(value) for name, value in search.ask(1)[0].items()}
 
 
 def _of_one_length(known: Known) -> list[tuple[Values, Any]]:

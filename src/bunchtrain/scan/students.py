@@ -14,6 +14,7 @@ from bunchtrain import provenance
 from bunchtrain.config.candidates import own_value, varied
 from bunchtrain.config.specs import SearchSpec, SynthesizeSpec, as_text, of_student
 from bunchtrain.config.synthesize import Search
+from bunchtrain.errors import BunchtrainError, TrainingError
 from bunchtrain.files import exclusive, fingerprint, read_json, sha256, write_json, write_text
 from bunchtrain.scan import objective, process, search
 from bunchtrain.scan.journal import Journal, Trial
@@ -34,6 +35,11 @@ class Students(NamedTuple):
     spec: SearchSpec
     dataset: Path
     model: Path
+
+    @property
+    def sources(self) -> list[Path]:
+        """The files that all students follow from."""
+        return [self.dataset, self.model / "model.safetensors", self.model / "model.json"]
 
     @property
     def settings(self) -> Search:
@@ -69,12 +75,12 @@ class Students(NamedTuple):
         if found["status"] != "done":
             return "F_no_circuit", {"error": found["error"]}
         area, lut = found["auc"]["quantised_student"], found["estimate"]["lut"]
-        return [area, -math.log10(max(lut, 1))], {"auc": area, "lut": lut}
+        return [area, -math.log10(lut + 1)], {"auc": area, "lut": lut}
 
     def told(self, result: float | list[float]) -> str:
         """Return AUC and look-up tables."""
         area, cost = result if isinstance(result, list) else (result, 0.0)
-        return f"AUC {area:.4f}, {10**-cost:.0f} LUT estimated"
+        return f"AUC {area:.4f}, {10**-cost - 1:.0f} LUT estimated"
 
 
 def propose(spec: SearchSpec, dataset: Path, model: Path, out: Path) -> None:
@@ -83,28 +89,41 @@ def propose(spec: SearchSpec, dataset: Path, model: Path, out: Path) -> None:
     Raises
     ------
     TrainingError
-        If no student became a circuit.
+        If no student became a circuit, or no synthesis ended well.
     """
     students = Students(spec, dataset, model)
-    inputs = [dataset, model / "model.safetensors", model / "model.json"]
+    inputs = students.sources
     with exclusive(out / ".lock"):
         journal = Journal(out / "journal.jsonl", _fingerprint(spec, inputs))
         search.Search(students, journal, out, "search").run()
         trials = search.ended(spec.settings, journal, out)
         chosen = spread(front(trials), spec.settings.finalists)
-        with ThreadPoolExecutor(spec.settings.parallel) as pool:
-            try:
-                figures = list(pool.map(partial(_synthesised, students, out), chosen))
-            except BaseException:
-                process.end_all()  # the pool would wait for them
-                raise
+        figures = _all_synthesised(students, out, chosen)
+        done = sum(one["status"] == "done" for one in figures)
         failed = sum(trial.failed for trial in trials)
-        counts = {"trials": len(trials), "failed": failed, "front": len(front(trials)), "finalists": len(chosen)}
-        write_text(out / TABLE, search.table(spec.settings, trials, ["auc", "lut"]))
+        counts = {"trials": len(trials), "failed": failed, "front": len(front(trials)), "finalists": done}
         points = [[trial.facts["lut"], trial.facts["auc"]] for trial in trials if not trial.failed]
+        write_text(out / TABLE, search.table(spec.settings, trials, ["auc", "lut"]))
         write_json(out / FRONT, {**counts, "estimated": points, "students": figures})
         written = [out / TABLE, out / FRONT]
         provenance.record(written, stage="search", spec=spec.model_dump(mode="json"), inputs=inputs, facts=counts)
+
+
+def _all_synthesised(students: Students, out: Path, chosen: Sequence[Trial]) -> list[dict[str, Any]]:
+    with ThreadPoolExecutor(students.settings.parallel) as pool:
+        try:
+            figures = list(pool.map(partial(_synthesised, students, out), chosen))
+        except BaseException:
+            process.end_all()  # the pool would wait for them
+            raise
+    if all(one["status"] != "done" for one in figures):
+        raise TrainingError(
+            "no student of the front could be synthesised",
+            file=out / "finalists",
+            found=figures[-1]["error"],
+            mend="mend what its log says; the next run tries again",
+        )
+    return figures
 
 
 def front(trials: Sequence[Trial]) -> list[Trial]:
@@ -131,16 +150,30 @@ def spread(trials: Sequence[Trial], most: int) -> list[Trial]:
 def _synthesised(students: Students, out: Path, trial: Trial) -> dict[str, Any]:
     """Return the figures of a trial's student from a real synthesis; one that is there already is not made again."""
     folder = out / "finalists" / f"search-{trial.number:04d}"
-    wanted = students.core(trial.values).model_dump(mode="json")
-    figures = folder / FIGURES
-    if not (figures.exists() and provenance.read(figures)["spec"] == wanted and not provenance.altered(figures)):
+    if not _is_there(folder / FIGURES, students, trial):
         print(f"[search] synthesis of evaluation {trial.number + 1}", flush=True)
-        command = students.synthesis(trial.values, folder)
-        if reason := process.evaluate(command, folder / objective.LOG, students.settings.timeout):
-            told = f"its synthesis failed: {process.last_error(folder / objective.LOG) or reason}"
+        log = folder / objective.LOG
+        log.unlink(missing_ok=True)
+        if reason := process.evaluate(students.synthesis(trial.values, folder), log, students.settings.timeout):
+            told = f"its synthesis failed: {process.last_error(log) or reason}"
             return {"candidate": folder.name, "status": "failed", "error": told, "found": reason}
-    found: dict[str, Any] = read_json(figures)
+    found: dict[str, Any] = read_json(folder / FIGURES)
     return found
+
+
+def _is_there(figures: Path, students: Students, trial: Trial) -> bool:
+    """Return whether figures have been made of this student, by this tagger, from these jets."""
+    try:
+        record = provenance.read(figures)
+        sources = sorted(source["sha256"] for source in record["inputs"])
+        wanted = students.core(trial.values).model_dump(mode="json")
+        return (
+            record["spec"] == wanted
+            and sources == sorted(sha256(path) for path in students.sources)
+            and not provenance.altered(figures)
+        )
+    except (BunchtrainError, KeyError, TypeError, OSError):  # of a run that was killed, or of something else
+        return False
 
 
 def _fingerprint(spec: SearchSpec, inputs: Sequence[Path]) -> str:

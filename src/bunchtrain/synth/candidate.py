@@ -12,7 +12,7 @@ from bunchtrain.errors import SynthesisError
 from bunchtrain.events.reader import Dataset
 from bunchtrain.files import exclusive, write_json
 from bunchtrain.models.base import CARD, WEIGHTS
-from bunchtrain.synth import circuit, material, pipeline, preflight, steps, teaching
+from bunchtrain.synth import circuit, material, pipeline, preflight, steps, teaching, verify
 from bunchtrain.synth.reporting import described
 from bunchtrain.synth.steps import Chosen, Stopwatch
 from bunchtrain.synth.students.base import Student
@@ -63,6 +63,7 @@ def _figures(spec: SynthesizeSpec, chosen: Chosen | None, dataset: Path, model: 
         stuff = material.gather(spec, dataset, model, judged_on="test" if chosen else "validation")
         student, twin = teaching.taught(spec, stuff)
         areas = teaching.judged(stuff, student, twin)
+        verify.require_answers(verify.exact_logits(student, stuff.encoding.values(stuff.test.codes_BI)))
     made = _synthesised(spec, chosen, student, build, clock) if chosen else _estimated(spec, student, clock)
     print(f"[candidate] AUC {areas['quantised_student']:.4f}, {made['estimate']['lut']} LUT estimated", flush=True)
     return {

@@ -208,7 +208,7 @@ def _timing(facts: Facts) -> dict[str, Any]:
 def cuts(facts: Facts) -> Cuts:
     """Return the thresholds of the RTL's answers to the test jets."""
     codes_BC = facts.proof.measured.codes_VC[: facts.cases.jets]
-    return Cuts(facts.stuff.task, facts.stuff.test, codes_BC, facts.cases.result.step)
+    return Cuts(facts.stuff.task, facts.stuff.test, codes_BC)
 
 
 def _utilisation(resources: Resources) -> dict[str, float]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bunchtrain.config.synthesize import Student as Settings
-from bunchtrain.errors import TrainingError
+from bunchtrain.errors import NonFiniteLoss
 from bunchtrain.synth.compressors import base as compressors
 from bunchtrain.synth.compressors.base import Compressor
 from bunchtrain.synth.students.base import Student
@@ -84,7 +84,7 @@ def train(student: Student, lesson: Lesson, settings: Settings, seed: int) -> St
 
     Raises
     ------
-    TrainingError
+    NonFiniteLoss
         If the loss is no longer finite.
     """
     order = torch.Generator().manual_seed(seed)
@@ -127,7 +127,7 @@ def _run(
         compressor.end_epoch(epoch)
         mean = total / len(lesson.labels_B)
         if not math.isfinite(mean):
-            raise TrainingError(
+            raise NonFiniteLoss(
                 "the student's loss is not finite", key="synthesize.student.learning_rate", found=rate, mend="lower it"
             )
         if (epoch + 1) % max(settings.epochs // 3, 1) == 0:

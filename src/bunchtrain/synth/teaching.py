@@ -37,7 +37,7 @@ def taught(spec: SynthesizeSpec, stuff: Material) -> tuple[Student, Student]:
 
 
 def judged(stuff: Material, student: Student, twin: Student) -> dict[str, float]:
-    """Return the AUC of tagger, floating-point twin and quantised student on the test jets.
+    """Return the AUC of tagger, floating-point twin and quantised student on the jets that it is judged by.
 
     Twin and student get the same inputs, the core's.
     """

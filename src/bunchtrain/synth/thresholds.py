@@ -32,21 +32,18 @@ class Cuts:
         Test jets.
     codes_BC : int64 [B, C]
         The core's answers to them.
-    step : float
-        What a code counts, in logits.
     """
 
-    def __init__(self, task: TaskProtocol, jets: Jets, codes_BC: NDArray[np.int64], step: float) -> None:
+    def __init__(self, task: TaskProtocol, jets: Jets, codes_BC: NDArray[np.int64]) -> None:
         difference_B = codes_BC[:, task.signal] - codes_BC[:, task.background]
-        logits_BC = torch.from_numpy(codes_BC * step)
-        self.stand_for_the_score = _follows(task.discriminant(torch.softmax(logits_BC, -1)).numpy(), difference_B)
+        self.stand_for_the_score = _stands_for_score(task)
         sides = [jets.labels_B == one for one in (task.signal, task.background)]
         self._scores = Scores(*(difference_B[side] for side in sides), *(jets.weights_B[side] for side in sides))
 
     def rows(self, efficiencies: Sequence[float]) -> list[dict[str, Any]]:
         """Return, for each signal efficiency, the strictest threshold that keeps it, with what it really keeps.
 
-        See `Scores.rejection` for the error of the rejection. None where the difference does not stand for the score.
+        See `Scores.cut`. None where the difference does not stand for the score.
         """
         if not self.stand_for_the_score:
             return []
@@ -63,11 +60,18 @@ class Cuts:
         return ("\n".join(lines) + "\n").encode()
 
 
-def _follows(score_B: NDArray[np.float64], difference_B: NDArray[np.int64]) -> bool:
-    """Return whether a score never falls when the difference grows, and is the same for the same difference."""
-    order = np.argsort(difference_B, kind="stable")
-    steps, rises = np.diff(difference_B[order]), np.diff(score_B[order])
-    return bool(np.all(rises >= -1e-9) and np.all(np.abs(rises[steps == 0]) < 1e-9))
+def _stands_for_score(task: TaskProtocol) -> bool:
+    """Return whether a task's score follows from the difference of signal's and background's logits alone.
+
+    It is asked for answers that differ in the logits of the other classes, and for growing differences.
+    """
+    differences_D, others_O = np.linspace(-4, 4, 17), np.linspace(-3, 3, 5)
+    logits_DOC = np.zeros((len(differences_D), len(others_O), len(task.classes)))
+    logits_DOC[...] = others_O[None, :, None]
+    logits_DOC[..., task.background] = 0
+    logits_DOC[..., task.signal] = differences_D[:, None]
+    score_DO = task.discriminant(torch.softmax(torch.from_numpy(logits_DOC), -1)).numpy()
+    return bool(np.ptp(score_DO, axis=1).max() < 1e-9 and np.all(np.diff(score_DO[:, 0]) > 0))
 
 
 def markdown(rows: Sequence[Mapping[str, Any]], signal: tuple[int, str], background: tuple[int, str]) -> str:
@@ -75,8 +79,8 @@ def markdown(rows: Sequence[Mapping[str, Any]], signal: tuple[int, str], backgro
     if not rows:
         return NONE
     lines = "\n".join(
-        f"| {row['threshold']} | {row['efficiency']:.3f} | {told(row)} | {row['background_passing']} of "
-        f"{row['background_total']} |"
+        f"| {row['threshold']} | {row['efficiency']:.3f} ± {row['efficiency_error']:.3f} | {told(row)} "
+        f"| {row['background_passing']} of {row['background_total']} |"
         for row in rows
     )
     (first, wanted), (second, other) = signal, background

@@ -91,10 +91,21 @@ def make_vectors(
     codes_VI = np.concatenate([jets.codes_BI, at_limits.codes_VI, extreme])
     found = answered(student, encoding, codes_VI, len(jets.codes_BI), result)
     found = replace(found, limits=(at_limits.reached, at_limits.wanted))
-    if len(np.unique(found.answers_VC[: found.jets], axis=0)) == 1:
+    require_answers(found.answers_VC[: found.jets])
+    return found
+
+
+def require_answers(answers_BC: NDArray[Any]) -> None:
+    """Refuse a student that learnt nothing.
+
+    Raises
+    ------
+    SynthesisError
+        If all jets have the same answer.
+    """
+    if len(np.unique(answers_BC, axis=0)) == 1:
         mend = "lower synthesize.student.sparsity, or raise weight_bits, epochs or the hidden widths"
         raise SynthesisError("the student gives the same answer to every jet", key="synthesize.student", mend=mend)
-    return found
 
 
 def answered(student: nn.Module, encoding: Encoding, inputs_VI: NDArray[np.int64], jets: int, result: Fixed) -> Vectors:

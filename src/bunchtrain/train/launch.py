@@ -17,9 +17,8 @@ from pathlib import Path
 from types import FrameType
 
 from bunchtrain.config.train import Train
-from bunchtrain.errors import BunchtrainError, MissingDependency, Requeue, TrainingError
+from bunchtrain.errors import BunchtrainError, MissingDependency, NonFiniteLoss, Requeue, TrainingError
 from bunchtrain.train import folders
-from bunchtrain.train.stopping import NonFiniteLoss
 
 #: Launchers that hand SIGUSR1 on to their ranks and wait for them; others hand on SIGTERM.
 _HANDS_ON = {"mpirun", "mpiexec", "srun"}

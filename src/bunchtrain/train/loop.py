@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bunchtrain.errors import Requeue
+from bunchtrain.errors import NonFiniteLoss, Requeue
 from bunchtrain.progress import track
 from bunchtrain.train.batches import Ahead, Batch, Source, loaded
 from bunchtrain.train.checkpoint import Checkpoints, Progress
@@ -26,7 +26,7 @@ from bunchtrain.train.metrics import ValidationSums
 from bunchtrain.train.optimise import Figures, Optimisation
 from bunchtrain.train.sampler import Step, rank_steps, steps_per_epoch
 from bunchtrain.train.schedule import learning_rate
-from bunchtrain.train.stopping import RECORD, NonFiniteLoss, StopSignal
+from bunchtrain.train.stopping import RECORD, StopSignal
 from bunchtrain.train.tracking import Clock, Tracker
 
 

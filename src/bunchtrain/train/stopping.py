@@ -7,16 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from bunchtrain.errors import TrainingError
-
 #: Jets of a step whose loss is not finite, by rank.
 RECORD = "not-finite-rank{rank}.json"
-
-
-class NonFiniteLoss(TrainingError):
-    """The loss became NaN or infinite."""
-
-    exit_code = 86
 
 
 class StopSignal:

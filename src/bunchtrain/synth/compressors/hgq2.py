@@ -5,6 +5,7 @@ A weight that is worth none is pruned. The price of a bit is `beta`.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,21 +22,28 @@ PACKAGES = ("hgq", "keras")
 class Config(BaseModel):
     """What bits cost."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     beta: float = Field(1e-5, gt=0, description="added to the loss per bit of a weight times bit of its input")
     rate: float = Field(5.0, gt=0, description="learning rate of the widths, as a multiple of the student's")
 
 
 class Layer(base.Learnt):
-    """One layer's quantisers, with a width for each of its numbers; they begin with the student's `weight_bits`."""
+    """One layer's quantisers, with a width for each of its numbers.
+
+    They begin with the student's `weight_bits` beside the sign, the binary point where the largest weight fits.
+    """
 
     def __init__(self, layer: Dense, settings: Settings) -> None:
         from hgq.quantizer import Quantizer, QuantizerConfig
 
         super().__init__()
-        self.weights = Quantizer(QuantizerConfig("kif", "weight", k0=1, i0=1, f0=settings.weight_bits - 1))
-        self.biases = Quantizer(QuantizerConfig("kif", "bias", k0=1, i0=1, f0=settings.weight_bits - 1))
+        numbers = {"weight": layer.weight_OI, "bias": layer.bias_O}
+        self.weights, self.biases = (
+            Quantizer(QuantizerConfig("kif", place, k0=1, i0=whole, f0=settings.weight_bits - whole))
+            for place, values in numbers.items()
+            for whole in [max(1, math.ceil(math.log2(float(values.detach().abs().max()) + 1e-9)))]
+        )
         self.weights.build(tuple(layer.weight_OI.shape))
         self.biases.build(tuple(layer.bias_O.shape))
 
