@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from bunchtrain.config.specs import as_text
 from bunchtrain.config.train import Train
-from bunchtrain.errors import InputError, TrainingError
+from bunchtrain.errors import InputError, NonFiniteLoss, TrainingError
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Scaler
 from bunchtrain.files import write_json
@@ -32,7 +32,6 @@ from bunchtrain.train.metrics import ValidationSums
 from bunchtrain.train.optimise import Optimisation
 from bunchtrain.train.sampler import rank_steps, stream_seed
 from bunchtrain.train.schedule import learning_rate
-from bunchtrain.train.stopping import NonFiniteLoss
 from bunchtrain.train.tracking import Tracker
 from toys import CLASSES, train_spec
 

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 
 from bunchtrain.config.specs import as_text
-from bunchtrain.errors import BunchtrainError, ContractError, InputError, Requeue, TrainingError
+from bunchtrain.errors import BunchtrainError, ContractError, InputError, NonFiniteLoss, Requeue, TrainingError
 from bunchtrain.events.reader import Dataset
 from bunchtrain.levels import Logits, Targets
 from bunchtrain.models.base import load_weights
@@ -25,7 +25,6 @@ from bunchtrain.train import checkpoint, launch, loop, run
 from bunchtrain.train.batches import Batch
 from bunchtrain.train.optimise import Optimisation
 from bunchtrain.train.sampler import Piece, Step
-from bunchtrain.train.stopping import NonFiniteLoss
 from toys import CLASSES, toy_dataset, train_spec
 
 SPEC = train_spec(epochs=4)
