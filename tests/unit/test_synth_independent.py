@@ -16,7 +16,7 @@ from bunchtrain.errors import MissingDependency, SynthesisError
 from bunchtrain.synth import circuit, cosim, fusesoc, ghdl, independent, netlist, rtl, rtlsim, streams, verify
 from bunchtrain.synth.backends import open_xilinx
 from bunchtrain.synth.backends.base import Design, Resources
-from cores import dense, quantised
+from cores import INPUT, Anomaly, dense, quantised
 
 TOOLS = ("yosys", "iverilog", "ghdl")
 pytestmark = [
@@ -115,6 +115,29 @@ def test_the_netlist_is_simulated_with_yosys_models(toy, tmp_path):
     found.netlist.write_text(re.sub(r"\.INIT\(4'h6\)", ".INIT(4'h9)", text, count=1))
     with pytest.raises(SynthesisError, match="the netlist does not compute"):
         netlist.prove(core, found, (inputs, answers), tmp_path / "wrong")
+
+
+@pytest.mark.fpga
+def test_a_netlist_with_multiplier_blocks_is_simulated(tmp_path):
+    """The square of a number is a DSP48E2, whose model is the house's own: of the one use that Yosys makes of it."""
+    torch.manual_seed(0)
+    student = quantised(Anomaly(4, hidden=4, latent=2))
+    made = circuit.traced(student)
+    core = rtl.write(made, tmp_path / "rtl", top="score", clock_ns=5.0, part="xcvu13p-flga2577-2-e")
+    low, high = INPUT.code_range
+    inputs = np.random.default_rng(1).integers(low, high + 1, (200, 4))
+    answers = made.result.codes(verify.exact_logits(student, inputs * INPUT.step))
+    design = Design("score", core.files, tmp_path, "score", 5.0)
+    found = open_xilinx.synthesize(open_xilinx.Config(), design, tmp_path / "open xilinx")
+    assert found.dsp == 2 and found.netlist is not None and len(np.unique(answers)) > 20
+    rows, remark = netlist.prove(core, found, (inputs, answers), tmp_path / "sim")
+    assert remark == "simulated" and rows[0]["mismatches"] == 0
+    text = found.netlist.read_text()
+    for before, after in ((".OPMODE(9'h005)", ".OPMODE(9'h035)"), (".PREG(32'sd0)", ".PREG(32'sd1)")):
+        assert before in text
+        found.netlist.write_text(text.replace(before, after, 1))
+        with pytest.raises(SynthesisError):
+            netlist.prove(core, found, (inputs, answers), tmp_path / f"wrong {after[1]}")
 
 
 def test_cells_without_a_model_are_named(toy, tmp_path):

@@ -30,6 +30,10 @@ _FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE")
 _BLOCK_RAMS = {"RAMB18E1": 0.5, "RAMB18E2": 0.5, "RAMB36E1": 1.0, "RAMB36E2": 1.0}
 
 
+#: A model of the multiplier block, of which Yosys has none.
+_MULTIPLIER = Path(__file__).parent.parent / "cells" / "DSP48E2.v"
+
+
 class Config(BaseModel):
     """Options of the open flow."""
 
@@ -88,7 +92,7 @@ def synthesize(config: Config, design: Design, scratch: Path, stop: threading.Ev
         available=available(config.part),
         seconds=time.monotonic() - start,
         netlist=scratch / "netlist.v",
-        models=yosys_models(program, "xilinx/cells_sim.v"),
+        models=(*yosys_models(program, "xilinx/cells_sim.v"), _MULTIPLIER),
     )
 
 
