@@ -118,6 +118,11 @@ def test_a_search_that_cannot_be_is_refused_before_anything_runs(search, at, wor
     assert error.details["key"] == f"synthesize.{at}" and words in str(error)
 
 
+def test_a_power_of_ten_without_a_point_is_a_number_too():
+    search = Plan(changed(synthesize__search={"space": {"learning_rate": {"low": "1e-3", "high": "1e-1"}}}), "my.yaml")
+    assert search.campaign.synthesize.search.space["learning_rate"].low == 1e-3
+
+
 def test_dimensions_that_do_not_go_together_are_refused_before_anything_runs():
     ways, prunings = {"choices": ["straight_through", "hgq2"]}, {"choices": ["weights", "inputs"]}
     error = refused(changed(synthesize__search={"space": {"compression.kind": ways, "pruning": prunings}}))

@@ -67,11 +67,19 @@ def _shaped(value: Any) -> Any:
         return value
     unknown = sorted(keys - {"low", "high", "log", "choices"})
     if {"low", "high"} <= keys <= {"low", "high", "log"}:
-        if not all(isinstance(value[key], int | float) and math.isfinite(value[key]) for key in ("low", "high")):
+        if not all(_is_number(value[key]) for key in ("low", "high")):
             raise ValueError("the ends of a range are finite numbers")
         return value
     expected = "give `low` and `high` (and `log`), or `choices`"
     raise ValueError(f"a dimension has no key {unknown[0]}: {expected}" if unknown else expected)
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a finite number, or a word for one: YAML takes 1e-5 for a word."""
+    try:
+        return not isinstance(value, bool) and math.isfinite(float(value))
+    except (TypeError, ValueError):
+        return False
 
 
 def _checked(bounds: Range) -> Range:
