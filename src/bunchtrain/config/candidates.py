@@ -58,7 +58,7 @@ def _plain(value: Any) -> str:
     if isinstance(value, Mapping):
         value = value.values()
     text = "x".join(map(str, value)) if isinstance(value, Iterable) and not isinstance(value, str) else str(value)
-    return re.sub(r"[^A-Za-z0-9.-]+", "x", text)
+    return re.sub(r"[^A-Za-z0-9._-]+", "x", text)
 
 
 def varied(student: Student, changes: Mapping[str, Any], file: str | Path, where: str) -> Student:
