@@ -14,7 +14,7 @@ from bunchtrain.config.scan import Scan
 from bunchtrain.config.specs import ScanSpec, as_text
 from bunchtrain.errors import InputError, TrainingError
 from bunchtrain.files import read_json
-from bunchtrain.scan import objective, process, run, space
+from bunchtrain.scan import evaluation, objective, process, run, space
 from bunchtrain.scan.journal import Journal
 from toys import train_spec
 
@@ -161,10 +161,10 @@ def test_no_trials_keep_the_campaigns_values(toy, tmp_path):
 
 
 def test_failures_are_results(toy, tmp_path):
-    outcomes = iter([(-0.5, {}), ("F_nan", {}), ("F_timeout", {})])
+    outcomes = iter([(-0.5, {"validation_loss": 0.5}), ("F_nan", {}), ("F_timeout", {})])
     spec = scan_spec(trials=3, parallel=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(objective, "evaluate", lambda *arguments: next(outcomes))
+        patch.setattr(evaluation, "evaluate", lambda *arguments: next(outcomes))
         run.scan(spec, *toy, tmp_path)
     assert [row["status"] for row in table(tmp_path)] == ["ok", "F_nan", "F_timeout"]
     assert read_json(tmp_path / "best.json")["trial"] == 0
@@ -172,7 +172,7 @@ def test_failures_are_results(toy, tmp_path):
 
 def test_a_scan_without_a_good_trial_is_an_error(toy, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(objective, "evaluate", lambda *arguments: ("F_crash", {}))
+        patch.setattr(evaluation, "evaluate", lambda *arguments: ("F_crash", {}))
         with pytest.raises(TrainingError) as caught:
             run.scan(scan_spec(trials=2), *toy, tmp_path)
     assert "F_crash" in str(caught.value) and not (tmp_path / "best.json").exists()
@@ -180,7 +180,7 @@ def test_a_scan_without_a_good_trial_is_an_error(toy, tmp_path):
 
 def test_a_training_over_its_time_is_ended_with_all_it_started(toy, tmp_path):
     spec = scan_spec(timeout=1, epochs=10000)
-    assert objective.evaluate(objective.Trainings(spec, *toy), {}, tmp_path)[0] == "F_timeout"
+    assert evaluation.evaluate(objective.Trainings(spec, *toy), {}, tmp_path)[0] == "F_timeout"
     listed = subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert "ps -ww" in listed and str(tmp_path) not in listed
 
@@ -201,7 +201,7 @@ def test_reasons_of_failure(tmp_path, status, log, reason):
 
 
 def test_a_training_that_diverges_is_F_nan(toy, tmp_path):
-    assert objective.evaluate(short(toy), {"train.learning_rate": 1e30}, tmp_path)[0] == "F_nan"
+    assert evaluation.evaluate(short(toy), {"train.learning_rate": 1e30}, tmp_path)[0] == "F_nan"
 
 
 def test_the_training_ends_with_a_killed_scan(toy, tmp_path):
@@ -264,17 +264,17 @@ def test_a_training_that_is_asked_to_stop_is_no_failure(toy, tmp_path):
 
 
 def test_failures_that_may_not_come_again_are_tried_by_the_next_run(toy, tmp_path):
-    first = iter([("F_crash", {}), ("F_timeout", {}), ("F_nan", {}), (-0.9, {})])
+    first = iter([("F_crash", {}), ("F_timeout", {}), ("F_nan", {}), (-0.9, {"validation_loss": 0.9})])
     spec = scan_spec(trials=4, parallel=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(objective, "evaluate", lambda *arguments: next(first))
+        patch.setattr(evaluation, "evaluate", lambda *arguments: next(first))
         run.scan(spec, *toy, tmp_path)
-        second = iter([(-0.5, {})])
-        patch.setattr(objective, "evaluate", lambda *arguments: next(second))
+        second = iter([(-0.5, {"validation_loss": 0.5})])
+        patch.setattr(evaluation, "evaluate", lambda *arguments: next(second))
         run.scan(spec, *toy, tmp_path)
         assert [row["status"] for row in table(tmp_path)] == ["ok", "F_timeout", "F_nan", "ok"]
-        third = iter([(-0.4, {})])
-        patch.setattr(objective, "evaluate", lambda *arguments: next(third))
+        third = iter([(-0.4, {"validation_loss": 0.4})])
+        patch.setattr(evaluation, "evaluate", lambda *arguments: next(third))
         run.scan(scan_spec(trials=4, parallel=1, timeout=5000), *toy, tmp_path)
     assert [row["status"] for row in table(tmp_path)] == ["ok", "ok", "F_nan", "ok"]
     assert read_json(tmp_path / "best.json")["trial"] == 1
@@ -284,7 +284,7 @@ def test_a_training_killed_once_is_tried_once_more(toy, tmp_path, monkeypatch):
     statuses = iter([-signal.SIGKILL, 0])
     monkeypatch.setattr(process, "_run", lambda *arguments: next(statuses))
     monkeypatch.setattr(objective.Trainings, "result", lambda *arguments: (-0.3, {}))
-    assert objective.evaluate(short(toy), {}, tmp_path) == (-0.3, {})
+    assert evaluation.evaluate(short(toy), {}, tmp_path) == (-0.3, {})
 
 
 def test_a_scan_without_any_good_end_says_what_the_first_training_said(toy, tmp_path):

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 from test_config import changed, refused
 
-from bunchtrain import provenance
+from bunchtrain import pareto, provenance
 from bunchtrain.config.scan import Trials
 from bunchtrain.config.specs import SearchSpec, as_text
 from bunchtrain.config.synthesize import Search
@@ -22,7 +24,7 @@ from bunchtrain.dag import Plan
 from bunchtrain.errors import CampaignError, TrainingError
 from bunchtrain.files import read_json, write_json
 from bunchtrain.report import front as page
-from bunchtrain.scan import objective, process, search, space, students
+from bunchtrain.scan import evaluation, process, search, space, students
 from bunchtrain.scan.journal import Journal, Trial
 from cores import spec
 
@@ -43,6 +45,15 @@ def test_the_front_is_what_no_other_beats():
     trials.append(Trial(5, {}, 0.0, "F_timeout"))
     assert [trial.number for trial in students.front(trials)] == [3, 4]
     assert students.front([]) == []
+
+
+@given(some.lists(some.tuples(some.integers(0, 5), some.integers(0, 5)), max_size=12))
+def test_a_front_is_all_that_is_not_beaten(points):
+    def beaten(one):
+        return any(a <= one[0] and b >= one[1] and (a, b) != one for a, b in points)
+
+    found = [points[place] for place in pareto.front(points)]
+    assert found == sorted({one for one in points if not beaten(one)})
 
 
 @pytest.mark.parametrize(("most", "numbers"), [(1, [9]), (2, [0, 9]), (4, [0, 3, 6, 9]), (10, list(range(10)))])
@@ -101,10 +112,11 @@ def test_the_campaigns_own_student_comes_first():
             "search.space.constituents.constituents",
             "at most",
         ),
+        ({"space": {"constituents": {"choices": [8, 32, 4]}}}, "search.space.constituents.constituents", "at most"),
         ({"space": SPACE, "trials": 0}, "search.trials", "0"),
         ({"space": {"weight_bits": {"low": 3.0, "high": 7.0}}}, "search.space.weight_bits", "integer"),
         ({"space": {"weight_bits": {"choices": ["6", "4"]}}}, "search.space.weight_bits", "whole numbers"),
-        ({"space": {"weight_bits": {"choices": [6]}}}, "search.space.weight_bits.choices", "two or more"),
+        ({"space": {"weight_bits": {"choices": [6]}}}, "search.space.weight_bits", "two or more"),
         ({"space": {"weight_bits": {"choices": [6, "4"]}}}, "search.space.weight_bits.choices", "all numbers"),
         ({"space": {"network.hidden": {"choices": [[8], [4]]}}}, "search.space.network.hidden", "list of numbers"),
         ({"space": {"sparsity": {"low": 0.1}}}, "search.space.sparsity", "`low` and `high`"),
@@ -126,7 +138,7 @@ def test_a_power_of_ten_without_a_point_is_a_number_too():
 def test_dimensions_that_do_not_go_together_are_refused_before_anything_runs():
     ways, prunings = {"choices": ["straight_through", "hgq2"]}, {"choices": ["weights", "inputs"]}
     error = refused(changed(synthesize__search={"space": {"compression.kind": ways, "pruning": prunings}}))
-    assert error.details["key"] == "synthesize.search.space" and "straight_through" in str(error)
+    assert error.details["key"] == "synthesize.search.space.pruning" and "straight_through" in str(error)
     assert Plan(changed(synthesize__search={"space": {"compression.kind": ways}}), "my.yaml").searched
 
 
@@ -137,7 +149,7 @@ def test_the_same_values_are_not_trained_again(sample, tmp_path, monkeypatch):
         started.append(values["weight_bits"])
         return [0.5 + 0.01 * values["weight_bits"], -float(values["weight_bits"])], {"auc": 0.6, "lut": 9}
 
-    monkeypatch.setattr(objective, "evaluate", answered)
+    monkeypatch.setattr(evaluation, "evaluate", answered)
     few = search_spec(trials=9, parallel=1, space={"weight_bits": {"low": 5, "high": 6}})
     journal = Journal(tmp_path / "journal.jsonl", "one")
     search.Search(students.Students(few, *sample), journal, tmp_path, "search").run()
@@ -147,7 +159,7 @@ def test_the_same_values_are_not_trained_again(sample, tmp_path, monkeypatch):
 
 def test_values_that_do_not_fit_are_a_result_not_an_end(tmp_path):
     wrong = students.Students(search_spec(), tmp_path / "x", tmp_path / "y")
-    result, facts = objective.evaluate(wrong, {"weight_bits": 99}, tmp_path / "trial")
+    result, facts = evaluation.evaluate(wrong, {"weight_bits": 99}, tmp_path / "trial")
     assert result == "F_invalid" and facts["error"] and not (tmp_path / "trial").exists()
 
 
@@ -197,21 +209,7 @@ def test_a_search_leaves_the_core_and_the_candidates_as_they_are():
 
 
 @pytest.mark.fpga
-def test_students_are_proposed_and_the_best_synthesised(sample, tmp_path):
-    students.propose(search_spec(), *sample, tmp_path / "search")
-    found = read_json(tmp_path / "search/front.json")
-    assert found["trials"] == 3 and found["finalists"] == 1 and len(found["estimated"]) + found["failed"] == 3
-    for one in found["students"]:
-        assert one["status"] == "done" and one["resources"]["lut"] > 0 and one["candidate"].startswith("search-")
-    with (tmp_path / "search/results.csv").open() as stream:
-        rows = list(csv.DictReader(stream))
-    assert rows[0]["weight_bits"] == "6" and len({row["weight_bits"] for row in rows}) > 1
-    assert all(0.5 < float(row["auc"]) <= 1 and float(row["lut"]) > 0 for row in rows if row["status"] == "ok")
-    assert provenance.altered(tmp_path / "search/front.json") == []
-
-
-@pytest.mark.fpga
-def test_a_killed_search_goes_on_where_it_was(sample, tmp_path):
+def test_students_are_proposed_and_the_best_synthesised_and_a_killed_search_goes_on(sample, tmp_path):
     out, task = tmp_path / "search", search_spec(trials=3, parallel=1)
     command = [sys.executable, "-m", "bunchtrain", "search", "--spec", as_text(task)]
     command += ["--dataset", str(sample[0]), "--model", str(sample[1]), "--out", str(out)]
@@ -223,6 +221,7 @@ def test_a_killed_search_goes_on_where_it_was(sample, tmp_path):
                 break
         os.kill(killed.pid, signal.SIGKILL)
     first = out.joinpath("journal.jsonl").read_text()
+    assert '"end"' in first
     students.propose(task, *sample, out)
     entries = [json.loads(line) for line in out.joinpath("journal.jsonl").read_text().splitlines()]
     assert out.joinpath("journal.jsonl").read_text().startswith(first.rpartition("\n")[0])
@@ -230,6 +229,15 @@ def test_a_killed_search_goes_on_where_it_was(sample, tmp_path):
     kept = {path: path.stat().st_mtime_ns for path in out.glob("finalists/*/figures.json")}
     students.propose(task, *sample, out)
     assert kept and kept == {path: path.stat().st_mtime_ns for path in out.glob("finalists/*/figures.json")}
+    found = read_json(out / "front.json")
+    assert found["trials"] == 3 and found["finalists"] == 1 and len(found["estimated"]) + found["failed"] == 3
+    for one in found["students"]:
+        assert one["status"] == "done" and one["resources"]["lut"] > 0 and one["candidate"].startswith("search-")
+    with (out / "results.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert rows[0]["weight_bits"] == "6" and len({row["weight_bits"] for row in rows}) > 1
+    assert all(0.5 < float(row["auc"]) <= 1 and float(row["lut"]) > 0 for row in rows if row["status"] == "ok")
+    assert provenance.altered(out / "front.json") == []
 
 
 def test_a_search_in_which_all_fails_says_why(sample, tmp_path, monkeypatch):

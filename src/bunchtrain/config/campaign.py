@@ -18,6 +18,7 @@ from bunchtrain.config.report import Report
 from bunchtrain.config.samples import Sample
 from bunchtrain.config.scan import Scan
 from bunchtrain.config.simulate import Simulate
+from bunchtrain.config.synthesize import KINDS as STUDENT_KINDS
 from bunchtrain.config.synthesize import Synthesize
 from bunchtrain.config.train import Train
 from bunchtrain.config.yamlfile import read_yaml
@@ -96,8 +97,7 @@ KINDS = {
     "baseline": "models",
     "convert.format": "convert.formats",
     "synthesize.backend": "synth.backends",
-    "synthesize.student.network": "synth.students",
-    "synthesize.student.compression": "synth.compressors",
+    **{f"synthesize.student.{name}": family for name, family in STUDENT_KINDS.items()},
 }
 
 

@@ -10,17 +10,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from bunchtrain import registry
+from bunchtrain.config import literals
 from bunchtrain.config.explain import checked_kind, explain
-from bunchtrain.config.synthesize import Student, Synthesize
+from bunchtrain.config.synthesize import KINDS, Student, Synthesize
 from bunchtrain.errors import CampaignError
 
 KEY = "synthesize.candidates"
 
 #: More are hardly meant: each is a training and a synthesis.
 MOST = 200
-
-#: Sections of a student that name a kind, with the family it belongs to.
-KINDS = {"network": "synth.students", "compression": "synth.compressors"}
 
 #: Bytes of a name: it becomes a folder's.
 LONGEST = 200
@@ -80,9 +79,31 @@ def varied(student: Student, changes: Mapping[str, Any], file: str | Path, where
         found = Student.model_validate(fields)
     except ValidationError as error:
         raise explain(error, file, Student, where) from None
-    for name, family in KINDS.items():
-        checked_kind(getattr(found, name), family, f"{where}.{name}", file)
+    check_kinds(found, file, where)
     return found
+
+
+def check_kinds(student: Student, file: str | Path, where: str) -> None:
+    """Check the kinds of a student, their options, and that its compression can prune what it is to prune.
+
+    Raises
+    ------
+    CampaignError
+        Naming the key below `where`.
+    """
+    for name, family in KINDS.items():
+        checked_kind(getattr(student, name), family, f"{where}.{name}", file)
+    kind = student.compression.kind
+    if student.pruning not in literals.prunes(kind):
+        able = [one for one in registry.kinds(KINDS["compression"]) if student.pruning in literals.prunes(one)]
+        raise CampaignError(
+            f"the compression {kind} cannot prune {student.pruning}",
+            file=file,
+            key=f"{where}.pruning",
+            found=student.pruning,
+            expected=" or ".join(literals.prunes(kind)),
+            mend=f"leave `pruning` out, or take a compression that can: {', '.join(able)}",
+        )
 
 
 def own_value(student: Student, key: str) -> Any:

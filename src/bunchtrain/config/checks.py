@@ -9,10 +9,10 @@ from bunchtrain import registry
 from bunchtrain.config import literals
 from bunchtrain.config.asked import check_asked
 from bunchtrain.config.barrel import Barrel
-from bunchtrain.config.candidates import KEY, candidates
+from bunchtrain.config.candidates import KEY, candidates, check_kinds
 from bunchtrain.config.prepare import Graph
 from bunchtrain.config.samples import OF_EVENTS
-from bunchtrain.config.spaces import check_spaces, described, lies_in, searched
+from bunchtrain.config.spaces import SPACE, check_spaces, described, lies_in, searched
 from bunchtrain.errors import CampaignError
 from bunchtrain.levels import LEVELS
 
@@ -194,11 +194,12 @@ def _check_dropout(campaign: Campaign, file: str | Path) -> None:
 
 
 def _check_student(campaign: Campaign, file: str | Path) -> None:
-    students = {"synthesize.student": campaign.synthesize.student}
-    students |= {f"synthesize.search.space.{name}": one for name, one in searched(campaign, file)}
-    students |= {f"{KEY}.{name}": one for name, one in candidates(campaign.synthesize, file).items()}
+    students = [("synthesize.student", campaign.synthesize.student)]
+    students += [(f"{SPACE}.{name}", one) for name, one in searched(campaign, file)]
+    students += [(f"{KEY}.{name}", one) for name, one in candidates(campaign.synthesize, file).items()]
+    check_kinds(campaign.synthesize.student, file, "synthesize.student")
     kept = campaign.prepare.constituents
-    for key, student in students.items():
+    for key, student in students:
         if student.constituents <= kept:
             continue
         raise CampaignError(

@@ -66,6 +66,11 @@ def judged(task: str) -> tuple[str, ...]:
     return registry.constant("tasks", task, "JUDGED") or ()
 
 
+def prunes(compression: str) -> tuple[str, ...]:
+    """Return what a compression of a student can prune: single weights, unless it says otherwise."""
+    return registry.constant("synth.compressors", compression, "PRUNES") or ("weights",)
+
+
 def alone(task: str) -> dict[str, Any]:
     """Return the options with which a task asks for answers about whole rows alone."""
     return registry.constant("tasks", task, "ALONE") or {}

@@ -41,13 +41,11 @@ class Floats(Section):
 class Choice(Section):
     """One of a list."""
 
-    choices: list[Value]
+    choices: Annotated[list[Value], Field(min_length=2)]
 
     @field_validator("choices")
     @classmethod
     def _different(cls, choices: list[Value]) -> list[Value]:
-        if len(choices) < 2:
-            raise ValueError("a list of choices needs two or more")
         if len({str if isinstance(one, str) else bool if isinstance(one, bool) else float for one in choices}) > 1:
             raise ValueError("the choices must be all numbers, all words, or all true and false")
         if any(one in choices[:place] for place, one in enumerate(choices)):
@@ -64,6 +62,8 @@ def _shaped(value: Any) -> Any:
         choices = value["choices"]
         if not isinstance(choices, list) or not all(isinstance(one, int | float | str) for one in choices):
             raise ValueError("choices are a list of numbers, words, or true and false")
+        if len(choices) < 2:
+            raise ValueError("a list of choices needs two or more")
         return value
     unknown = sorted(keys - {"low", "high", "log", "choices"})
     if {"low", "high"} <= keys <= {"low", "high", "log"}:

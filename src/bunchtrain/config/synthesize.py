@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from bunchtrain.config.base import Kind, Positive, Probability, Section
 from bunchtrain.config.scan import MOST_TRIALS, Trials
@@ -32,11 +32,9 @@ class Student(Section):
     distillation: float = Field(0.5, ge=0, le=1, description="weight of the tagger's answer in the loss")
     temperature: float = Field(1.0, gt=0, description="softening of the tagger's answer")
 
-    @model_validator(mode="after")
-    def _pruned_by(self) -> "Student":
-        if self.pruning == "inputs" and self.compression.kind != "straight_through":
-            raise ValueError("`pruning: inputs` goes with the compression `straight_through` alone")
-        return self
+
+#: Sections of a student that name a kind, with the family it belongs to.
+KINDS = {"network": "synth.students", "compression": "synth.compressors"}
 
 
 class Search(Trials):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from bunchtrain import pareto
+
 
 class Published(NamedTuple):
     """A published core: look-up tables after placement, and what its authors say of it."""
@@ -28,12 +30,7 @@ PUBLISHED = (
 def on_front(candidates: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the candidates that none beats in both AUC and look-up tables, cheapest first."""
     done = [one for one in candidates if one["status"] == "done"]
-    ordered = sorted(done, key=lambda one: (one["resources"]["lut"], -one["auc"]["quantised_student"]))
-    front: list[dict[str, Any]] = []
-    for one in ordered:
-        if not front or one["auc"]["quantised_student"] > front[-1]["auc"]["quantised_student"]:
-            front.append(one)
-    return front
+    return [done[place] for place in pareto.front(_point(one["resources"], one["auc"]) for one in done)]
 
 
 def rows(candidates: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -3,58 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from bunchtrain.config.campaign import parse_section
-from bunchtrain.config.scan import Scan, Trials
+from bunchtrain.config.scan import Scan
 from bunchtrain.config.specs import ScanSpec, TrainSpec, as_text
 from bunchtrain.config.train import Train
-from bunchtrain.errors import CampaignError
 from bunchtrain.files import read_json
-from bunchtrain.scan import process, space
+from bunchtrain.scan import space
 from bunchtrain.scan.space import Values
-
-#: Larger is better; a list has a number for every objective; a text is the reason of a failure, `F_...`.
-Result = float | list[float] | str
-
-
-class Evaluation(Protocol):
-    """What a search evaluates."""
-
-    @property
-    def settings(self) -> Trials:
-        """Space, number of evaluations, and how many run at the same time."""
-
-    @property
-    def seed(self) -> int:
-        """What the suggestions follow from, beside the results."""
-
-    def own(self) -> Values:
-        """Return the campaign's own values of the dimensions: the first evaluation."""
-
-    def command(self, values: Values, folder: Path) -> list[str]:
-        """Return what evaluates `values` and writes into `folder`."""
-
-    def result(self, folder: Path) -> tuple[Result, dict[str, Any]]:
-        """Return the result of a finished evaluation, and facts for the record."""
-
-    def told(self, result: float | list[float]) -> str:
-        """Return a result in words."""
-
-
-def evaluate(evaluation: Evaluation, values: Values, folder: Path) -> tuple[Result, dict[str, Any]]:
-    """Evaluate `values`; return the result, and facts for the record."""
-    try:
-        command, log = evaluation.command(values, folder), folder / LOG
-    except CampaignError as error:  # values that fit alone, but not together
-        return "F_invalid", {"error": error.problem}
-    reason = process.evaluate(command, log, evaluation.settings.timeout)
-    return (reason, {}) if reason else evaluation.result(folder)
-
-
-#: What an evaluation says, in its folder.
-LOG = "train.log"
 
 
 class Trainings(NamedTuple):
@@ -97,9 +56,9 @@ class Trainings(NamedTuple):
         by_auc = self.settings.objective == "validation_auc"
         return best["validation_auc"] if by_auc else -best["validation_loss"], facts
 
-    def told(self, result: float | list[float]) -> str:
-        """Return the objective, without the sign that makes a loss an objective."""
-        return f"{self.settings.objective} {abs(result):.4f}" if isinstance(result, float) else str(result)
+    def told(self, facts: Mapping[str, Any]) -> str:
+        """Return the objective."""
+        return f"{self.settings.objective} {facts[self.settings.objective]:.4f}"
 
 
 def training_spec(spec: ScanSpec, values: dict[str, Any]) -> TrainSpec:

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from bunchtrain.errors import Requeue
+from bunchtrain.errors import NonFiniteLoss, Requeue
 
 #: Seconds between the polite and the hard end of a training.
 GRACE = 10
@@ -21,9 +21,6 @@ KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 STOPPED = (Requeue.exit_code, -signal.SIGTERM, 128 + signal.SIGTERM)
 
 _running: set[subprocess.Popen[bytes]] = set()
-
-#: What the training's exit status 86 means; see `errors` and `train.loop`.
-NON_FINITE = 86
 
 
 def evaluate(command: Sequence[str], log: Path, timeout: float) -> str | None:
@@ -85,7 +82,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 def failure(status: int, log: Path) -> str:
     """Return the reason of a failed training from its exit status and log."""
-    if status == NON_FINITE:
+    if status == NonFiniteLoss.exit_code:
         return "F_nan"
     tail = log.read_text(errors="replace")[-4000:].lower()
     if status in KILLED or "memoryerror" in tail or "out of memory" in tail:

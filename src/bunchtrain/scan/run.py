@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bunchtrain import provenance
 from bunchtrain.config.specs import ScanSpec
-from bunchtrain.files import exclusive, fingerprint, sha256, write_json, write_text
+from bunchtrain.files import exclusive, write_json, write_text
 from bunchtrain.scan import search
 from bunchtrain.scan.journal import Journal
 from bunchtrain.scan.objective import Trainings
@@ -21,17 +21,10 @@ def scan(spec: ScanSpec, dataset: Path, scaler: Path, out: Path) -> None:
         If no evaluation has ended well.
     """
     with exclusive(out / ".lock"):
-        journal = Journal(out / "journal.jsonl", _fingerprint(spec, dataset, scaler))
+        journal = Journal(out / "journal.jsonl", search.mark(spec, [dataset, scaler]))
         if spec.settings.trials:
             search.Search(Trainings(spec, dataset, scaler), journal, out, "scan").run()
         _write(spec, journal, out, [dataset, scaler])
-
-
-def _fingerprint(spec: ScanSpec, dataset: Path, scaler: Path) -> str:
-    """Return what a journal must share with a scan to be continued by it: all but how many and how many at once."""
-    values = spec.model_dump(mode="json")
-    values["settings"] = {key: value for key, value in values["settings"].items() if key not in search.FREE}
-    return fingerprint([values, sha256(dataset), sha256(scaler)])
 
 
 def _write(spec: ScanSpec, journal: Journal, out: Path, inputs: list[Path]) -> None:

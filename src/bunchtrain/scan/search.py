@@ -11,14 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from bunchtrain.config.scan import Trials
+from bunchtrain.config.specs import ScanSpec, SearchSpec
 from bunchtrain.errors import TrainingError
-from bunchtrain.scan import objective, process
+from bunchtrain.files import fingerprint, sha256
+from bunchtrain.scan import evaluation, process
+from bunchtrain.scan.evaluation import Evaluation, Result
 from bunchtrain.scan.journal import Journal, Trial
-from bunchtrain.scan.objective import Evaluation, Result
 from bunchtrain.scan.space import Values, problem, suggest
 
 #: Settings that may differ when a journal is continued.
-FREE = {"trials", "parallel", "timeout", "finalists"}
+_FREE = {"trials", "parallel", "timeout", "finalists"}
+
+
+def mark(spec: ScanSpec | SearchSpec, inputs: Sequence[Path]) -> str:
+    """Return what a journal must share with a search to be continued by it: all but how many and how many at once."""
+    values = spec.model_dump(mode="json")
+    values["settings"] = {key: value for key, value in values["settings"].items() if key not in _FREE}
+    return fingerprint([values, *(sha256(path) for path in inputs)])
 
 
 class Search:
@@ -27,9 +36,9 @@ class Search:
     Evaluation n is suggested from the results of 0 ... n - parallel, so the scan's outcome follows from the seed alone.
     """
 
-    def __init__(self, evaluation: Evaluation, journal: Journal, out: Path, name: str) -> None:
-        self._of, self._journal, self._out, self._name = evaluation, journal, out, name
-        self._space = problem(evaluation.settings)
+    def __init__(self, of: Evaluation, journal: Journal, out: Path, name: str) -> None:
+        self._of, self._journal, self._out, self._name = of, journal, out, name
+        self._space = problem(of.settings)
         self._running: dict[Future[tuple[Result, dict[str, Any]]], tuple[int, float]] = {}
 
     def run(self) -> None:
@@ -77,7 +86,7 @@ class Search:
             print(f"[{self._name}] the same values as in evaluation {twin.number + 1}", flush=True)
             return
         folder = self._out / "trials" / f"{number:04d}"
-        future = pool.submit(objective.evaluate, self._of, values, folder)
+        future = pool.submit(evaluation.evaluate, self._of, values, folder)
         self._running[future] = (number, time.monotonic())
 
     def _suggest(self, number: int) -> Values:
@@ -95,7 +104,7 @@ class Search:
             found, facts = future.result()
             facts = {**facts, "timeout": self._of.settings.timeout} if isinstance(found, str) else facts
             self._journal.end(number, found, time.monotonic() - started, facts)
-            shown = found if isinstance(found, str) else self._of.told(found)
+            shown = found if isinstance(found, str) else self._of.told(facts)
             print(f"[{self._name}] evaluation {number + 1}/{self._of.settings.trials}: {shown}", flush=True)
 
 
@@ -116,13 +125,13 @@ def ended(settings: Trials, journal: Journal, out: Path) -> list[Trial]:
     trials = [trial for _, trial in sorted(journal.trials.items()) if trial.done and trial.number < settings.trials]
     if trials and all(trial.failed for trial in trials):
         reasons = ", ".join(sorted({str(trial.result) for trial in trials}))
-        log = out / "trials" / "0000" / objective.LOG
+        log = out / "trials" / "0000" / evaluation.LOG
         told = process.last_error(log) or trials[0].facts.get("error")
         raise TrainingError(
             "no evaluation ended well",
             file=log,
             found=f"{reasons}: {told}" if told else reasons,
-            mend="mend what the log says of the first one; the next run tries again",
+            mend="mend what the log says of the first one, and run it again",
         )
     return trials
 

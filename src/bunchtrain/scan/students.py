@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bunchtrain import provenance
+from bunchtrain import pareto, provenance
 from bunchtrain.config.candidates import own_value, varied
 from bunchtrain.config.specs import SearchSpec, SynthesizeSpec, as_text, of_student
 from bunchtrain.config.synthesize import Search
 from bunchtrain.errors import BunchtrainError, TrainingError
-from bunchtrain.files import exclusive, fingerprint, read_json, sha256, write_json, write_text
-from bunchtrain.scan import objective, process, search
+from bunchtrain.files import exclusive, read_json, sha256, write_json, write_text
+from bunchtrain.scan import evaluation, process, search
 from bunchtrain.scan.journal import Journal, Trial
 from bunchtrain.scan.space import Values
 
@@ -77,10 +77,9 @@ class Students(NamedTuple):
         area, lut = found["auc"]["quantised_student"], found["estimate"]["lut"]
         return [area, -math.log10(lut + 1)], {"auc": area, "lut": lut}
 
-    def told(self, result: float | list[float]) -> str:
+    def told(self, facts: Mapping[str, Any]) -> str:
         """Return AUC and look-up tables."""
-        area, cost = result if isinstance(result, list) else (result, 0.0)
-        return f"AUC {area:.4f}, {10**-cost - 1:.0f} LUT estimated"
+        return f"AUC {facts['auc']:.4f}, {facts['lut']} LUT estimated"
 
 
 def propose(spec: SearchSpec, dataset: Path, model: Path, out: Path) -> None:
@@ -94,14 +93,14 @@ def propose(spec: SearchSpec, dataset: Path, model: Path, out: Path) -> None:
     students = Students(spec, dataset, model)
     inputs = students.sources
     with exclusive(out / ".lock"):
-        journal = Journal(out / "journal.jsonl", _fingerprint(spec, inputs))
+        journal = Journal(out / "journal.jsonl", search.mark(spec, inputs))
         search.Search(students, journal, out, "search").run()
         trials = search.ended(spec.settings, journal, out)
-        chosen = spread(front(trials), spec.settings.finalists)
-        figures = _all_synthesised(students, out, chosen)
+        best = front(trials)
+        figures = _all_synthesised(students, out, spread(best, spec.settings.finalists))
         done = sum(one["status"] == "done" for one in figures)
         failed = sum(trial.failed for trial in trials)
-        counts = {"trials": len(trials), "failed": failed, "front": len(front(trials)), "finalists": done}
+        counts = {"trials": len(trials), "failed": failed, "front": len(best), "finalists": done}
         points = [[trial.facts["lut"], trial.facts["auc"]] for trial in trials if not trial.failed]
         write_text(out / TABLE, search.table(spec.settings, trials, ["auc", "lut"]))
         write_json(out / FRONT, {**counts, "estimated": points, "students": figures})
@@ -127,15 +126,9 @@ def _all_synthesised(students: Students, out: Path, chosen: Sequence[Trial]) -> 
 
 
 def front(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials that no other beats in one objective without losing in the other, cheapest first."""
-    done = [(trial.result, trial) for trial in trials if isinstance(trial.result, list)]
-    found: list[Trial] = []
-    best = -math.inf
-    for result, trial in sorted(done, key=lambda pair: (-pair[0][1], -pair[0][0], pair[1].number)):
-        if result[0] > best:
-            best = result[0]
-            found.append(trial)
-    return found
+    """Return the trials that no other beats in AUC and estimated cost, cheapest first."""
+    done = [trial for trial in trials if not trial.failed]
+    return [done[place] for place in pareto.front((trial.facts["lut"], trial.facts["auc"]) for trial in done)]
 
 
 def spread(trials: Sequence[Trial], most: int) -> list[Trial]:
@@ -152,7 +145,7 @@ def _synthesised(students: Students, out: Path, trial: Trial) -> dict[str, Any]:
     folder = out / "finalists" / f"search-{trial.number:04d}"
     if not _is_there(folder / FIGURES, students, trial):
         print(f"[search] synthesis of evaluation {trial.number + 1}", flush=True)
-        log = folder / objective.LOG
+        log = folder / evaluation.LOG
         log.unlink(missing_ok=True)
         if reason := process.evaluate(students.synthesis(trial.values, folder), log, students.settings.timeout):
             told = f"its synthesis failed: {process.last_error(log) or reason}"
@@ -174,10 +167,3 @@ def _is_there(figures: Path, students: Students, trial: Trial) -> bool:
         )
     except (BunchtrainError, KeyError, TypeError, OSError):  # of a run that was killed, or of something else
         return False
-
-
-def _fingerprint(spec: SearchSpec, inputs: Sequence[Path]) -> str:
-    """Return what a journal must share with a search to be continued by it."""
-    values = spec.model_dump(mode="json")
-    values["settings"] = {key: value for key, value in values["settings"].items() if key not in search.FREE}
-    return fingerprint([values, *(sha256(path) for path in inputs)])

@@ -270,12 +270,8 @@ def contents(facts: Facts, build: Path, spec: Mapping[str, Any], sources: list[P
         inputs_VI, answers_VC = cases.inputs_VI[part], cases.answers_VC[part]
         files["hls/tb_data/tb_input_features.dat"] = _decimals(facts.stuff.encoding.values(inputs_VI))
         files["hls/tb_data/tb_output_predictions.dat"] = _decimals(answers_VC * cases.result.step)
-    counted = facts.resources.as_dict()
-    counted.pop("seconds")
-    found = cuts(facts)
-    points = found.rows(facts.spec.settings.working_points)
-    areas = {**facts.areas, "jets": _jets(facts)}
-    figures = {"auc": areas, "timing": _timing(facts), "resources": counted, "working_points": points}
+    found, card = cuts(facts), student_card(facts)
+    figures = _figures(facts, found)
     origin = {
         "stage": "synthesize",
         "spec": dict(spec),
@@ -286,18 +282,28 @@ def contents(facts: Facts, build: Path, spec: Mapping[str, Any], sources: list[P
     }
     files[f"{core.top}.core"] = fusesoc.core_file(_vlnv(core), core.top, files, steps.backend_of(facts.spec).hls_part)
     files["reports/figures.json"] = ipcore.as_text(figures)
-    files["reports/student.json"] = ipcore.as_text(student_card(facts))
+    files["reports/student.json"] = ipcore.as_text(card)
     files["reports/thresholds.csv"] = found.table()
     files["provenance.json"] = ipcore.as_text(origin)
-    task, classes = facts.stuff.task, facts.stuff.classes
-    sides = ((number, classes[number]) for number in (task.signal, task.background))
-    cutting = thresholds.markdown(points, *sides)
-    about = readme.text(core, student_card(facts), figures, cases.kinds, facts.converted.route, cutting)
+    cutting = thresholds.markdown(figures["working_points"], facts.stuff.task)
+    about = readme.text(core, card, figures, cases.kinds, facts.converted.route, cutting)
     files["README.md"] = about.encode()
     facts_of_core = {**_cycles(facts), "clock_period_ns": facts.spec.settings.clock_ns}
     parameters = {name: str(value) for name, value in facts_of_core.items()}
     files["component.xml"] = ipcore.describe(core, files, CORE_VERSION, parameters)
     return {**files, "certificate.json": ipcore.as_text(_certificate(facts, files))}
+
+
+def _figures(facts: Facts, found: Cuts) -> dict[str, Any]:
+    """Return the figures that the core brings; seconds stay out, they differ from run to run."""
+    counted = facts.resources.as_dict()
+    counted.pop("seconds")
+    return {
+        "auc": {**facts.areas, "jets": _jets(facts)},
+        "timing": _timing(facts),
+        "resources": counted,
+        "working_points": found.rows(facts.spec.settings.working_points),
+    }
 
 
 def _certificate(facts: Facts, files: Mapping[str, bytes]) -> dict[str, Any]:

@@ -74,8 +74,8 @@ def _stands_for_score(task: TaskProtocol) -> bool:
     return bool(np.ptp(score_DO, axis=1).max() < 1e-9 and np.all(np.diff(score_DO[:, 0]) > 0))
 
 
-def markdown(rows: Sequence[Mapping[str, Any]], signal: tuple[int, str], background: tuple[int, str]) -> str:
-    """Return the README's part on the thresholds; signal and background are output numbers and class names."""
+def markdown(rows: Sequence[Mapping[str, Any]], task: TaskProtocol) -> str:
+    """Return the README's part on the thresholds."""
     if not rows:
         return NONE
     lines = "\n".join(
@@ -83,10 +83,10 @@ def markdown(rows: Sequence[Mapping[str, Any]], signal: tuple[int, str], backgro
         f"| {row['background_passing']} of {row['background_total']} |"
         for row in rows
     )
-    (first, wanted), (second, other) = signal, background
+    wanted, other = (task.classes[number] for number in (task.signal, task.background))
     return f"""A jet is taken for {wanted}, against {other}, if
-`code[{first}] - code[{second}] >= threshold`: one subtraction, a bit wider than the codes. On the test jets, with
-statistical errors:
+`code[{task.signal}] - code[{task.background}] >= threshold`: one subtraction, a bit wider than the codes.
+On the test jets, with statistical errors:
 
 | threshold | {wanted} that pass | {other} rejection, 1 over the share that passes | {other} jets that pass |
 | --- | --- | --- | --- |

@@ -1,8 +1,9 @@
 """What a compressor is: it goes along with a student's second training and leaves weights that the core can hold.
 
 A kind is a module with a `Config` of its options and a `Compressor(config, student, x_BI, settings)`. With
-`PACKAGES = ("name",)` it names what must be installed for it. Those that learn which weights go, or how many bits each
-of them keeps, give every dense layer a `Learnt`.
+`PACKAGES = ("name",)` it names what must be installed for it, with `PRUNES = ("weights", "inputs")` that it prunes
+whole inputs too. Those that learn which weights go, or how many bits each of them keeps, give every dense layer a
+`Learnt`.
 
 B: batch, I: input, O: output.
 """
@@ -62,10 +63,11 @@ class LearntCompressor(Compressor):
     """A compressor of a `Learnt` for each dense layer; activations are rounded as always."""
 
     def __init__(self, student: Student, x_BI: Tensor, settings: Settings) -> None:
-        self.student, self._x_BI, self._settings = student, x_BI, settings
-        self.layers: dict[str, Dense] = student.dense
-        for layer in self.layers.values():
-            layer.compressor = self.learnt(layer)
+        self._student, self._x_BI, self.settings = student, x_BI, settings
+        #: Every layer with what gives its numbers.
+        self.pairs: list[tuple[Dense, Any]] = [(layer, self.learnt(layer)) for layer in student.dense.values()]
+        for layer, learnt in self.pairs:
+            layer.compressor = learnt
 
     def learnt(self, layer: Dense) -> Learnt:
         """Return what gives the numbers of one layer."""
@@ -73,12 +75,12 @@ class LearntCompressor(Compressor):
 
     def begin_epoch(self, number: int) -> None:
         """Fit the formats of the activations anew."""
-        self.student.quantize(self._x_BI, self._settings)
+        self._student.quantize(self._x_BI, self.settings)
 
     def finish(self) -> None:
         """Make the numbers that were given last the layers' own, in the narrowest formats that hold them."""
-        self.student.quantize(self._x_BI, self._settings)  # a last look at the final weights
-        for layer in self.layers.values():
+        self._student.quantize(self._x_BI, self.settings)  # a last look at the final weights
+        for layer, _ in self.pairs:
             layer.settle()
 
 
@@ -106,8 +108,8 @@ def build(compression: Mapping[str, Any], student: Student, x_BI: Tensor, settin
     options = dict(compression)
     kind = str(options.pop("kind", ""))
     require(kind)
-    # Keras has to be told before its first import that its tensors are torch's.
-    os.environ["KERAS_BACKEND"] = "torch"
+    if _packages(kind):  # Keras, on which they build, must know before its first import that its tensors are torch's
+        os.environ["KERAS_BACKEND"] = "torch"
     module: Any = registry.load(FAMILY, kind, f"{KEY}.kind")
     found: Compressor = module.Compressor(parse_section(module.Config, options, KEY), student, x_BI, settings)
     return found
@@ -121,8 +123,12 @@ def require(kind: str) -> None:
     MissingDependency
         Naming the first of them.
     """
-    for package in registry.constant(FAMILY, kind, "PACKAGES", f"{KEY}.kind") or ():
+    for package in _packages(kind):
         if importlib.util.find_spec(package) is None:
             raise MissingDependency(
                 package, needed_by=f"the compression {kind}", mend="pip install 'bunchtrain[compress]'"
             )
+
+
+def _packages(kind: str) -> tuple[str, ...]:
+    return registry.constant(FAMILY, kind, "PACKAGES", f"{KEY}.kind") or ()

@@ -62,22 +62,21 @@ class Compressor(base.LearntCompressor):
     """Adds the price of the bits to the loss."""
 
     def __init__(self, config: Config, student: Student, x_BI: Tensor, settings: Settings) -> None:
-        self._price = config.beta * settings.activation_bits
-        self._rate, self._settings = config.rate, settings
+        self._config = config
         super().__init__(student, x_BI, settings)
 
     def learnt(self, layer: Dense) -> Layer:
         """Return the quantisers of one layer."""
-        return Layer(layer, self._settings)
+        return Layer(layer, self.settings)
 
     def groups(self, student: Student, rate: float) -> list[dict[str, Any]]:
         """Return the weights, and the widths, which have further to go: whole bits."""
-        widths = [one for layer in self.layers.values() if layer.compressor for one in layer.compressor.parameters()]
+        widths = [one for _, learnt in self.pairs for one in learnt.parameters()]
         taken = {id(one) for one in widths}
         weights = [one for one in student.parameters() if id(one) not in taken]
-        return [{"params": weights, "lr": rate}, {"params": widths, "lr": rate * self._rate}]
+        return [{"params": weights, "lr": rate}, {"params": widths, "lr": rate * self._config.rate}]
 
     def penalty(self) -> Tensor | float:
         """Return the price of the effective bit operations: the products of the widths of weights and inputs."""
-        learnt = [layer.compressor for layer in self.layers.values()]
-        return sum((self._price * one.bits for one in learnt if isinstance(one, Layer)), start=0.0)
+        price = self._config.beta * self.settings.activation_bits
+        return sum((price * learnt.bits for _, learnt in self.pairs), start=0.0)

@@ -63,21 +63,17 @@ class Compressor(base.LearntCompressor):
     """Runs PQuantML's schedule: a training in which weights go, then one in which those that went stay away."""
 
     def __init__(self, config: Config, student: Student, x_BI: Tensor, settings: Settings) -> None:
-        self._method, self._epochs = config.method, settings.epochs
+        self._method = config.method
         self._last = max(math.ceil(base.PRUNING * settings.epochs), 1)
-        self._settings = settings
         super().__init__(student, x_BI, settings)
 
     def learnt(self, layer: Dense) -> Layer:
         """Return the pruning and the quantisers of one layer."""
-        return Layer(layer, self._method, self._settings)
-
-    def _pairs(self) -> list[tuple[Dense, Layer]]:
-        return [(layer, layer.compressor) for layer in self.layers.values() if isinstance(layer.compressor, Layer)]
+        return Layer(layer, self._method, self.settings)
 
     def begin_epoch(self, number: int) -> None:
         """Tell the pruning layers where the training stands, and fit all formats."""
-        for layer, learnt in self._pairs():
+        for layer, learnt in self.pairs:
             if number == self._last:
                 learnt.pruning.pre_finetune_function()
             if number < self._last:
@@ -89,20 +85,20 @@ class Compressor(base.LearntCompressor):
         """Let the pruning layers look at the weights."""
         if number >= self._last:
             return
-        for layer, learnt in self._pairs():
+        for layer, learnt in self.pairs:
             if hasattr(learnt.pruning, "update_mask"):
                 learnt.pruning.update_mask(layer.weight_OI)
             learnt.pruning.post_epoch_function(number, self._last)
 
     def penalty(self) -> Tensor | float:
         """Return what the methods that learn thresholds add to the loss."""
-        losses = [learnt.pruning.calculate_additional_loss() for _, learnt in self._pairs()]
+        losses = [learnt.pruning.calculate_additional_loss() for _, learnt in self.pairs]
         return sum(losses, start=0.0)
 
     def finish(self) -> None:
         """Prune for good, then settle the layers."""
-        for layer, learnt in self._pairs():
-            if self._epochs <= self._last:
+        for layer, learnt in self.pairs:
+            if self.settings.epochs <= self._last:
                 learnt.pruning.pre_finetune_function()
             learnt.fit(layer)
         super().finish()

@@ -12,6 +12,8 @@ from bunchtrain.config.synthesize import Student as Settings
 from bunchtrain.synth.compressors import base
 from bunchtrain.synth.students.base import Student
 
+PRUNES = ("weights", "inputs")
+
 
 class Config(BaseModel):
     """No options: widths, sparsity and what is pruned are the student's."""
