@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bunchtrain import discrimination as d
+from bunchtrain.calibration import calibration
 from bunchtrain.evaluate.answers import Answers
-from bunchtrain.evaluate.calibration import calibration
 from bunchtrain.evaluate.clustered import Resampled, errors
 from bunchtrain.report.run import _confusion
 from bunchtrain.tasks.base import Merit

@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 from bunchtrain import discrimination as d
+from bunchtrain import dropout
+from bunchtrain.calibration import calibration, expected_calibration_error, reliability, usefulness
 from bunchtrain.config.specs import EvaluateSpec
 from bunchtrain.errors import CampaignError, InputError
-from bunchtrain.evaluate import dropout, run
-from bunchtrain.evaluate.calibration import calibration, expected_calibration_error, reliability, usefulness
+from bunchtrain.evaluate import run
 from bunchtrain.files import read_json, write_json
 from bunchtrain.train.run import train
 from toys import CLASSES, train_spec

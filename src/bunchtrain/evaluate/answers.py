@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bunchtrain import dropout
 from bunchtrain.config.specs import EvaluateSpec
 from bunchtrain.discrimination import Scores
 from bunchtrain.errors import InputError, TrainingError
-from bunchtrain.evaluate import dropout
 from bunchtrain.evaluate.batches import Batches, Part
 from bunchtrain.events.reader import Index
 from bunchtrain.models import base as models

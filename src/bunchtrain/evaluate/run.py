@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from bunchtrain import provenance
+from bunchtrain.calibration import balanced, calibration, usefulness
 from bunchtrain.config import literals
 from bunchtrain.config.specs import EvaluateSpec
 from bunchtrain.discrimination import likelihood_ratio
 from bunchtrain.errors import InputError
 from bunchtrain.evaluate.answers import Answers, answer
 from bunchtrain.evaluate.byclass import by_class
-from bunchtrain.evaluate.calibration import balanced, calibration, usefulness
 from bunchtrain.evaluate.clustered import Resampled, errors
 from bunchtrain.events.hitdata import HitDataset
 from bunchtrain.events.reader import Dataset, Index
