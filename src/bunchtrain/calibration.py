@@ -1,4 +1,4 @@
-"""Whether stated probabilities come true, and whether the spread tells right answers from wrong ones.
+"""Whether stated probabilities come true, and whether an uncertainty tells right answers from wrong ones.
 
 A network trained with class weights states probabilities for classes that are equally frequent. So each item counts
 with its event weight divided by that of its class (`balanced`): a sample's mixture does not pass for a fault of the
@@ -9,6 +9,7 @@ N: item, C: class.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,6 +19,9 @@ from numpy.typing import NDArray
 from bunchtrain.discrimination import auc, effective
 
 Floats = NDArray[np.float64]
+
+#: The least probability whose logarithm is taken.
+_LEAST = 1e-12
 
 
 def balanced(weights_N: NDArray[Any], labels_N: NDArray[np.int64], classes: int) -> Floats:
@@ -33,7 +37,7 @@ def reliability(
 ) -> list[dict[str, float]]:
     """Return a reliability diagram: equal bins of confidence, each with its accuracy and binomial error.
 
-    Empty bins are left out.
+    `count` is the number of unweighted items with the same statistical power. Empty bins are left out.
     """
     weights_N = np.ones(len(right_N)) if weights_N is None else weights_N
     place = np.minimum((confidence_N * bins).astype(int), bins - 1)
@@ -48,7 +52,7 @@ def reliability(
         count = effective(weights)
         error = float(np.sqrt(max(accuracy * (1 - accuracy), 0.25 / count) / count))
         confidence = float((confidence_N[here] * weights).sum() / total)
-        rows.append({"confidence": confidence, "accuracy": accuracy, "error": error, "weight": total})
+        rows.append({"confidence": confidence, "accuracy": accuracy, "error": error, "weight": total, "count": count})
     return rows
 
 
@@ -66,6 +70,66 @@ def expected_calibration_error(
     return float(sum(row["weight"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / total)
 
 
+def squared_calibration_error(
+    confidence_N: Floats, right_N: NDArray[np.bool_], bins: int, weights_N: Floats | None = None
+) -> float:
+    """Return the mean squared gap between confidence and accuracy, without what chance adds to it.
+
+    In a bin of few items the gap is not 0 by chance, and its magnitude never averages out. Of its square the part of
+    chance is known: the variance of the accuracy, a (1 - a) / (n - 1) in a bin of n items. Less that, the mean over
+    repeated samples is the true one (Kumar, Liang and Ma, arXiv:1909.10155); it is below 0 where chance is all there
+    is. Bins of one effective item have no variance and are left out.
+    """
+    rows = [row for row in reliability(confidence_N, right_N, bins, weights_N) if row["count"] > 1]
+    total = sum(row["weight"] for row in rows)
+    if total <= 0:
+        return float("nan")
+    squares = [(row["confidence"] - row["accuracy"]) ** 2 for row in rows]
+    chance = [row["accuracy"] * (1 - row["accuracy"]) / (row["count"] - 1) for row in rows]
+    terms = zip(rows, squares, chance, strict=True)
+    return float(sum(row["weight"] * (square - by_chance) for row, square, by_chance in terms) / total)
+
+
+def classwise_calibration_error(
+    probabilities_NC: Floats, labels_N: NDArray[np.int64], bins: int, weights_N: Floats | None = None
+) -> list[float]:
+    """Return for every class how far its probability is from how often it is true (Kull et al., arXiv:1910.12656)."""
+    return [
+        expected_calibration_error(p_N, labels_N == number, bins, weights_N)
+        for number, p_N in enumerate(probabilities_NC.T)
+    ]
+
+
+def temperature(probabilities_NC: Floats, labels_N: NDArray[np.int64], weights_N: NDArray[Any]) -> float:
+    """Return the temperature that makes stated probabilities come true on average (Guo et al., arXiv:1706.04599).
+
+    Logits divided by it have the least negative log-likelihood. That is convex in its inverse, so its slope has one
+    zero, which is found by halving; from 1/50 to 50.
+    """
+    logits_NC = np.log(np.maximum(probabilities_NC, _LEAST))
+    true_N = logits_NC[np.arange(len(labels_N)), labels_N]
+
+    def slope(inverse: float) -> float:
+        scaled_NC = inverse * logits_NC
+        p_NC = np.exp(scaled_NC - scaled_NC.max(1, keepdims=True))
+        mean_N = (p_NC * logits_NC).sum(1) / p_NC.sum(1)
+        return float(np.sum(weights_N * (mean_N - true_N)))
+
+    low, high = 0.02, 50.0
+    for _ in range(60):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+    return 1 / math.sqrt(low * high)
+
+
+def cooled(probabilities_NC: Floats, temperature: float) -> Floats:
+    """Return the probabilities that a temperature makes of others."""
+    scaled_NC = np.log(np.maximum(probabilities_NC, _LEAST)) / temperature
+    p_NC = np.exp(scaled_NC - scaled_NC.max(1, keepdims=True))
+    found: Floats = p_NC / p_NC.sum(1, keepdims=True)
+    return found
+
+
 def calibration(
     probabilities_NC: Floats,
     labels_N: NDArray[np.int64],
@@ -76,7 +140,7 @@ def calibration(
     seed: int,
     often: Iterable[NDArray[np.int64]] | None = None,
 ) -> dict[str, Any]:
-    """Return calibration error with its bootstrap error, reliability rows, negative log-likelihood and Brier score.
+    """Return calibration errors with a bootstrap error, reliability rows, negative log-likelihood and Brier score.
 
     `weights_N` are those for which probabilities are stated: `balanced`, for equally frequent classes. `often` says how
     often each item comes in each resampling, where items do not vary by themselves.
@@ -91,10 +155,12 @@ def calibration(
         errors = [expected_calibration_error(confidence, right, bins, weights * times) for times in often]
     errors = [one for one in errors if np.isfinite(one)]
     truth = np.eye(probabilities_NC.shape[1])[labels_N]
-    chosen = np.maximum(probabilities_NC[np.arange(len(labels_N)), labels_N], 1e-12)
+    chosen = np.maximum(probabilities_NC[np.arange(len(labels_N)), labels_N], _LEAST)
     return {
         "ece": expected_calibration_error(confidence, right, bins, weights),
         "ece_error": float(np.std(errors, ddof=1)) if len(errors) > 1 else 0.0,
+        "rms_debiased": math.sqrt(max(squared_calibration_error(confidence, right, bins, weights), 0.0)),
+        "ece_classwise": classwise_calibration_error(probabilities_NC, labels_N, bins, weights),
         "nll": float(np.average(-np.log(chosen), weights=weights)),
         "brier": float(np.average(((probabilities_NC - truth) ** 2).sum(1), weights=weights)),
         "accuracy": float(np.average(right, weights=weights)),
@@ -111,7 +177,8 @@ def usefulness(
     -------
     dict
         `auroc`: probability that a wrong answer is less certain than a right one, None when all are right or all wrong.
-        `retention`: accuracy when only the most certain share is kept, from 1/points up to all.
+        `retention`: accuracy when only the most certain share is kept, from 1/points up to all; `area`: its mean over
+        these shares, and `gain`: by how much that exceeds the accuracy of all, which is what the order is worth.
     """
     weights_N = np.ones(len(right_N)) if weights_N is None else weights_N
     order = np.argsort(uncertainty_N, kind="stable")
@@ -121,7 +188,10 @@ def usefulness(
     places = np.minimum(np.searchsorted(kept, shares * kept[-1] * (1 - 1e-12)), len(order) - 1)
     both = bool(right_N.any() and not right_N.all())
     wrong = (uncertainty_N[~right_N], uncertainty_N[right_N], weights_N[~right_N], weights_N[right_N])
+    area = float(running[places].mean())
     return {
         "auroc": auc(*wrong) if both else None,
+        "area": area,
+        "gain": area - float(running[-1]),
         "retention": [{"kept": float(s), "accuracy": float(running[p])} for s, p in zip(shares, places, strict=True)],
     }

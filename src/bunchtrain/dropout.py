@@ -1,34 +1,29 @@
 """MC dropout (Gal and Ghahramani, arXiv:1506.02142): the spread of a network's answers when its dropout stays on.
 
-Only what dropout acts on is repeated: a network that offers `encode` and `decide` is encoded once. Mean, spread and
-entropies are streamed, so memory does not grow with the number of passes.
+Only what dropout acts on is repeated: a network that offers `encode` and `decide` is encoded once. What the passes say
+is streamed (`posterior`), so memory does not grow with their number.
 
-M: item, that is what a task tells apart, C: class.
+K: passes of a chunk, M: item, that is what a task tells apart, C: class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bunchtrain.errors import CampaignError
 from bunchtrain.levels import LEVELS, Logits
+from bunchtrain.posterior import Posterior, Summary
 
 _DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
-class Posterior(NamedTuple):
-    """What the passes say of each item."""
-
-    mean_MC: Tensor
-    score_mean_M: Tensor
-    score_std_M: Tensor
-    entropy_M: Tensor
-    mutual_information_M: Tensor
+#: Passes whose answers are summed up together; as many on every machine, so that the same seed gives the same masks.
+CHUNK = 10
 
 
 def switch_on(model: nn.Module) -> None:
@@ -51,20 +46,6 @@ def switch_on(model: nn.Module) -> None:
         )
     for layer in layers:
         layer.train()
-
-
-def entropy(probabilities_MC: Tensor) -> Tensor:
-    """Return the entropy of each row in nats."""
-    return -torch.xlogy(probabilities_MC, probabilities_MC).sum(-1)
-
-
-def _parted(
-    model: Any, inputs: tuple[Tensor, ...], levels: Sequence[str]
-) -> tuple[Callable[..., Logits], tuple[Any, ...]]:
-    """Return what is to be repeated, and what to call it with."""
-    if not hasattr(model, "encode"):
-        return model, inputs
-    return partial(model.decide, levels=levels), (model.encode(*inputs),)
 
 
 def predict(
@@ -97,24 +78,32 @@ def predict(
     Returns
     -------
     Posterior
-        Mean probabilities; mean and standard deviation of the score over passes (dividing by passes - 1); entropy of
-        the mean; mutual information between answer and weights, i.e. that entropy less the mean entropy of the passes
-        (nats).
+        See `posterior.Summary`.
+
+    Raises
+    ------
+    CampaignError
+        If there are fewer than two passes.
     """
+    if passes < 2:
+        problem, mend = "one pass has no spread", "set evaluate.passes, e.g. to 50"
+        raise CampaignError(problem, key="evaluate.passes", found=passes, expected="at least 2", mend=mend)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        decide, encoded = _parted(model, inputs, levels)
-        mean_MC = probabilities(decide(*encoded)).double()
-        first_M = score(mean_MC)
-        score_mean_M, squares_M, entropies_M = first_M.clone(), torch.zeros_like(first_M), entropy(mean_MC)
-        for count in range(2, passes + 1):
-            p_MC = probabilities(decide(*encoded)).double()
-            mean_MC += (p_MC - mean_MC) / count
-            score_M = score(p_MC)
-            delta_M = score_M - score_mean_M
-            score_mean_M += delta_M / count
-            squares_M += delta_M * (score_M - score_mean_M)
-            entropies_M += (entropy(p_MC) - entropies_M) / count
-    total_M = entropy(mean_MC)
-    std_M = (squares_M / (passes - 1)).sqrt()
-    return Posterior(mean_MC, score_mean_M, std_M, total_M, (total_M - entropies_M).clamp(min=0))
+        draws, summary = _draws(model, inputs, probabilities, levels), Summary(score)
+        for start in range(0, passes, CHUNK):
+            summary.add(draws(min(CHUNK, passes - start)))
+    return summary.posterior()
+
+
+def _draws(
+    model: Any, inputs: tuple[Tensor, ...], probabilities: Callable[[Logits], Tensor], levels: Sequence[str]
+) -> Callable[[int], Tensor]:
+    """Return what gives so many draws, shape [K, M, C]."""
+    parted = hasattr(model, "encode")
+    repeated = partial(model.decide, model.encode(*inputs), levels=levels) if parted else partial(model, *inputs)
+    # Answers for whole jets are small enough to be computed side by side; those of pairs would leave the cache.
+    if parted and tuple(levels) == ("graph",):
+        side_by_side = torch.vmap(lambda _: probabilities(repeated()), randomness="different")
+        return lambda count: side_by_side(torch.empty(count))
+    return lambda count: torch.stack([probabilities(repeated()) for _ in range(count)])

@@ -13,6 +13,7 @@ from bunchtrain.config.specs import EvaluateSpec
 from bunchtrain.errors import CampaignError, InputError
 from bunchtrain.evaluate import run
 from bunchtrain.files import read_json, write_json
+from bunchtrain.posterior import entropy
 from bunchtrain.train.run import train
 from toys import CLASSES, train_spec
 
@@ -142,7 +143,7 @@ def test_streamed_moments_are_those_of_the_kept_passes():
         passes = torch.stack([softmax(model(x)).double() for _ in range(40)])
     torch.testing.assert_close(found.mean_MC, passes.mean(0))
     torch.testing.assert_close(found.score_std_M, passes[..., 1].std(0))
-    expected = dropout.entropy(passes.mean(0)) - dropout.entropy(passes).mean(0)
+    expected = entropy(passes.mean(0)) - entropy(passes).mean(0)
     torch.testing.assert_close(found.mutual_information_M, expected)
 
 

@@ -21,6 +21,7 @@ GROUND = {
     "levels",
     "panels",
     "pareto",
+    "posterior",
     "rounding",
     "geometry",
     "trackfinding",

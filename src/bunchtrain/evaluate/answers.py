@@ -18,6 +18,7 @@ from bunchtrain.config.specs import EvaluateSpec
 from bunchtrain.discrimination import Scores
 from bunchtrain.errors import InputError, TrainingError
 from bunchtrain.evaluate.batches import Batches, Part
+from bunchtrain.evaluate.lastlayer import LastLayer, watched
 from bunchtrain.events.reader import Index
 from bunchtrain.models import base as models
 from bunchtrain.progress import track
@@ -34,7 +35,7 @@ class Answers:
     ----------
     columns : dict
         By name, each of shape [M] or [M, C]: `single` pass and its `single_score`; of MC dropout the `mean`, its
-        `score` and `spread`, `entropy` and `mutual_information`.
+        `score` and `spread`, `entropy` and `mutual_information`; what the last layer says, see `LastLayer.columns`.
     labels, weights, jets : [M]
         Class and weight of each item, and the index of its jet or event.
     merit : Merit
@@ -56,15 +57,62 @@ class Answers:
         return Scores(*(score_M[one] for one in chosen), *(weights[one] for one in chosen))
 
 
-def answer(spec: EvaluateSpec, data: Index, task: TaskProtocol, folder: Path, indices: NDArray[np.int64]) -> Answers:
+def answer(
+    spec: EvaluateSpec,
+    data: Index,
+    task: TaskProtocol,
+    folder: Path,
+    indices: NDArray[np.int64],
+    *,
+    passes: int,
+    last: LastLayer | None = None,
+) -> Answers:
     """Return the answers of the network in `folder` for some rows.
+
+    Parameters
+    ----------
+    spec : EvaluateSpec
+    data : Index
+    task : TaskProtocol
+    folder : path
+    indices : int64 [N]
+        The rows.
+    passes : int
+        Of MC dropout; 0 for a single pass alone, then there are no columns of MC dropout.
+    last : LastLayer, optional
+        Fitted to this network.
 
     Raises
     ------
     InputError
         If the network was trained for other classes or inputs.
+    CampaignError
+        If MC dropout is asked for and the network has no dropout.
     TrainingError
         If an answer is not finite.
+    """
+    model, card = load(data, task, folder)
+    merit, parts, batches = task.merit(), [], Batches(data, task, card, indices)
+    start = 0
+    for step in track(batches, len(batches), f"evaluate {folder.name}"):
+        for part in step:
+            seed = spec.seed + start
+            columns = _single(task, model, part, merit, last, seed)
+            if passes:
+                columns |= _posterior(task, model, part, passes, seed)
+            parts.append(columns)
+            parts[-1]["jets"] = part.rows[parts[-1]["jets"]]
+            start += len(part.rows)
+    return _joined(parts, merit, folder)
+
+
+def load(data: Index, task: TaskProtocol, folder: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """Return the network in `folder` and its card, if it was trained for these classes and this task.
+
+    Raises
+    ------
+    InputError
+        If it was not.
     """
     model, card = models.load_model(folder)
     if card["classes"] != data.classes:
@@ -72,14 +120,7 @@ def answer(spec: EvaluateSpec, data: Index, task: TaskProtocol, folder: Path, in
             "a network was trained for other classes", file=folder, found=card["classes"], expected=data.classes
         )
     _require_answers(card, task, folder)
-    merit, parts, batches = task.merit(), [], Batches(data, task, card, indices)
-    start = 0
-    for step in track(batches, len(batches), f"evaluate {folder.name}"):
-        for part in step:
-            parts.append(_batch(spec, task, model, part, merit, seed=spec.seed + start))
-            parts[-1]["jets"] = part.rows[parts[-1]["jets"]]
-            start += len(part.rows)
-    return _joined(parts, merit, folder)
+    return model, card
 
 
 def _require_answers(card: dict[str, Any], task: TaskProtocol, folder: Path) -> None:
@@ -92,31 +133,39 @@ def _require_answers(card: dict[str, Any], task: TaskProtocol, folder: Path) -> 
         raise InputError(problem, file=folder, key="task", found=told[0], expected=told[1], mend=mend)
 
 
-def _batch(
-    spec: EvaluateSpec, task: TaskProtocol, model: torch.nn.Module, part: Part, merit: Merit, *, seed: int
+def _single(
+    task: TaskProtocol, model: torch.nn.Module, part: Part, merit: Merit, last: LastLayer | None, seed: int
 ) -> dict[str, NDArray[Any]]:
-    """Return the columns of a batch's items, and add the batch to the figures of merit."""
-    inputs, targets = part.inputs, part.targets
+    """Return the columns of a batch's items from a pass without dropout, and add the batch to the figures of merit."""
     model.eval()
     with torch.no_grad():
-        logits = model(*inputs)
-        items = task.items(logits, targets)
-        merit.add(part.seen, logits, targets)
+        logits, features = watched(model, part.inputs)
+        items = task.items(logits, part.targets)
+        merit.add(part.seen, logits, part.targets)
     single = items.probabilities_MC.double()
+    found = {"single": single, "single_score": task.discriminant(single)}
+    if last is not None and features is not None:
+        found |= last.columns(features, logits.graph_BC, task.discriminant, seed)
+    found |= {"labels": items.labels_M, "weights": items.weights_M.double(), "jets": items.rows_M}
+    return {name: tensor.numpy() for name, tensor in found.items()}
+
+
+def _posterior(
+    task: TaskProtocol, model: torch.nn.Module, part: Part, passes: int, seed: int
+) -> dict[str, NDArray[Any]]:
+    """Return the columns of MC dropout."""
     dropout.switch_on(model)
     posterior = dropout.predict(
         model,
-        inputs,
-        lambda logits: task.items(logits, targets).probabilities_MC,
+        part.inputs,
+        lambda logits: task.items(logits, part.targets).probabilities_MC,
         task.discriminant,
         levels=(task.level,),
-        passes=spec.settings.passes,
+        passes=passes,
         seed=seed,
     )
     names = ("mean", "score", "spread", "entropy", "mutual_information")
-    found = {"single": single, "single_score": task.discriminant(single), **dict(zip(names, posterior, strict=True))}
-    found |= {"labels": items.labels_M, "weights": items.weights_M.double(), "jets": items.rows_M}
-    return {name: tensor.numpy() for name, tensor in found.items()}
+    return {name: tensor.numpy() for name, tensor in zip(names, posterior, strict=True)}
 
 
 def _joined(parts: list[dict[str, NDArray[Any]]], merit: Merit, folder: Path) -> Answers:

@@ -5,6 +5,7 @@ M: item, that is what the task tells apart: a jet, a constituent.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from bunchtrain.config import literals
 from bunchtrain.config.specs import EvaluateSpec
 from bunchtrain.discrimination import likelihood_ratio
 from bunchtrain.errors import InputError
+from bunchtrain.evaluate import references, trust
 from bunchtrain.evaluate.answers import Answers, answer
 from bunchtrain.evaluate.byclass import by_class
 from bunchtrain.evaluate.clustered import Resampled, errors
@@ -40,6 +42,7 @@ def evaluate(
     out: Path,
     *,
     baseline: Path | None = None,
+    unfamiliar: Mapping[str, Path] | None = None,
     threads: int = 1,
 ) -> None:
     """Write `metrics.json` and `predictions.h5` into `out`.
@@ -55,6 +58,8 @@ def evaluate(
         Folder of this stage.
     baseline : path, optional
         Folder of another network, which is judged beside them.
+    unfamiliar : mapping, optional
+        By name, indices of samples that no class of the training holds: whether the networks notice.
     threads : int
         CPU threads.
     """
@@ -63,27 +68,46 @@ def evaluate(
     task = tasks.build(spec.task, data.classes)
     indices = data.indices("test")
     _require_positive(data, indices)
-    first: dict[str, Any] = {}
-    seeds = []
-    for folder in trainings:
-        answers = answer(spec, data, task, folder, indices)
-        judged = _judge(spec, task, answers, dataset)
-        panels = [asdict(panel) for panel in answers.merit.panels()]
-        row = {"auc": judged["auc"]["value"], "accuracy": judged["calibration"]["accuracy"]}
-        seeds.append(row | {name: value for panel in panels for name, value in panel["figures"].items()})
-        if not first:
-            kept = answers
-            rivals = ({} if baseline is None else _rival(spec, data, baseline, answers)) | _rivals(data, task, answers)
-            classes = [asdict(panel) for panel in by_class(task, answers, rivals, spec.settings.working_points)]
-            first = {**judged, "panels": classes + panels, "baselines": _baselines(spec, task, answers, rivals)}
-        print(f"[evaluate] {folder.name}: AUC {row['auc']:.4f}, ECE {judged['calibration']['ece']:.4f}", flush=True)
+    spec = references.settled(spec, data, task, trainings[0])
+    jury = references.Jury.of(spec, data, task, trainings)
+    found = jury.answers(data, "test", passes=int(spec.settings.passes))
+    judged = [_judge(spec, task, answers, dataset) for answers in found]
+    panels = [[asdict(panel) for panel in answers.merit.panels()] for answers in found]
+    seeds = [_row(*one) for one in zip(judged, panels, strict=True)]
+    for folder, one in zip(trainings, judged, strict=True):
+        print(
+            f"[evaluate] {folder.name}: AUC {one['auc']['value']:.4f}, ECE {one['calibration']['ece']:.4f}", flush=True
+        )
+    first = references.together(found)
+    rivals = ({} if baseline is None else _rival(spec, data, baseline, first)) | _rivals(data, task, first)
+    classes = [asdict(panel) for panel in by_class(task, first, rivals, spec.settings.working_points)]
+    shown = {"panels": classes + panels[0], "trust": _trust(jury, data, first, unfamiliar or {})}
+    metrics = {**_about(spec, data, task, indices), **judged[0], **shown}
     # The large one first: where the disk is full, the figures of before stand beside their predictions.
-    _write_predictions(out / "predictions.h5", kept, task.classes)
-    write_json(out / "metrics.json", {**_about(spec, data, task, indices), **first, "seeds": seeds})
+    _write_predictions(out / "predictions.h5", first, task.classes)
+    baselines = _baselines(spec, task, first, rivals)
+    write_json(out / "metrics.json", {**metrics, "baselines": baselines, "seeds": seeds})
     folders = [*trainings, *([baseline] if baseline else [])]
     inputs = [dataset, *(folder / name for folder in folders for name in (models.WEIGHTS, models.CARD))]
+    inputs += (unfamiliar or {}).values()
     written, facts = [out / "metrics.json", out / "predictions.h5"], {"auc": seeds[0]["auc"]}
     provenance.record(written, stage="evaluate", spec=spec.model_dump(mode="json"), inputs=inputs, facts=facts)
+
+
+def _row(judged: Mapping[str, Any], panels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the figures of one seed."""
+    row = {"auc": judged["auc"]["value"], "accuracy": judged["calibration"]["accuracy"]}
+    return row | {name: value for panel in panels for name, value in panel["figures"].items()}
+
+
+def _trust(jury: references.Jury, data: Index, first: Answers, unfamiliar: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """Return the panels on how far answers for whole jets can be trusted."""
+    if jury.task.level != "graph" or not isinstance(data, Dataset):
+        return []
+    validation = references.together(jury.answers(data, "validation"))
+    strange = {name: references.together(jury.answers(Dataset(path), "test")) for name, path in unfamiliar.items()}
+    ways = references.ways(jury.task, validation, int(jury.spec.settings.passes), len(jury.trainings))
+    return [asdict(panel) for panel in trust.panels(jury.spec, data, jury.task, ways, validation, first, strange)]
 
 
 def _opened(spec: EvaluateSpec, dataset: Path) -> Index:
@@ -176,7 +200,8 @@ def _rival(spec: EvaluateSpec, data: Index, folder: Path, answers: Answers) -> d
     section = card["task"]
     same = section["kind"] == spec.task["kind"]
     asked = {key: spec.task[key] for key in literals.judged(section["kind"]) if same and key in spec.task}
-    said = answer(spec, data, tasks.build({**section, **asked}, data.classes), folder, data.indices("test"))
+    its = tasks.build({**section, **asked}, data.classes)
+    said = answer(spec, data, its, folder, data.indices("test"), passes=int(spec.settings.passes))
     if not np.array_equal(said.jets, answers.jets):
         kind = "a network for the same jets, and no more than these"
         raise InputError("a baseline tells something else apart", file=folder, found=section["kind"], expected=kind)

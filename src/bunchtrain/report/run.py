@@ -199,11 +199,15 @@ def _figures(inputs: _Inputs) -> dict[str, Any]:
         "front": front.drawn(inputs.candidates, inputs.synthesis, inputs.searched)
         if inputs.candidates and inputs.synthesis
         else "",
-        "panels": [
-            {**panel, "drawn": [(figures.plot(plot), plot["caption"]) for plot in panel["plots"]]}
-            for panel in metrics["panels"]
-        ],
+        **{name: [_drawn(panel) for panel in metrics[name]] for name in ("panels", "trust")},
     }
+
+
+def _drawn(panel: dict[str, Any]) -> dict[str, Any]:
+    """Return a panel with its plots, each with what stands below it."""
+    from bunchtrain.report import figures
+
+    return {**panel, "drawn": [(figures.plot(plot), plot["caption"]) for plot in panel["plots"]]}
 
 
 def _tables(inputs: _Inputs) -> dict[str, Any]:
