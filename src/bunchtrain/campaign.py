@@ -41,10 +41,11 @@ def describe(file: Path) -> None:
     plan = _plan(file)
     campaign, warnings = plan.campaign, _checked_core(plan, file)
     table = Table("sample", "class", "source", "files", "jobs", title=f"{campaign.name}: results in {campaign.output}")
-    for name, sample in campaign.samples.items():
-        files = sum(len(plan.files(name, group)) for group in plan.groups(name))
-        source = f"generated: {sample.generate.process}" if sample.generate else ", ".join(sample.files)
-        table.add_row(name, ", ".join(sample.classes), source, str(files), str(len(plan.groups(name))))
+    for place, source in plan.sources.items():
+        files = sum(len(plan.files(place, group)) for group in plan.groups(place))
+        origin = source.origin
+        told = f"generated: {origin.generate.process}" if origin.generate else ", ".join(origin.files)
+        table.add_row(place, ", ".join(source.classes) or "none", told, str(files), str(len(plan.groups(place))))
     Console().print(table)
     for warning in warnings:
         print(f"warning: {warning}")

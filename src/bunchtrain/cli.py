@@ -73,6 +73,15 @@ def prepare(
 
 
 @app.command(rich_help_panel=CHAIN)
+def index(spec: SpecText, shards: Annotated[list[Path], typer.Argument(help="HDF5 shards")], out: Out) -> None:
+    """Join shards that stand beside the training in one index: all of their rows are for testing."""
+    from bunchtrain.config.specs import IndexSpec, parse_spec
+    from bunchtrain.prepare import beside
+
+    beside.index(parse_spec(IndexSpec, spec), shards, out)
+
+
+@app.command(rich_help_panel=CHAIN)
 def scan(spec: SpecText, dataset: DatasetPath, scaler: ScalerPath, out: Out) -> None:
     """Scan the hyperparameters with DeepHyper; every evaluation is a training of its own."""
     from bunchtrain.config.specs import ScanSpec, parse_spec

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,11 +21,13 @@ from bunchtrain.config.candidates import candidates
 from bunchtrain.config.convert import Columns, size_in_bytes
 from bunchtrain.config.explain import checked_kind
 from bunchtrain.config.inputs import Digests, is_remote, matching
-from bunchtrain.config.prepare import Graph
+from bunchtrain.config.prepare import Graph, Prepare
 from bunchtrain.config.samples import OF_EVENTS
+from bunchtrain.config.sources import beside, sources
 from bunchtrain.config.specs import (
     ConvertSpec,
     EvaluateSpec,
+    IndexSpec,
     PrepareSpec,
     ReportSpec,
     ScanSpec,
@@ -83,7 +85,9 @@ class Plan:
         self.campaign: Campaign = parse_campaign(values, file)
         self.output = self.campaign.output
         self._file = file
-        self._groups = {name: self._group(name) for name in self.campaign.samples}
+        self.sources = sources(self.campaign, file)
+        self.beside = beside(self.campaign)
+        self._groups = {place: self._group(place) for place in self.sources}
         self.candidates = candidates(self.campaign.synthesize, file) if self.core else {}
         self._digests = Digests(Path(self.output) / "convert" / ".digests.json")
         self._check_task()
@@ -122,10 +126,12 @@ class Plan:
 
     def _check_lengths(self) -> None:
         """Refuse lists of files that a command cannot take."""
-        for name in self._groups:
-            for group in self._groups[name]:
-                self._check_length(group.files, f"the files of one job of sample {name}", "lower")
+        for place in self._groups:
+            for group in self._groups[place]:
+                self._check_length(group.files, f"the files of one job of {self.sources[place].key}", "lower")
         self._check_length(self.converted(), "the HDF5 shards of the campaign", "raise")
+        for folder, places in self.beside.items():
+            self._check_length(self.converted(places), f"the HDF5 shards of {folder}", "raise")
 
     def _check_length(self, files: list[str], what: str, change: str) -> None:
         length = len(os.fsencode(shlex.join(files)))
@@ -139,17 +145,18 @@ class Plan:
                 mend=f"{change} convert.files_per_job, now {self.campaign.convert.files_per_job}, or shorten the paths",
             )
 
-    def _group(self, name: str) -> list[Group]:
+    def _group(self, place: str) -> list[Group]:
         """Cut the files of a sample into groups, a job each; a huge file into several jobs.
 
         By count, not by size: a file whose content changes then reruns its own group alone.
         """
-        sample, size = self.campaign.samples[name], self.campaign.convert.files_per_job
-        if sample.generate is not None:
-            files = [f"{self.output}/simulate/{name}/{shard:04d}.root" for shard in range(sample.generate.shards)]
+        source, size = self.sources[place], self.campaign.convert.files_per_job
+        if source.origin.generate is not None:
+            shards = range(source.origin.generate.shards)
+            files = [f"{self.output}/simulate/{place}/{shard:04d}.root" for shard in shards]
             parts = dict.fromkeys(files, 1)
         else:
-            files = self._found(name, sample.files)
+            files = self._found(f"{source.key}.files", source.origin.files)
             parts = {file: self._parts(file) for file in files}
         whole = [file for file in files if parts[file] == 1]
         groups = [Group(whole[start : start + size]) for start in range(0, len(whole), size)]
@@ -164,10 +171,10 @@ class Plan:
             return -(-Path(file).stat().st_size // size_in_bytes(above)) or 1
         return 1
 
-    def _found(self, name: str, patterns: list[str]) -> list[str]:
+    def _found(self, key: str, patterns: list[str]) -> list[str]:
         files: dict[str, None] = {}
         for pattern in patterns:
-            key, expected = f"samples.{name}.files", f"at least one file, looked for from {Path.cwd()}"
+            expected = f"at least one file, looked for from {Path.cwd()}"
             try:
                 matches = matching(pattern)
             except ValueError as error:
@@ -205,11 +212,13 @@ class Plan:
 
         Beside the spec they make a job run again when the content of a file has changed, whatever its time says.
         """
-        return [] if self.campaign.samples[sample].generate is not None else self._digests.of(self.files(sample, group))
+        generate = self.sources[sample].origin.generate
+        return [] if generate is not None else self._digests.of(self.files(sample, group))
 
-    def converted(self) -> list[str]:
-        """Return the HDF5 shards of all samples."""
-        return [f"{self.output}/convert/{name}/{group}.h5" for name in self._groups for group in self.groups(name)]
+    def converted(self, places: Iterable[str] | None = None) -> list[str]:
+        """Return the HDF5 shards of some sources, or of the campaign's samples."""
+        names = self.campaign.samples if places is None else places
+        return [f"{self.output}/convert/{name}/{group}.h5" for name in names for group in self.groups(name)]
 
     def trainings(self) -> list[str]:
         """Return the folders of the trainings, one per seed."""
@@ -228,7 +237,8 @@ class Plan:
     def ends(self) -> list[str]:
         """Return the files that the chain ends in."""
         core = [f"{self.output}/synthesize/core.zip"] if self.core else []
-        return [*core, f"{self.output}/report.html"]
+        unfamiliar = [f"{self.output}/unfamiliar/{name}/dataset.h5" for name in self.campaign.unfamiliar]
+        return [*core, *unfamiliar, f"{self.output}/report.html"]
 
     def baseline(self) -> str | None:
         """Return the folder of the baseline's training, if there is one."""
@@ -242,16 +252,16 @@ class Plan:
         return checked_kind(kind, KINDS[key], key, self._file)
 
     def _simulate(self, sample: str, shard: str) -> SimulateSpec:
-        generate = self.campaign.samples[sample].generate
+        source = self.sources[sample]
+        generate, settings = source.origin.generate, source.simulate
         if generate is None:
-            raise CampaignError("a sample with files is not generated", file=self._file, key=f"samples.{sample}")
-        settings = self.campaign.simulate
+            raise CampaignError("a sample with files is not generated", file=self._file, key=source.key)
         of_events = generate.process in OF_EVENTS
         detector = {"barrel": (settings.barrel or Barrel()) if of_events else None}
         detector |= {"tracks": None} if of_events else {}
         return SimulateSpec(
             version=simulate.VERSION,
-            sample=sample,
+            sample=source.name,
             process=generate.process,
             shard=int(shard),
             jets=generate.rows_per_shard,
@@ -260,13 +270,11 @@ class Plan:
         )
 
     def _convert(self, sample: str) -> ConvertSpec:
-        settings, classes = self.campaign.convert, self.campaign.classes
-        labels = self.campaign.samples[sample]
+        settings, classes, source = self.campaign.convert, self.campaign.classes, self.sources[sample]
         return ConvertSpec(
             version=convert.VERSION,
-            sample=sample,
-            label=None if labels.label is None else classes.index(labels.label),
-            labels=[(classes.index(name), formula) for name, formula in labels.labels.items()],
+            sample=source.name,
+            **source.labels(classes),
             classes=classes,
             format=self._kind("convert.format", settings.format),
             columns=Columns(derive=settings.derive, select=settings.select, systematics=settings.systematics),
@@ -280,6 +288,12 @@ class Plan:
         if literals.rows("tasks", campaign.task.kind) == "events":
             settings = settings.model_copy(update={"graph": settings.graph or Graph()})
         return PrepareSpec(version=prepare.VERSION, classes=campaign.classes, seed=campaign.seed, settings=settings)
+
+    def _index(self, beside: str) -> IndexSpec:
+        """Return the spec of an index beside the training: of `prepare` what the network sees, and no more."""
+        seen = {key: getattr(self._prepare().settings, key) for key in ("constituents", "inputs", "variables", "graph")}
+        settings = Prepare().model_copy(update=seen)
+        return IndexSpec(version=prepare.VERSION, classes=self.campaign.classes, settings=settings)
 
     def _train(self, number: str = "0") -> TrainSpec:
         campaign, task = self.campaign, self._kind("task", self.campaign.task)

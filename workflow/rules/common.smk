@@ -15,7 +15,8 @@ except BunchtrainError as error:
 
 
 wildcard_constraints:
-    sample="|".join(PLAN.campaign.samples),
+    sample="|".join(PLAN.sources),
+    beside="|".join(PLAN.beside) or "none",
     shard=r"\d\d\d\d+",
     group=r"\d\d\d\d+",
     number=r"\d+",
@@ -29,7 +30,7 @@ def spec(stage):
         **{
             k: v
             for k, v in wildcards.items()
-            if k in ("sample", "shard", "number", "candidate")
+            if k in ("sample", "shard", "number", "candidate", "beside")
         },
     )
 

@@ -15,7 +15,7 @@ from bunchtrain.config.evaluate import Evaluate
 from bunchtrain.config.explain import checked_kind, explain
 from bunchtrain.config.prepare import Prepare
 from bunchtrain.config.report import Report
-from bunchtrain.config.samples import Sample
+from bunchtrain.config.samples import Sample, Unfamiliar
 from bunchtrain.config.scan import Scan
 from bunchtrain.config.simulate import Simulate
 from bunchtrain.config.synthesize import KINDS as STUDENT_KINDS
@@ -52,6 +52,9 @@ class Campaign(Section):
     output: str = Field(description="folder of all results, relative to the working folder")
     seed: int = Field(1, ge=0, lt=2**31, description="everything random follows from it")
     samples: dict[Name, Sample] = Field(min_length=1)
+    unfamiliar: dict[Name, Unfamiliar] = Field(
+        default_factory=dict, description="samples of no class: does the network notice that it has not learned them?"
+    )
     simulate: Simulate = Field(default_factory=Simulate)
     convert: Convert = Field(default_factory=Convert)
     prepare: Prepare = Field(default_factory=Prepare)

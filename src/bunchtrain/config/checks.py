@@ -12,6 +12,7 @@ from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.candidates import KEY, candidates, check_kinds
 from bunchtrain.config.prepare import Graph
 from bunchtrain.config.samples import OF_EVENTS
+from bunchtrain.config.sources import generated
 from bunchtrain.config.spaces import SPACE, check_spaces, described, lies_in, searched
 from bunchtrain.errors import CampaignError
 from bunchtrain.levels import LEVELS
@@ -162,17 +163,17 @@ def _check_generated(campaign: Campaign, file: str | Path) -> None:
     """Check that the format reads the rows that the generator makes."""
     kind = campaign.convert.format.kind
     given = registry.constant("convert.formats", kind, "ROWS")
-    for name, sample in campaign.samples.items():
-        if sample.generate is None or given is None:
+    for source, generate in generated(campaign, file).values():
+        if given is None:
             continue
-        process = sample.generate.process
+        process = generate.process
         wanted = "events" if process in OF_EVENTS else "jets"
         if given != wanted:
             fit = "hits" if wanted == "events" else "ntuple"
             raise CampaignError(
                 f"the process {process} makes {wanted}, which the format does not read",
                 file=file,
-                key=f"samples.{name}.generate.process",
+                key=f"{source.key}.generate.process",
                 found=f"{process}, with format {kind} of {given}",
                 expected=f"convert.format.kind: {fit}",
                 mend="all samples of a campaign share one format: jets and events take a campaign each",

@@ -1,6 +1,6 @@
 """Section `samples`: what the jets of each class come from."""
 
-from typing import Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -8,6 +8,9 @@ from bunchtrain.config.base import Name, Positive, Section
 from bunchtrain.config.expression import Formula
 
 Process = Literal["qcd", "quark", "gluon", "top", "w", "z", "wz", "higgs", "beauty", "charm", "light", "collisions"]
+
+#: The label of rows that are of no class.
+NO_CLASS = -1
 
 #: Processes whose rows are events with hits in a tracking detector, not jets.
 OF_EVENTS: frozenset[Process] = frozenset(["collisions"])
@@ -39,14 +42,9 @@ class Generate(Section):
         return self.events_per_shard if self.process in OF_EVENTS else self.jets_per_shard
 
 
-class Sample(Section):
-    """One sample: input files, or a process to generate; its `label` is the class, or `labels` say which."""
+class Origin(Section):
+    """Where rows come from: input files, or a process to generate."""
 
-    label: Name | None = Field(None, description="class of these jets, e.g. top")
-    labels: dict[Name, Formula] = Field(
-        default_factory=dict,
-        description="in place of `label`: classes, a formula each; the first that holds: `{b: truth_flavour == 5}`",
-    )
     files: list[str] = Field(
         default_factory=list,
         description="ROOT files: paths, globs, folders, `root://` addresses, or `@` and a file that lists them",
@@ -54,9 +52,23 @@ class Sample(Section):
     generate: Generate | None = Field(None, description="what to generate when there are no files")
 
     @model_validator(mode="after")
-    def _one_source(self) -> "Sample":
+    def _one_source(self) -> Self:
         if bool(self.files) == (self.generate is not None):
             raise ValueError("give either `files` or `generate`")
+        return self
+
+
+class Sample(Origin):
+    """One sample: its `label` is the class, or `labels` say which."""
+
+    label: Name | None = Field(None, description="class of these jets, e.g. top")
+    labels: dict[Name, Formula] = Field(
+        default_factory=dict,
+        description="in place of `label`: classes, a formula each; the first that holds: `{b: truth_flavour == 5}`",
+    )
+
+    @model_validator(mode="after")
+    def _one_label(self) -> Self:
         if bool(self.labels) == (self.label is not None):
             raise ValueError("give either `label` or `labels`")
         return self
@@ -65,3 +77,18 @@ class Sample(Section):
     def classes(self) -> list[str]:
         """The classes of this sample."""
         return list(self.labels) if self.label is None else [self.label]
+
+
+class Unfamiliar(Origin):
+    """A sample of no class: jets of which one asks whether the network notices that it has not learned them."""
+
+    simulate: dict[str, Any] = Field(
+        default_factory=dict,
+        description="keys of the section `simulate` with other values, for what is generated: `{pileup: 60}`",
+    )
+
+    @model_validator(mode="after")
+    def _simulated(self) -> Self:
+        if self.simulate and self.generate is None:
+            raise ValueError("`simulate` goes with `generate`: files are as they are")
+        return self

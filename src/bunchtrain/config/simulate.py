@@ -1,14 +1,20 @@
 """Section `simulate`: the embedded generator's settings, the same for all samples."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.base import Positive, Section
+from bunchtrain.config.explain import explain
 from bunchtrain.config.tracks import Tracks
 
 Energy = Annotated[float, Field(gt=0)]
+
+#: Pythia's default tune, Monash 2013 (arXiv:1404.5630).
+_MONASH = 14
 
 
 class Simulate(Section):
@@ -21,6 +27,7 @@ class Simulate(Section):
     eta_max: float = Field(2.0, gt=0, description="largest |eta| of a jet's axis")
     constituent_pt_min: float = Field(0.5, ge=0, description="lowest constituent pt, GeV")
     multiparton_interactions: bool = Field(False, description="the underlying event; three times slower")
+    tune: int = Field(_MONASH, ge=1, le=33, description="number of Pythia's tune, Tune:pp; 14: Monash 2013")
     pileup: float = Field(0.0, ge=0, le=200, description="mean number of further collisions in an event, μ")
     pileup_pool: Positive = Field(1000, description="collisions that a shard makes, to draw its pile-up from")
     tracks: Tracks | None = Field(None, description="reconstructed tracks of a parametrised tracker; null: none")
@@ -38,5 +45,29 @@ class Simulate(Section):
 
     @model_serializer(mode="wrap")
     def _without_null(self, usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out a part that is null: specs and files of samples that have none stay as they are."""
-        return {key: value for key, value in usual(self).items() if value is not None}
+        """Leave out a part that is null, and the usual tune: specs and files of samples without stay as they are."""
+        found = {key: value for key, value in usual(self).items() if value is not None}
+        return {key: value for key, value in found.items() if (key, value) != ("tune", _MONASH)}
+
+
+def overridden(settings: Simulate, changes: Mapping[str, Any], key: str, file: str | Path = "") -> Simulate:
+    """Return the section with some of its values changed, also inside its parts.
+
+    Raises
+    ------
+    CampaignError
+        If a key is not known or a value does not fit; `key` says where the changes stand.
+    """
+    try:
+        return Simulate.model_validate(_merged(settings.model_dump(), changes))
+    except ValidationError as error:
+        raise explain(error, file, Simulate, key) from None
+
+
+def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for key, change in changes.items():
+        inside = values.get(key)
+        both = isinstance(inside, Mapping) and isinstance(change, Mapping)
+        merged[key] = _merged(inside, change) if both else change  # type: ignore[arg-type]
+    return merged

@@ -18,7 +18,7 @@ from bunchtrain.config.convert import Columns
 from bunchtrain.config.evaluate import Evaluate
 from bunchtrain.config.explain import checked_kind
 from bunchtrain.config.prepare import Prepare
-from bunchtrain.config.samples import Process
+from bunchtrain.config.samples import NO_CLASS, Process
 from bunchtrain.config.scan import Scan
 from bunchtrain.config.simulate import Simulate
 from bunchtrain.config.synthesize import Search, Student, Synthesize
@@ -44,7 +44,10 @@ class SimulateSpec(Spec):
 
 
 class ConvertSpec(Spec):
-    """One group of ROOT files of one sample into one HDF5 file; rows have one label, or the first that fits."""
+    """One group of ROOT files of one sample into one HDF5 file.
+
+    Rows have one label, `samples.NO_CLASS` where they are of no class, or the first that fits.
+    """
 
     sample: Name
     label: int | None = None
@@ -58,7 +61,8 @@ class ConvertSpec(Spec):
     @property
     def numbers(self) -> set[int]:
         """The classes that the rows may have, as places in `classes`."""
-        return {number for number, _ in self.labels} if self.label is None else {self.label}
+        found = {number for number, _ in self.labels} if self.label is None else {self.label}
+        return found - {NO_CLASS}
 
 
 class PrepareSpec(Spec):
@@ -66,6 +70,13 @@ class PrepareSpec(Spec):
 
     classes: list[str]
     seed: Seed
+    settings: Prepare
+
+
+class IndexSpec(Spec):
+    """Rows that stand beside the training: what a network sees of them is what `settings` say."""
+
+    classes: list[str]
     settings: Prepare
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunchtrain import provenance
-from bunchtrain.config.prepare import Split
+from bunchtrain.config.prepare import Prepare, Split
 from bunchtrain.config.specs import PrepareSpec
 from bunchtrain.errors import CampaignError, InputError
 from bunchtrain.events.hitdata import HitDataset
@@ -59,18 +60,7 @@ def prepare(spec: PrepareSpec, shards: list[Path], out: Path, *, threads: int = 
         own["kinematic_weight"] = kinematic(spec.settings.reweight, spec.classes, columns, training)
         weights = weights * own["kinematic_weight"]
     by_class = class_weights(labels, weights, training, len(spec.classes))
-    attributes = {
-        "classes": json.dumps(spec.classes),
-        "class_weights": json.dumps(by_class),
-        "particles": spec.settings.constituents,
-        "inputs": json.dumps(spec.settings.inputs),
-        "variables": json.dumps(spec.settings.variables),
-    }
-    index.require(infos, "constituents", spec.settings.inputs, "prepare.inputs")
-    index.require(infos, "jets", spec.settings.variables, "prepare.variables")
-    if rows == "events":
-        attributes |= hits.attributes(infos, spec.settings)
-    index.write(out / "dataset.h5", infos, own, attributes)
+    index.write(out / "dataset.h5", infos, own, attributes(infos, spec.classes, by_class, spec.settings))
     _fitted(out / "dataset.h5", rows, spec.settings.scaler, threads).save(out / "scaler.json")
     summary = {"rows": rows, "classes": spec.classes, "jets": counts, "class_weights": by_class, "audit": looked_at}
     write_json(out / "summary.json", {**summary, "shards": len(infos), "scheme": spec.settings.split.scheme})
@@ -82,6 +72,28 @@ def prepare(spec: PrepareSpec, shards: list[Path], out: Path, *, threads: int = 
     for name, number in total.items():
         if number < FEW:
             print(f"[prepare] {name} has {number} {rows}: what they decide or show is mostly chance", flush=True)
+
+
+def attributes(
+    infos: Sequence[ShardInfo], classes: list[str], weights: list[float], settings: Prepare
+) -> dict[str, Any]:
+    """Return what an index says of its rows: classes with their weights, and what a network sees of a row.
+
+    Raises
+    ------
+    InputError
+        If a shard has not the columns that the settings name.
+    """
+    index.require(infos, "constituents", settings.inputs, "prepare.inputs")
+    index.require(infos, "jets", settings.variables, "prepare.variables")
+    about = {
+        "classes": json.dumps(classes),
+        "class_weights": json.dumps(weights),
+        "particles": settings.constituents,
+        "inputs": json.dumps(settings.inputs),
+        "variables": json.dumps(settings.variables),
+    }
+    return about | hits.attributes(infos, settings) if infos[0].rows == "events" else about
 
 
 def _split(infos: list[ShardInfo], spec: PrepareSpec) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:

@@ -125,6 +125,7 @@ def _common(settings: Simulate, seed: int) -> list[str]:
         f"Beams:eCM = {settings.collision_energy}",
         "ParticleDecays:limitTau0 = on",
         f"ParticleDecays:tau0Max = {_STABLE_TO_TRACKERS_MM if strange else _STABLE_MM}",
+        f"Tune:pp = {settings.tune}",
     ]
 
 

@@ -1,0 +1,84 @@
+"""Whose rows are simulated and converted: the campaign's samples, and those that stand beside the training.
+
+Each has a place below `simulate` and `convert`: `top`, `unfamiliar/more_pileup`. What stands beside the training is
+joined in an index of its own, which neither splits, scaler nor weights of the training are made of.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from bunchtrain.config.samples import NO_CLASS, Generate, Origin, Sample
+from bunchtrain.config.simulate import Simulate, overridden
+from bunchtrain.errors import CampaignError
+
+if TYPE_CHECKING:
+    from bunchtrain.config.campaign import Campaign
+
+
+class Source(NamedTuple):
+    """Rows of one kind.
+
+    Attributes
+    ----------
+    key : str
+        Where the campaign names them.
+    name : str
+        Of the sample: random numbers follow from it.
+    origin : Origin
+        Files, or what is generated.
+    simulate : Simulate
+        With which settings.
+    classes : list of str
+        Of the rows; none of those that are of no class.
+    """
+
+    key: str
+    name: str
+    origin: Origin
+    simulate: Simulate
+    classes: list[str]
+
+    def labels(self, classes: list[str]) -> dict[str, object]:
+        """Return what the conversion is told of the label: a place in `classes`, or formulas with such places."""
+        sample = self.origin
+        if not isinstance(sample, Sample):
+            return {"label": NO_CLASS}
+        return {
+            "label": None if sample.label is None else classes.index(sample.label),
+            "labels": [(classes.index(name), formula) for name, formula in sample.labels.items()],
+        }
+
+
+def sources(campaign: Campaign, file: str | Path = "") -> dict[str, Source]:
+    """Return all that is converted, by its place below `simulate` and `convert`.
+
+    Raises
+    ------
+    CampaignError
+        If settings of the simulation that a sample has for itself do not fit.
+    """
+    found = {
+        name: Source(f"samples.{name}", name, sample, campaign.simulate, sample.classes)
+        for name, sample in campaign.samples.items()
+    }
+    for name, one in campaign.unfamiliar.items():
+        key = f"unfamiliar.{name}"
+        if name in campaign.samples:
+            problem, mend = "a sample and an unfamiliar one share a name, and so their random numbers", "rename one"
+            raise CampaignError(problem, file=file, key=key, found=name, mend=mend)
+        settings = overridden(campaign.simulate, one.simulate, f"{key}.simulate", file)
+        found[f"unfamiliar/{name}"] = Source(key, name, one, settings, [])
+    return found
+
+
+def beside(campaign: Campaign) -> dict[str, list[str]]:
+    """Return what stands beside the training, by its folder: the places of what its index joins."""
+    return {f"unfamiliar/{name}": [f"unfamiliar/{name}"] for name in campaign.unfamiliar}
+
+
+def generated(campaign: Campaign, file: str | Path = "") -> dict[str, tuple[Source, Generate]]:
+    """Return all that is generated, by its place."""
+    found = sources(campaign, file)
+    return {place: (one, one.origin.generate) for place, one in found.items() if one.origin.generate is not None}
