@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test test-all lint lock schema clean bench-convert bench-training bench-models bench-scaling \
-	bench-lost-ranks bench-fpga bench-cores bench-faults bench-trigger bench-tracking bench-gpu
+	bench-lost-ranks bench-uncertainty bench-fpga bench-cores bench-faults bench-trigger bench-tracking bench-gpu
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -63,6 +63,9 @@ bench-faults: env ## Count the faults in RTL that the proof finds
 
 bench-trigger: env ## Place and route the anomaly score of a trigger
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_trigger.py
+
+bench-uncertainty: env ## Measure MC dropout: what passes cost, and the memory they take
+	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_uncertainty.py
 
 bench-gpu: env ## Measure training on a GPU, or on the CPU where there is none
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_gpu.py

@@ -131,12 +131,21 @@ def evaluate(
     out: Out,
     threads: Threads = 1,
     baseline: Annotated[Path | None, typer.Option("--baseline", help="folder of a network to compare with")] = None,
+    unfamiliar: Annotated[list[Path] | None, typer.Option(help="index of jets of no class; may come again")] = None,
 ) -> None:
-    """Judge trained networks on the test split, with MC dropout."""
+    """Judge trained networks on the test split: accuracy, MC dropout and what it is worth beside other ways."""
     from bunchtrain.config.specs import EvaluateSpec, parse_spec
     from bunchtrain.evaluate import run
 
-    run.evaluate(parse_spec(EvaluateSpec, spec), dataset, trainings, out, baseline=baseline, threads=threads)
+    run.evaluate(
+        parse_spec(EvaluateSpec, spec),
+        dataset,
+        trainings,
+        out,
+        baseline=baseline,
+        unfamiliar=unfamiliar or (),
+        threads=threads,
+    )
 
 
 @app.command(rich_help_panel=CHAIN)

@@ -237,8 +237,11 @@ class Plan:
     def ends(self) -> list[str]:
         """Return the files that the chain ends in."""
         core = [f"{self.output}/synthesize/core.zip"] if self.core else []
-        unfamiliar = [f"{self.output}/unfamiliar/{name}/dataset.h5" for name in self.campaign.unfamiliar]
-        return [*core, *unfamiliar, f"{self.output}/report.html"]
+        return [*core, f"{self.output}/report.html"]
+
+    def unfamiliar(self) -> list[str]:
+        """Return the indices of the samples of no class."""
+        return [f"{self.output}/unfamiliar/{name}/dataset.h5" for name in self.campaign.unfamiliar]
 
     def baseline(self) -> str | None:
         """Return the folder of the baseline's training, if there is one."""

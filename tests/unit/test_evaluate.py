@@ -13,9 +13,9 @@ from bunchtrain.config.specs import EvaluateSpec
 from bunchtrain.errors import CampaignError, InputError
 from bunchtrain.evaluate import run
 from bunchtrain.files import read_json, write_json
-from bunchtrain.posterior import entropy
+from bunchtrain.posterior import PILOT, entropy
 from bunchtrain.train.run import train
-from toys import CLASSES, train_spec
+from toys import CLASSES, toy_shard, train_spec
 
 RANDOM = np.random.default_rng(0)
 
@@ -218,3 +218,47 @@ def test_a_network_for_other_classes_is_refused(toy, trained, tmp_path):
     (tmp_path / "model.safetensors").write_bytes((trained / "seed0/model.safetensors").read_bytes())
     with pytest.raises(InputError, match="other classes"):
         run.evaluate(evaluate_spec(), toy[0], [tmp_path], tmp_path / "out")
+
+
+def test_ways_to_state_an_uncertainty_stand_side_by_side(toy, trained, tmp_path):
+    folders = [trained / "seed0", trained / "seed1"]
+    run.evaluate(evaluate_spec(coverage=[0.9]), toy[0], folders, tmp_path, unfamiliar=[toy[0]])
+    ways, worth, sets, regions = read_json(tmp_path / "metrics.json")["trust"]
+    names = [row[0].partition(", temperature")[0] for row in ways["rows"]]
+    plain, mc = ["single pass"] * 2, ["MC dropout"] * 2
+    assert names == [*plain, *mc, "ensemble of 2", "last-layer Laplace", "learnt variance"]
+    # The sample itself passed for an unfamiliar one: it is told from itself by chance alone.
+    assert worth["columns"][-1] == "unfamiliar: prepare" and len(worth["rows"]) == 10
+    assert all(float(row[-1]) == pytest.approx(0.5, abs=0.03) for row in worth["rows"])
+    assert sets["rows"][0][0] == "90 %" and 0.7 < sets["figures"]["coverage at 90 %"] <= 1
+    assert [row[0] for row in regions["rows"]][-2:] == ["class qcd", "class top"]
+    with h5py.File(tmp_path / "predictions.h5") as file:
+        mean = (file["ensemble"][:] * 2 - file["single"][:])[:, 1]
+        np.testing.assert_allclose(file["laplace"][:].sum(1), 1, rtol=1e-5)
+        assert (file["distance"][:] >= 0).all() and mean.min() >= 0 and mean.max() <= 1 + 1e-6
+
+
+def test_passes_may_follow_from_the_error_that_is_wanted(toy, trained, tmp_path):
+    run.evaluate(evaluate_spec(passes="auto", mc_error=0.5), toy[0], [trained / "seed0"], tmp_path)
+    assert read_json(tmp_path / "metrics.json")["passes"] == PILOT
+
+
+@pytest.mark.parametrize("passes", [1, 0, "many", 2.5])
+def test_passes_are_a_number_above_one_or_auto(passes):
+    with pytest.raises(ValueError, match="passes"):
+        evaluate_spec(passes=passes)
+
+
+def test_jets_of_no_class_are_not_judged(toy, trained, tmp_path):
+    """Rows of no class have the label -1; nothing but their uncertainty is looked at."""
+    from bunchtrain.config.specs import IndexSpec
+    from bunchtrain.prepare.beside import index
+
+    shard = toy_shard(tmp_path / "shards" / "other.h5", 1, 60, 9)
+    with h5py.File(shard, "r+") as file:
+        file["jets/label"][:] = -1
+    index(IndexSpec(version=1, classes=CLASSES, settings={"constituents": 16}), [shard], tmp_path / "other")
+    run.evaluate(evaluate_spec(), toy[0], [trained / "seed0"], tmp_path, unfamiliar=[tmp_path / "other/dataset.h5"])
+    worth = read_json(tmp_path / "metrics.json")["trust"][1]
+    assert worth["columns"][-1] == "unfamiliar: other"
+    assert all(0 <= float(row[-1]) <= 1 for row in worth["rows"])

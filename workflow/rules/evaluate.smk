@@ -14,6 +14,7 @@ rule evaluate:
             if PLAN.baseline()
             else []
         ),
+        unfamiliar=PLAN.unfamiliar(),
     output:
         metrics=f"{PLAN.output}/evaluate/metrics.json",
         predictions=f"{PLAN.output}/evaluate/predictions.h5",
@@ -31,9 +32,12 @@ rule evaluate:
         spec=spec("evaluate"),
         trainings=PLAN.trainings(),
         baseline=["--baseline", PLAN.baseline()] if PLAN.baseline() else [],
+        unfamiliar=[
+            word for path in PLAN.unfamiliar() for word in ("--unfamiliar", path)
+        ],
         out=subpath(output.metrics, parent=True),
     message:
         "evaluate accuracy and uncertainty"
     shell:
         "bunchtrain evaluate --spec {params.spec:q} --dataset {input.dataset:q} --out {params.out:q}"
-        " --threads {threads} {params.baseline:q} -- {params.trainings:q} 2>&1 | tee {log:q}"
+        " --threads {threads} {params.baseline:q} {params.unfamiliar:q} -- {params.trainings:q} 2>&1 | tee {log:q}"

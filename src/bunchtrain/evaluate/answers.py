@@ -66,6 +66,7 @@ def answer(
     *,
     passes: int,
     last: LastLayer | None = None,
+    judged: bool = True,
 ) -> Answers:
     """Return the answers of the network in `folder` for some rows.
 
@@ -81,6 +82,8 @@ def answer(
         Of MC dropout; 0 for a single pass alone, then there are no columns of MC dropout.
     last : LastLayer, optional
         Fitted to this network.
+    judged : bool
+        Whether the task's figures of merit are added up too.
 
     Raises
     ------
@@ -92,7 +95,7 @@ def answer(
         If an answer is not finite.
     """
     model, card = load(data, task, folder)
-    merit, parts, batches = task.merit(), [], Batches(data, task, card, indices)
+    merit, parts, batches = task.merit() if judged else Merit(), [], Batches(data, task, card, indices)
     start = 0
     for step in track(batches, len(batches), f"evaluate {folder.name}"):
         for part in step:

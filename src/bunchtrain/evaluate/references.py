@@ -107,12 +107,17 @@ class Jury:
         """Fit what there is to fit on training jets."""
         return cls(spec, task, trainings, last_layer(spec, data, task, trainings[0]))
 
-    def answers(self, data: Index, split: str, *, passes: int = 0) -> list[Answers]:
-        """Return every network's answers for a split; of MC dropout the first one's, others' with so many passes."""
-        first, *others = self.trainings
-        indices = data.indices(split)
-        own = answer(self.spec, data, self.task, first, indices, passes=int(self.spec.settings.passes), last=self.last)
-        return [own, *(answer(self.spec, data, self.task, folder, indices, passes=passes) for folder in others)]
+    def answers(self, data: Index, split: str, *, judged: bool = False) -> list[Answers]:
+        """Return every network's answers for a split: a single pass, of the first and of those judged MC dropout too.
+
+        Figures of merit are made of those alone that are judged: rows of no class have none.
+        """
+        found, indices, passes = [], data.indices(split), int(self.spec.settings.passes)
+        for number, folder in enumerate(self.trainings):
+            last, own = (None, passes * judged) if number else (self.last, passes)
+            told = answer(self.spec, data, self.task, folder, indices, passes=own, last=last, judged=judged)
+            found.append(told)
+        return found
 
 
 def together(answers: Sequence[Answers]) -> Answers:

@@ -42,7 +42,7 @@ def evaluate(
     out: Path,
     *,
     baseline: Path | None = None,
-    unfamiliar: Mapping[str, Path] | None = None,
+    unfamiliar: Sequence[Path] = (),
     threads: int = 1,
 ) -> None:
     """Write `metrics.json` and `predictions.h5` into `out`.
@@ -58,8 +58,9 @@ def evaluate(
         Folder of this stage.
     baseline : path, optional
         Folder of another network, which is judged beside them.
-    unfamiliar : mapping, optional
-        By name, indices of samples that no class of the training holds: whether the networks notice.
+    unfamiliar : sequence of path
+        Indices of samples that no class of the training holds, each in a folder of its name: whether the networks
+        notice.
     threads : int
         CPU threads.
     """
@@ -70,7 +71,7 @@ def evaluate(
     _require_positive(data, indices)
     spec = references.settled(spec, data, task, trainings[0])
     jury = references.Jury.of(spec, data, task, trainings)
-    found = jury.answers(data, "test", passes=int(spec.settings.passes))
+    found = jury.answers(data, "test", judged=True)
     judged = [_judge(spec, task, answers, dataset) for answers in found]
     panels = [[asdict(panel) for panel in answers.merit.panels()] for answers in found]
     seeds = [_row(*one) for one in zip(judged, panels, strict=True)]
@@ -81,15 +82,14 @@ def evaluate(
     first = references.together(found)
     rivals = ({} if baseline is None else _rival(spec, data, baseline, first)) | _rivals(data, task, first)
     classes = [asdict(panel) for panel in by_class(task, first, rivals, spec.settings.working_points)]
-    shown = {"panels": classes + panels[0], "trust": _trust(jury, data, first, unfamiliar or {})}
+    shown = {"panels": classes + panels[0], "trust": _trust(jury, data, first, unfamiliar)}
     metrics = {**_about(spec, data, task, indices), **judged[0], **shown}
     # The large one first: where the disk is full, the figures of before stand beside their predictions.
     _write_predictions(out / "predictions.h5", first, task.classes)
     baselines = _baselines(spec, task, first, rivals)
     write_json(out / "metrics.json", {**metrics, "baselines": baselines, "seeds": seeds})
     folders = [*trainings, *([baseline] if baseline else [])]
-    inputs = [dataset, *(folder / name for folder in folders for name in (models.WEIGHTS, models.CARD))]
-    inputs += (unfamiliar or {}).values()
+    inputs = [dataset, *unfamiliar, *(folder / name for folder in folders for name in (models.WEIGHTS, models.CARD))]
     written, facts = [out / "metrics.json", out / "predictions.h5"], {"auc": seeds[0]["auc"]}
     provenance.record(written, stage="evaluate", spec=spec.model_dump(mode="json"), inputs=inputs, facts=facts)
 
@@ -100,12 +100,12 @@ def _row(judged: Mapping[str, Any], panels: Sequence[Mapping[str, Any]]) -> dict
     return row | {name: value for panel in panels for name, value in panel["figures"].items()}
 
 
-def _trust(jury: references.Jury, data: Index, first: Answers, unfamiliar: Mapping[str, Path]) -> list[dict[str, Any]]:
+def _trust(jury: references.Jury, data: Index, first: Answers, unfamiliar: Sequence[Path]) -> list[dict[str, Any]]:
     """Return the panels on how far answers for whole jets can be trusted."""
     if jury.task.level != "graph" or not isinstance(data, Dataset):
         return []
     validation = references.together(jury.answers(data, "validation"))
-    strange = {name: references.together(jury.answers(Dataset(path), "test")) for name, path in unfamiliar.items()}
+    strange = {path.parent.name: references.together(jury.answers(Dataset(path), "test")) for path in unfamiliar}
     ways = references.ways(jury.task, validation, int(jury.spec.settings.passes), len(jury.trainings))
     return [asdict(panel) for panel in trust.panels(jury.spec, data, jury.task, ways, validation, first, strange)]
 
