@@ -8,10 +8,12 @@ K: passes of a chunk, M: item, that is what a task tells apart, C: class.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -35,6 +37,12 @@ def switch_on(model: nn.Module) -> None:
         If it has no dropout above 0.
     """
     model.eval()
+    for layer in _layers(model):
+        layer.train()
+
+
+def _layers(model: nn.Module) -> list[Any]:
+    """Return the layers of dropout that act; it is an error if there is none."""
     layers = [module for module in model.modules() if isinstance(module, _DROPOUT) and module.p > 0]
     if not layers:
         raise CampaignError(
@@ -44,8 +52,51 @@ def switch_on(model: nn.Module) -> None:
             expected="a number above 0",
             mend="set model.dropout, e.g. to 0.1, and train again",
         )
-    for layer in layers:
-        layer.train()
+    return layers
+
+
+@contextlib.contextmanager
+def one_network(model: nn.Module, number: int, seed: int) -> Iterator[None]:
+    """Let a network be, within, one that dropout makes of it: the masks are the same for every row it is shown.
+
+    Passes of `predict` draw masks for each row. That is right for what is asked of a row alone; what many rows have in
+    common, an efficiency, needs networks that are the same for all.
+
+    Parameters
+    ----------
+    model : nn.Module
+        In evaluation mode.
+    number, seed : int
+        Which of the networks.
+
+    Raises
+    ------
+    CampaignError
+        If it has no dropout above 0.
+    """
+    hooks = []
+    for place, layer in enumerate(_layers(model)):
+        own = int(np.random.SeedSequence([seed, number, place]).generate_state(1)[0])
+        random = torch.Generator().manual_seed(own)
+        hooks.append(layer.register_forward_hook(_mask(layer.p, random)))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _mask(share: float, random: torch.Generator) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
+    """Return a hook that leaves out the same features of every row."""
+    kept: list[Tensor] = []
+
+    def hook(_: nn.Module, inputs: tuple[Tensor, ...], __: Tensor) -> Tensor:
+        x = inputs[0]
+        if not kept:
+            kept.append((torch.rand(x.shape[-1], generator=random) >= share) / (1 - share))
+        return x * kept[0].to(x)
+
+    return hook
 
 
 def predict(

@@ -20,7 +20,7 @@ from bunchtrain.config import literals
 from bunchtrain.config.specs import EvaluateSpec
 from bunchtrain.discrimination import likelihood_ratio
 from bunchtrain.errors import InputError
-from bunchtrain.evaluate import references, trust
+from bunchtrain.evaluate import closure, references, trust
 from bunchtrain.evaluate.answers import Answers, answer
 from bunchtrain.evaluate.byclass import by_class
 from bunchtrain.evaluate.clustered import Resampled, errors
@@ -82,7 +82,7 @@ def evaluate(
     first = references.together(found)
     rivals = ({} if baseline is None else _rival(spec, data, baseline, first)) | _rivals(data, task, first)
     classes = [asdict(panel) for panel in by_class(task, first, rivals, spec.settings.working_points)]
-    shown = {"panels": classes + panels[0], "trust": _trust(jury, data, first, unfamiliar)}
+    shown = {"panels": classes + panels[0], "trust": _trust(jury, data, first, judged[0], unfamiliar)}
     metrics = {**_about(spec, data, task, indices), **judged[0], **shown}
     # The large one first: where the disk is full, the figures of before stand beside their predictions.
     _write_predictions(out / "predictions.h5", first, task.classes)
@@ -100,14 +100,18 @@ def _row(judged: Mapping[str, Any], panels: Sequence[Mapping[str, Any]]) -> dict
     return row | {name: value for panel in panels for name, value in panel["figures"].items()}
 
 
-def _trust(jury: references.Jury, data: Index, first: Answers, unfamiliar: Sequence[Path]) -> list[dict[str, Any]]:
+def _trust(
+    jury: references.Jury, data: Index, first: Answers, judged: Mapping[str, Any], unfamiliar: Sequence[Path]
+) -> list[dict[str, Any]]:
     """Return the panels on how far answers for whole jets can be trusted."""
     if jury.task.level != "graph" or not isinstance(data, Dataset):
         return []
     validation = references.together(jury.answers(data, "validation"))
     strange = {path.parent.name: references.together(jury.answers(Dataset(path), "test")) for path in unfamiliar}
     ways = references.ways(jury.task, validation, int(jury.spec.settings.passes), len(jury.trainings))
-    return [asdict(panel) for panel in trust.panels(jury.spec, data, jury.task, ways, validation, first, strange)]
+    found = trust.panels(jury.spec, data, jury.task, ways, validation, first, strange)
+    pairs = closure.close(jury, data, first, judged["working_points"])
+    return [asdict(panel) for panel in (*found, pairs) if panel is not None]
 
 
 def _opened(spec: EvaluateSpec, dataset: Path) -> Index:

@@ -205,8 +205,10 @@ def plot(about: Mapping[str, Any]) -> str:
     with _figure(height=3.4 + 0.12 * len(about["curves"])) as (axes, svg):
         for number, curve in enumerate(about["curves"]):
             values, errors = np.array(curve["y"]), np.array(curve["errors"])
-            ends = [np.minimum(errors, values), np.minimum(errors, 1 - values)] if about["share"] else errors
-            yerr, xerr = ends if len(errors) else None, curve["widths"] or None
+            yerr: Any = errors if len(errors) else None
+            xerr = curve["widths"] or None
+            if about["share"] and len(errors):
+                yerr = [np.minimum(errors, values), np.minimum(errors, 1 - values)]
             axes.errorbar(curve["x"], values, yerr, xerr, label=curve["name"], **style(curve, number))
         scales = {True: "log", False: "linear"}
         axes.set(xlabel=about["x"], ylabel=about["y"])
