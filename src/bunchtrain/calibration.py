@@ -195,3 +195,18 @@ def usefulness(
         "gain": area - float(running[-1]),
         "retention": [{"kept": float(s), "accuracy": float(running[p])} for s, p in zip(shares, places, strict=True)],
     }
+
+
+def pit(mean_N: Floats, std_N: Floats, truth_N: Floats) -> Floats:
+    """Return the probability integral transform of numbers that were predicted with normal errors.
+
+    It is the share of the stated distribution that lies below the truth (Dawid, doi:10.2307/2981683): uniform between 0
+    and 1 where what is stated comes true, heaped at both ends where the errors are too small.
+    """
+    z_N = (truth_N - mean_N) / std_N
+    return np.array([0.5 * (1 + math.erf(z / math.sqrt(2))) for z in z_N])
+
+
+def covered(pit_N: Floats, share: float) -> float:
+    """Return how often the truth lies in the central interval that is to hold a share of it, e.g. 0.68."""
+    return float(np.mean(np.abs(pit_N - 0.5) <= share / 2))

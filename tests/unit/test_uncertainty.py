@@ -13,7 +13,9 @@ from bunchtrain.calibration import (
     calibration,
     classwise_calibration_error,
     cooled,
+    covered,
     expected_calibration_error,
+    pit,
     reliability,
     squared_calibration_error,
     temperature,
@@ -85,6 +87,20 @@ def test_passes_reproduce_a_gaussian_process():
     found = drawn(model, grid)
     require_agreement(found, mean, covariance.diagonal() + 1e-9)
     assert found[1][-1] > 10 * found[1][4]  # far from the points it knows less
+
+
+def test_intervals_of_a_gaussian_process_hold_what_they_promise():
+    """Truths drawn from the very process: uniform in its own terms; with half the errors they are not."""
+    random = numbers(4)
+    mean, std = random.normal(size=4000), random.uniform(0.1, 2, 4000)
+    truth = random.normal(mean, std)
+    for share in (0.68, 0.95):
+        assert covered(pit(mean, std, truth), share) == pytest.approx(
+            share, abs=4 * (share * (1 - share) / 4000) ** 0.5
+        )
+    counts = np.histogram(pit(mean, std, truth), 10, (0, 1))[0]
+    assert ((counts - 400) ** 2 / 400).sum() < 30  # chi2 of 9 degrees of freedom
+    assert covered(pit(mean, std / 2, truth), 0.68) < 0.45
 
 
 @pytest.mark.parametrize("kind", ["deepsets", "gnn"])
