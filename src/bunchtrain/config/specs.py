@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import Field
 
-from bunchtrain.config.base import Name, Section, Seed
+from bunchtrain.config.base import Name, Positive, Section, Seed
 from bunchtrain.config.campaign import KINDS, parse_section
 from bunchtrain.config.convert import Columns
 from bunchtrain.config.evaluate import Evaluate
@@ -74,10 +74,14 @@ class PrepareSpec(Spec):
 
 
 class IndexSpec(Spec):
-    """Rows that stand beside the training: what a network sees of them is what `settings` say."""
+    """Rows that stand beside the training: what a network sees of them is what `settings` say.
+
+    With the seed of the samples' split rows keep their side of it; without, all are for testing.
+    """
 
     classes: list[str]
     settings: Prepare
+    seed: Seed | None = None
 
 
 class TrainSpec(Spec):
@@ -102,6 +106,21 @@ class EvaluateSpec(Spec):
     seed: Seed
     task: dict[str, Any]
     settings: Evaluate
+
+
+class VarySpec(EvaluateSpec):
+    """Judging one training on jets as a variation of a source has them."""
+
+    source: Name
+    variation: Name
+    kind: dict[str, Any]
+
+
+class SystematicsSpec(Spec):
+    """Joining what became of the variations: resamplings, and where they start."""
+
+    seed: Seed
+    bootstrap: Positive
 
 
 class SynthesizeSpec(Spec):

@@ -207,7 +207,10 @@ def plot(about: Mapping[str, Any]) -> str:
             values, errors = np.array(curve["y"]), np.array(curve["errors"])
             ends = [np.minimum(errors, values), np.minimum(errors, 1 - values)] if about["share"] else errors
             yerr, xerr = ends if len(errors) else None, curve["widths"] or None
-            axes.errorbar(curve["x"], values, yerr, xerr, label=curve["name"], **style(curve, number))
+            drawn = axes.errorbar(curve["x"], values, yerr, xerr, label=curve["name"], **style(curve, number))
+            if curve.get("low"):
+                colour = drawn.lines[0].get_color()
+                axes.fill_between(curve["x"], curve["low"], curve["high"], color=colour, alpha=0.25, linewidth=0)
         scales = {True: "log", False: "linear"}
         axes.set(xlabel=about["x"], ylabel=about["y"])
         axes.set(xscale=scales[about["logarithmic_x"]], yscale=scales[about["logarithmic"]])
@@ -221,6 +224,25 @@ def plot(about: Mapping[str, Any]) -> str:
             axes.xaxis.set_major_formatter("{x:g}")
             axes.xaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
             axes.xaxis.set_minor_formatter("{x:g}")
+        _legend(axes)
+    return svg[0]
+
+
+def bars(about: Mapping[str, Any]) -> str:
+    """Bars to both sides of zero, with their errors; see `panels.Bars`."""
+    names, groups = about["names"], about["groups"]
+    thick = 0.8 / len(groups)
+    with _figure(height=1.2 + (0.2 + 0.18 * len(groups)) * len(names)) as (axes, svg):
+        for number, (group, rows) in enumerate(groups.items()):
+            known = [(place, row) for place, row in enumerate(rows) if row is not None]
+            places = np.array([place for place, _ in known]) + (number - (len(groups) - 1) / 2) * thick
+            values, errors = [row[0] for _, row in known], [row[1] or 0 for _, row in known]
+            colour = COLOURS[number % len(COLOURS)]
+            axes.barh(places, values, 0.9 * thick, xerr=errors, color=colour, alpha=0.8, label=group, ecolor="#1d252c")
+        axes.axvline(0, color=GREY, linewidth=1)
+        axes.set(xlabel=about["x"], yticks=range(len(names)), yticklabels=[fill(name, 24) for name in names])
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
         _legend(axes)
     return svg[0]
 
