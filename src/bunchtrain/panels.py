@@ -53,22 +53,21 @@ class Plot:
 
 
 @dataclass(frozen=True)
-class Bars:
-    """Bars to both sides of zero, a line for each name, from the top down.
+class Bar:
+    """A bar from zero to `value`, with its error: bars of one name stand together, those of one group look alike."""
 
-    Parameters
-    ----------
-    x : str
-        What their length is.
-    names : list of str
-    groups : dict
-        Group to a value and its error for each name, None where there is none. A group has a colour.
-    caption : str
-    """
+    name: str
+    group: str
+    value: float
+    error: float | None = None
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Bars to both sides of zero, from the top down in the order of their names; `x` says what their length is."""
 
     x: str
-    names: list[str]
-    groups: dict[str, list[tuple[float, float | None] | None]]
+    bars: list[Bar]
     caption: str = ""
 
 

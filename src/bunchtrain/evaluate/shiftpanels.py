@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunchtrain.evaluate.shifts import Floats, Judged, Shift, quadrature
-from bunchtrain.panels import Bars, Curve, Panel, Plot
+from bunchtrain.panels import Bar, Bars, Curve, Panel, Plot
 from bunchtrain.rounding import together
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ _RANKING = (
     "Shift of the {background} rejection at {point:.0f} % {signal} efficiency, and of the AUC. Where a variation "
     "changes the nominal jets themselves, chance is mostly the same on both sides, and the error is that of the "
     "difference on the same jets; another simulation has other jets, and its errors are those of both samples. A shift "
-    "below its error says that more jets are needed, not that there is no effect."
+    "below its error says that more jets are needed, not that there is no effect. Last: all sources in quadrature, as "
+    "in the envelope."
 )
 _COVERAGE = (
     "Left: the share of jets whose score moved by at most 1 and 2 of its MC-dropout spreads. Right: shift of the "
@@ -98,10 +99,8 @@ def _ranking(nominal: Nominal, compared: list[Compared]) -> Panel:
     up, down = (sign * 100 * (np.exp(sign * one) - 1) for sign, one in _sides(compared, "log_rejection"))
     more, less = (one for _, one in _sides(compared, "auc"))
     rows.append(["all, in quadrature", "", f"+{up:.2g} / -{down:.2g} %", f"+{more:.2g} / -{less:.2g}"])
-    drawn = [
-        _bars(compared, order, "log_rejection", "shift of the rejection, %"),
-        _bars(compared, order, "auc", "shift of the AUC"),
-    ]
+    axes = {"log_rejection": "shift of the rejection, %", "auc": "shift of the AUC"}
+    drawn = [found for name, axis in axes.items() if (found := _bars(compared, order, name, axis)).bars]
     text = _RANKING.format(point=100 * nominal.efficiency, signal=about["signal"], background=about["background"])
     columns, figures = ["source", "variation", "rejection", "AUC"], {"up": float(up), "down": float(down)}
     return Panel(_TITLE.format("which source matters"), text, columns, rows, figures=figures, bars=drawn)
@@ -135,10 +134,10 @@ def _shift_row(one: Compared) -> list[str]:
 
 
 def _bars(compared: list[Compared], order: list[str], figure: str, axis: str) -> Bars:
-    """Return a bar for each variation, with a line for each source."""
-    known = {(one.about["source"], one.about["variation"]): _measured(one, figure) for one in compared}
-    groups = dict.fromkeys(one.about["variation"] for one in compared)
-    return Bars(axis, order, {group: [known.get((source, group)) for source in order] for group in groups})
+    """Return a bar for each variation of which the figure is known, source by source."""
+    known = [(one.about, found) for one in compared if (found := _measured(one, figure)) is not None]
+    known.sort(key=lambda row: order.index(row[0]["source"]))
+    return Bars(axis, [Bar(about["source"], about["variation"], *found) for about, found in known])
 
 
 def _measured(one: Compared, figure: str) -> Measured | None:

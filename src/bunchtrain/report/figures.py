@@ -230,17 +230,19 @@ def plot(about: Mapping[str, Any]) -> str:
 
 def bars(about: Mapping[str, Any]) -> str:
     """Bars to both sides of zero, with their errors; see `panels.Bars`."""
-    names, groups = about["names"], about["groups"]
-    thick = 0.8 / len(groups)
-    with _figure(height=1.2 + (0.2 + 0.18 * len(groups)) * len(names)) as (axes, svg):
-        for number, (group, rows) in enumerate(groups.items()):
-            known = [(place, row) for place, row in enumerate(rows) if row is not None]
-            places = np.array([place for place, _ in known]) + (number - (len(groups) - 1) / 2) * thick
-            values, errors = [row[0] for _, row in known], [row[1] or 0 for _, row in known]
-            colour = COLOURS[number % len(COLOURS)]
-            axes.barh(places, values, 0.9 * thick, xerr=errors, color=colour, alpha=0.8, label=group, ecolor="#1d252c")
+    names, groups = (list(dict.fromkeys(one[key] for one in about["bars"])) for key in ("name", "group"))
+    ordered = sorted(about["bars"], key=lambda one: names.index(one["name"]))
+    # With half a bar of room before the next name.
+    rows = [(row + 0.5 * names.index(one["name"]), one) for row, one in enumerate(ordered)]
+    with _figure(height=1.4 + 0.22 * (len(rows) + 0.5 * len(names))) as (axes, svg):
+        for number, group in enumerate(groups):
+            own = [(place, one["value"], one["error"] or 0) for place, one in rows if one["group"] == group]
+            where, values, errors = zip(*own, strict=True)
+            options: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "alpha": 0.8, "ecolor": "#1d252c"}
+            axes.barh(where, values, 0.85, xerr=errors, label=group, **options)
         axes.axvline(0, color=GREY, linewidth=1)
-        axes.set(xlabel=about["x"], yticks=range(len(names)), yticklabels=[fill(name, 24) for name in names])
+        middles = [np.mean([place for place, one in rows if one["name"] == name]) for name in names]
+        axes.set(xlabel=about["x"], yticks=middles, yticklabels=[fill(name, 24) for name in names])
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
         _legend(axes)
