@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bunchtrain.evaluate.shifts import Floats, Judged, Shift, quadrature
 from bunchtrain.panels import Bar, Bars, Curve, Panel, Plot
-from bunchtrain.rounding import together
+from bunchtrain.rounding import alone, together
 
 if TYPE_CHECKING:
     from bunchtrain.evaluate.systematics import Compared, Nominal
@@ -40,6 +40,9 @@ _COVERAGE = (
 
 #: Signal efficiency from which a curve is drawn.
 _LEAST = 0.02
+
+#: The figures by which sources are ranked, and what the axes say.
+_AXES = {"log_rejection": "shift of the rejection, %", "auc": "shift of the AUC"}
 
 #: A value and its error, where it has one.
 Measured = tuple[float, float | None]
@@ -96,14 +99,22 @@ def _ranking(nominal: Nominal, compared: list[Compared]) -> Panel:
     """Return all shifts, those of the source with the largest first, and their sum."""
     about, order = nominal.about, _ranked(compared)
     rows = [_shift_row(one) for name in order for one in compared if one.about["source"] == name]
-    up, down = (sign * 100 * (np.exp(sign * one) - 1) for sign, one in _sides(compared, "log_rejection"))
-    more, less = (one for _, one in _sides(compared, "auc"))
-    rows.append(["all, in quadrature", "", f"+{up:.2g} / -{down:.2g} %", f"+{more:.2g} / -{less:.2g}"])
-    axes = {"log_rejection": "shift of the rejection, %", "auc": "shift of the AUC"}
-    drawn = [found for name, axis in axes.items() if (found := _bars(compared, order, name, axis)).bars]
+    sums = {name: quadrature(shifts) for name in _AXES if (shifts := _by_source(compared, name))}
+    rows.append(["all, in quadrature", "", *(_sum(sums, name) for name in _AXES)])
+    drawn = [found for name, axis in _AXES.items() if (found := _bars(compared, order, name, axis)).bars]
     text = _RANKING.format(point=100 * nominal.efficiency, signal=about["signal"], background=about["background"])
-    columns, figures = ["source", "variation", "rejection", "AUC"], {"up": float(up), "down": float(down)}
-    return Panel(_TITLE.format("which source matters"), text, columns, rows, figures=figures, bars=drawn)
+    columns = ["source", "variation", "rejection", "AUC"]
+    return Panel(_TITLE.format("which source matters"), text, columns, rows, bars=drawn)
+
+
+def _sum(sums: dict[str, tuple[float, float]], figure: str) -> str:
+    """Return the sum of all sources upwards and downwards, of a rejection relative."""
+    if figure not in sums:
+        return "-"
+    up, down = sums[figure]
+    if figure == "log_rejection":
+        return f"+{alone(100 * np.expm1(up), 2)} / -{alone(-100 * np.expm1(-down), 2)} %"
+    return f"+{alone(up, 2)} / -{alone(down, 2)}"
 
 
 def _by_source(compared: list[Compared], figure: str) -> dict[str, list[float]]:
@@ -112,11 +123,6 @@ def _by_source(compared: list[Compared], figure: str) -> dict[str, list[float]]:
         if one.shifts and np.isfinite(one.shifts[figure].value):
             found.setdefault(one.about["source"], []).append(one.shifts[figure].value)
     return found
-
-
-def _sides(compared: list[Compared], figure: str) -> list[tuple[int, float]]:
-    """Return the sums of all sources upwards and downwards, each with its sign."""
-    return list(zip((1, -1), quadrature(_by_source(compared, figure)), strict=True))
 
 
 def _ranked(compared: list[Compared]) -> list[str]:

@@ -19,6 +19,7 @@ from bunchtrain.errors import InputError
 from bunchtrain.evaluate import shiftpanels
 from bunchtrain.evaluate.shifts import Floats, Judged, Shift, allowed, covered, draws, figures, shifts
 from bunchtrain.evaluate.vary import METRICS, PREDICTIONS, read
+from bunchtrain.events.chance import seeded
 from bunchtrain.files import read_json, write_json
 
 
@@ -121,18 +122,23 @@ def compare(spec: SystematicsSpec, nominal: Nominal, folders: Sequence[Path]) ->
     point = nominal.efficiency, nominal.threshold, spec.bootstrap, jets
     nominal_KQ = draws(nominal.judged, *point, [spec.seed])
     found = []
-    for number, ((about, _), one) in enumerate(zip(read_, judged, strict=True)):
+    for (about, _), one in zip(read_, judged, strict=True):
         if one is None:
             found.append(Compared(about, None, {}, {}))
             continue
         values = figures(one, nominal.efficiency, nominal.threshold)
         # The same draws of the same jets; of others, draws of their own.
-        own_KQ = draws(one, *point, [spec.seed] if about["paired"] else [spec.seed, number + 1])
+        own_KQ = draws(one, *point, [spec.seed] if about["paired"] else _seeds(spec, about))
         moved = shifts(values, nominal.values, own_KQ, nominal_KQ)
         same = about["paired"] and one.alike(nominal.judged)
         inside = {widths: covered(nominal.judged, one, widths) for widths in (1, 2)} if same else {}
         found.append(Compared(about, one, moved, inside))
     return found
+
+
+def _seeds(spec: SystematicsSpec, about: dict[str, Any]) -> list[int]:
+    """Return where the draws of a variation start that has jets of its own, whichever others there are."""
+    return [spec.seed, int(seeded(about["source"], about["variation"]))]
 
 
 def _judged(nominal: Nominal, folder: Path) -> Judged:
