@@ -321,6 +321,7 @@ class Plan:
             task={key: value for key, value in task.items() if key not in judged},
             model=self._kind("model", campaign.model),
             settings=campaign.train.model_copy(update={"seeds": 1}),  # one of them: more seeds leave it as it is
+            variations=[one.checked(self._file) for one in variations(campaign) if one.source in campaign.train.vary],
         )
 
     def _baseline(self) -> TrainSpec:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from bunchtrain.config.base import Name, Positive, Section, Seed
 from bunchtrain.config.campaign import KINDS, parse_section
@@ -85,12 +85,18 @@ class IndexSpec(Spec):
 
 
 class TrainSpec(Spec):
-    """One training."""
+    """One training; `variations` are those that `settings.vary` asks for, with their options."""
 
     seed: Seed
     task: dict[str, Any]
     model: dict[str, Any]
     settings: Train
+    variations: list[dict[str, Any]] = Field(default_factory=list)
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave variations out where there are none: specs of trainings without stay as they are."""
+        return {key: value for key, value in usual(self).items() if key != "variations" or value}
 
 
 class ScanSpec(Spec):

@@ -72,6 +72,24 @@ def check_systematics(campaign: Campaign, file: str | Path) -> None:
         _check_columns(campaign, one, options, file)
         if not paired(one.kind.kind):
             _check_generated(campaign, one, file)
+    for source in campaign.train.vary:
+        _check_trained(campaign, source, file)
+
+
+def _check_trained(campaign: Campaign, source: str, file: str | Path) -> None:
+    """Check that a source that is trained on varies the nominal jets."""
+    if source not in campaign.systematics:
+        problem, choices = "the training names a source that there is not", campaign.systematics
+        raise CampaignError(problem, file=file, key="train.vary", found=source, choices=choices)
+    for name, kind in campaign.systematics[source].items():
+        if not paired(kind.kind):
+            raise CampaignError(
+                "a training sees variations of its own jets, and this one has other jets",
+                file=file,
+                key="train.vary",
+                found=f"{source}, whose variation {name} is of kind {kind.kind}",
+                mend="take the source out of train.vary",
+            )
 
 
 def _check_columns(campaign: Campaign, one: Variation, options: Mapping[str, Any], file: str | Path) -> None:
