@@ -268,6 +268,7 @@ def test_all_variations_come_to_three_panels(variations, nominal, tmp_path):
     low, middle, high = (np.array(band[name]) for name in ("low", "y", "high"))
     assert (low <= middle).all() and (middle <= high).all() and (low < high).any()
     assert len(envelope["plots"][1]["curves"]) == 2
+    assert ranking["rows"][0][2] == "energy scale, factor 1.1" and len(ranking["rows"][-1]) == len(ranking["columns"])
     assert [row[:2] for row in ranking["rows"]] == [["scale", name] for name in ("up", "down", "gone")] + [
         ["all, in quadrature", ""]
     ]
@@ -284,7 +285,7 @@ def test_all_variations_come_to_three_panels(variations, nominal, tmp_path):
 def test_with_nothing_to_judge_at_all_the_page_says_so(variations, nominal, tmp_path):
     found = joined(nominal, [variations / "gone"], tmp_path)
     ranking, coverage = found["panels"]
-    assert "nothing to judge" in ranking["rows"][0][2] and ranking["bars"] == [] and coverage["rows"] == []
+    assert "nothing to judge" in ranking["rows"][0][3] and ranking["bars"] == [] and coverage["rows"] == []
 
 
 def test_joining_is_reproducible(variations, nominal, tmp_path):

@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 import torch
 from test_config import changed, refused
+from test_train_survives import started
 
 from bunchtrain.config.specs import TrainSpec, as_text, parse_spec
 from bunchtrain.config.train import Train
 from bunchtrain.dag import Plan
 from bunchtrain.files import read_json, sha256
+from bunchtrain.models.base import load_weights
 from bunchtrain.tasks import base as tasks
 from bunchtrain.train import rows
+from bunchtrain.train.optimise import Optimisation
 from bunchtrain.train.run import train
 from toys import CLASSES, train_spec
 
@@ -124,3 +127,34 @@ def test_it_does_not_matter_whether_features_are_kept(toy, tmp_path, monkeypatch
     monkeypatch.setattr(batches, "IN_MEMORY", 0)
     computed, _ = trained(toy, tmp_path / "computed", KINDS)
     assert kept == computed
+
+
+@pytest.mark.mpi
+def test_two_ranks_see_what_one_does(toy, tmp_path):
+    spec = train_spec(ranks=2, precision="float64").model_copy(update={"variations": KINDS})
+    train(spec, *toy, tmp_path / "one")
+    process = started(spec, toy, tmp_path / "two")
+    said, _ = process.communicate(timeout=240)
+    assert process.returncode == 0 and "2 rank(s)" in said, said
+    one, two = (load_weights(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    assert all(one[name].allclose(two[name], rtol=1e-7, atol=1e-9) for name in one)
+
+
+def test_a_stopped_training_goes_on_with_the_same_choices(toy, tmp_path, monkeypatch):
+    """The choice follows from the step of the whole training, also after a start in the middle of it."""
+    spec = train_spec(deterministic=True, checkpoint_minutes=1e-9).model_copy(update={"variations": KINDS})
+    train(spec, *toy, tmp_path / "whole")
+    steps, usual = [], Optimisation.step
+
+    def stopping(*arguments, **options):
+        steps.append(None)
+        if len(steps) == 22:  # in the second epoch
+            raise KeyboardInterrupt
+        return usual(*arguments, **options)
+
+    monkeypatch.setattr(Optimisation, "step", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        train(spec, *toy, tmp_path / "stopped")
+    train(spec, *toy, tmp_path / "stopped")
+    assert 22 < len(steps) < 44
+    assert sha256(tmp_path / "whole/model.safetensors") == sha256(tmp_path / "stopped/model.safetensors")

@@ -100,10 +100,10 @@ def _ranking(nominal: Nominal, compared: list[Compared]) -> Panel:
     about, order = nominal.about, _ranked(compared)
     rows = [_shift_row(one) for name in order for one in compared if one.about["source"] == name]
     sums = {name: quadrature(shifts) for name in _AXES if (shifts := _by_source(compared, name))}
-    rows.append(["all, in quadrature", "", *(_sum(sums, name) for name in _AXES)])
+    rows.append(["all, in quadrature", "", "", *(_sum(sums, name) for name in _AXES)])
     drawn = [found for name, axis in _AXES.items() if (found := _bars(compared, order, name, axis)).bars]
     text = _RANKING.format(point=100 * nominal.efficiency, signal=about["signal"], background=about["background"])
-    columns = ["source", "variation", "rejection", "AUC"]
+    columns = ["source", "variation", "what", "rejection", "AUC"]
     return Panel(_TITLE.format("which source matters"), text, columns, rows, bars=drawn)
 
 
@@ -133,10 +133,20 @@ def _ranked(compared: list[Compared]) -> list[str]:
 
 
 def _shift_row(one: Compared) -> list[str]:
-    names = [one.about["source"], one.about["variation"]]
+    names = [one.about["source"], one.about["variation"], _what(one.about["kind"])]
     if not one.shifts:
         return [*names, f"nothing to judge: {one.about['problem']}", "-"]
     return [*names, _cell(_measured(one, "log_rejection"), " %"), _cell(_measured(one, "auc"))]
+
+
+def _what(kind: dict[str, Any]) -> str:
+    """Return a kind and its options in words, such as `energy scale, factor 1.02`."""
+    options = {key: value for key, value in kind.items() if key != "kind" and value not in (None, False)}
+    options |= options.pop("simulate", {})
+    told = [
+        " ".join(str(word) for word in ([key] if value is True else [key, value])) for key, value in options.items()
+    ]
+    return ", ".join([kind["kind"], *told]).replace("_", " ")
 
 
 def _bars(compared: list[Compared], order: list[str], figure: str, axis: str) -> Bars:

@@ -1,10 +1,8 @@
 """How the jets of an index are read as a variation has them.
 
-A module of a kind has a `Config` and a `Variation(path, config, seed)`, a `Dataset` that gives the varied jets. Two
-literals are read without importing it:
-
-    PAIRED   whether it varies the very jets of the test split; else it has samples of its own
-    ABOUT    what it does, in words, for the page
+A module of a kind has a `Config` and a `Variation(path, config, seed)`, a `Dataset` that gives the varied jets. A
+literal is read without importing it: `PAIRED`, whether it varies the very jets of the test split; else it has samples
+of its own.
 
 B: batch, P: constituent, I: further node feature, V: further global feature.
 """

@@ -12,7 +12,6 @@ from bunchtrain.events.variations.base import Varied
 
 #: See `variations.base`.
 PAIRED = True
-ABOUT = "columns of the conversion"
 
 
 class Config(BaseModel):

@@ -17,7 +17,6 @@ from bunchtrain.events.variations.base import Varied
 
 #: See `variations.base`.
 PAIRED = True
-ABOUT = "constituents lost by chance"
 
 
 class Config(BaseModel):

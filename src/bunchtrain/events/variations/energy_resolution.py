@@ -10,7 +10,6 @@ from bunchtrain.events.variations.base import Varied
 
 #: See `variations.base`.
 PAIRED = True
-ABOUT = "energies of each jet times a random factor"
 
 #: No jet is left with less than this share of its energy.
 _LEAST = 0.01

@@ -9,7 +9,6 @@ from bunchtrain.events.variations.base import Varied
 
 #: See `variations.base`.
 PAIRED = True
-ABOUT = "energies times a factor"
 
 
 class Config(BaseModel):

@@ -8,7 +8,6 @@ from bunchtrain.events.variations.base import Varied
 
 #: See `variations.base`.
 PAIRED = False
-ABOUT = "another simulation"
 
 
 class Config(BaseModel):
