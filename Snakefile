@@ -18,6 +18,7 @@ include: "workflow/rules/beside.smk"
 include: "workflow/rules/scan.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/systematics.smk"
 include: "workflow/rules/synthesize.smk"
 include: "workflow/rules/report.smk"
 

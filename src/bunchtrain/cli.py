@@ -149,6 +149,29 @@ def evaluate(
 
 
 @app.command(rich_help_panel=CHAIN)
+def vary(spec: SpecText, model: ModelPath, dataset: DatasetPath, out: Out, threads: Threads = 1) -> None:
+    """Judge a trained network on the test split as one systematic variation has it."""
+    from bunchtrain.config.specs import VarySpec, parse_spec
+    from bunchtrain.evaluate import vary as judge
+
+    judge.vary(parse_spec(VarySpec, spec), dataset, model, out, threads=threads)
+
+
+@app.command(rich_help_panel=CHAIN)
+def systematics(
+    spec: SpecText,
+    variations: Annotated[list[Path], typer.Argument(help="folders of the variations")],
+    nominal: Annotated[Path, typer.Option("--nominal", help="folder of the evaluation")],
+    out: Annotated[Path, typer.Option("--out", help="JSON file to write")],
+) -> None:
+    """Join the systematic variations: envelope, ranking, and whether the predicted uncertainty covers them."""
+    from bunchtrain.config.specs import SystematicsSpec, parse_spec
+    from bunchtrain.evaluate import systematics as join
+
+    join.systematics(parse_spec(SystematicsSpec, spec), nominal, variations, out)
+
+
+@app.command(rich_help_panel=CHAIN)
 def synthesize(
     spec: SpecText,
     model: ModelPath,
@@ -205,12 +228,16 @@ def report(
         list[Path] | None, typer.Option("--candidate", help="figures.json of a candidate; may be repeated")
     ] = None,
     searched: Annotated[Path | None, typer.Option("--search", help="front.json of a search for students")] = None,
+    panels: Annotated[
+        list[Path] | None, typer.Option("--panels", help="JSON file with further panels; may be repeated")
+    ] = None,
 ) -> None:
     """Write the campaign's page: one HTML file that needs no network."""
     from bunchtrain.config.specs import ReportSpec, parse_spec
     from bunchtrain.report import run
 
-    run.report(parse_spec(ReportSpec, spec), results, manifests, histories, out, candidates or [], searched)
+    shown = candidates or [], searched, panels or []
+    run.report(parse_spec(ReportSpec, spec), results, manifests, histories, out, *shown)
 
 
 @app.command(rich_help_panel=LOOK)

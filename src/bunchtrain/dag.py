@@ -19,6 +19,7 @@ from bunchtrain.config.base import Kind
 from bunchtrain.config.campaign import KINDS, Campaign, parse_campaign
 from bunchtrain.config.candidates import candidates
 from bunchtrain.config.convert import Columns, size_in_bytes
+from bunchtrain.config.evaluate import Evaluate
 from bunchtrain.config.explain import checked_kind
 from bunchtrain.config.inputs import Digests, is_remote, matching
 from bunchtrain.config.prepare import Graph, Prepare
@@ -35,10 +36,13 @@ from bunchtrain.config.specs import (
     SimulateSpec,
     Spec,
     SynthesizeSpec,
+    SystematicsSpec,
     TrainSpec,
+    VarySpec,
     as_text,
     of_student,
 )
+from bunchtrain.config.systematics import Variation, variations
 from bunchtrain.errors import CampaignError
 
 #: The verbs of the chain in its order, with their specs.
@@ -247,6 +251,15 @@ class Plan:
         """Return the folder of the baseline's training, if there is one."""
         return None if self.campaign.baseline is None else f"{self.output}/train/baseline"
 
+    def varied(self) -> list[str]:
+        """Return the folders of the variations."""
+        return [f"{self.output}/{one.folder}" for one in variations(self.campaign)]
+
+    def varied_dataset(self, source: str, variation: str) -> str:
+        """Return the index of the jets that a variation shows the network: the campaign's, or its own."""
+        folder = Variation(source, variation, self.campaign.systematics[source][variation]).folder
+        return f"{self.output}/{folder if folder in self.beside else 'prepare'}/dataset.h5"
+
     def spec(self, stage: str, **wildcards: str) -> str:
         """Return what a stage reads of the campaign, as JSON text; the same text reruns nothing."""
         return as_text(getattr(self, f"_{stage}")(**wildcards))
@@ -296,7 +309,11 @@ class Plan:
         """Return the spec of an index beside the training: of `prepare` what the network sees, and no more."""
         seen = {key: getattr(self._prepare().settings, key) for key in ("constituents", "inputs", "variables", "graph")}
         settings = Prepare().model_copy(update=seen)
-        return IndexSpec(version=prepare.VERSION, classes=self.campaign.classes, settings=settings)
+        spec = IndexSpec(version=prepare.VERSION, classes=self.campaign.classes, settings=settings)
+        if beside.startswith("unfamiliar/"):
+            return spec
+        split = settings.model_copy(update={"split": self.campaign.prepare.split})
+        return spec.model_copy(update={"settings": split, "seed": self.campaign.seed})
 
     def _train(self, number: str = "0") -> TrainSpec:
         campaign, task = self.campaign, self._kind("task", self.campaign.task)
@@ -307,6 +324,7 @@ class Plan:
             task={key: value for key, value in task.items() if key not in judged},
             model=self._kind("model", campaign.model),
             settings=campaign.train.model_copy(update={"seeds": 1}),  # one of them: more seeds leave it as it is
+            variations=[one.checked(self._file) for one in variations(campaign) if one.source in campaign.train.vary],
         )
 
     def _baseline(self) -> TrainSpec:
@@ -337,6 +355,24 @@ class Plan:
         campaign = self.campaign
         task = self._kind("task", campaign.task)
         return EvaluateSpec(version=evaluate.VERSION, seed=campaign.seed, task=task, settings=campaign.evaluate)
+
+    def _vary(self, source: str, variation: str) -> VarySpec:
+        """Return the spec of one variation: of `evaluate` what a network is asked, and no more."""
+        judged, one = self._evaluate(), Variation(source, variation, self.campaign.systematics[source][variation])
+        asked = {key: getattr(judged.settings, key) for key in ("passes", "working_points")}
+        return VarySpec(
+            version=evaluate.VERSION,
+            seed=judged.seed,
+            task=judged.task,
+            settings=Evaluate().model_copy(update=asked),
+            source=source,
+            variation=variation,
+            kind=one.checked(self._file),
+        )
+
+    def _systematics(self) -> SystematicsSpec:
+        campaign = self.campaign
+        return SystematicsSpec(version=evaluate.VERSION, seed=campaign.seed, bootstrap=campaign.evaluate.bootstrap)
 
     def _synthesize(self) -> SynthesizeSpec:
         campaign, key = self.campaign, "synthesize.student.network"

@@ -22,6 +22,8 @@ class Curve:
         Curves of one group have one colour; without, each has a colour of its own.
     mark : bool
         Whether its points are marked and not joined: a working point on another curve of the group.
+    low, high : list of float
+        Ends of a band around the curve.
     """
 
     name: str
@@ -32,6 +34,8 @@ class Curve:
     widths: list[float] = field(default_factory=list)
     group: int | None = None
     mark: bool = False
+    low: list[float] = field(default_factory=list)
+    high: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,25 @@ class Plot:
     logarithmic_x: bool = False
     share: bool = False
     lowest: float | None = None
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar from zero to `value`, with its error: bars of one name stand together, those of one group look alike."""
+
+    name: str
+    group: str
+    value: float
+    error: float | None = None
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Bars to both sides of zero, from the top down in the order of their names; `x` says what their length is."""
+
+    x: str
+    bars: list[Bar]
+    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,6 +93,8 @@ class Panel:
     columns, rows : list
         A table: the first column is text, the others are numbers.
     plots : list of Plot
+    bars : list of Bars
+        Drawn after the plots.
     figures : dict
         The numbers that sum it up, by name: the evaluation lists them for every seed.
     headlines : list of Headline
@@ -83,3 +108,4 @@ class Panel:
     plots: list[Plot] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=dict)
     headlines: list[Headline] = field(default_factory=list)
+    bars: list[Bars] = field(default_factory=list)

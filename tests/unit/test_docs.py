@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 from bunchtrain import registry
 from bunchtrain.cli import app
 from bunchtrain.config.base import Kind
-from bunchtrain.config.campaign import KINDS, Campaign, parse_campaign
+from bunchtrain.config.campaign import KINDS, NAMED_KINDS, Campaign, parse_campaign
 
 ROOT = Path(__file__).parents[2]
 CAMPAIGN_PAGE = ROOT / "config" / "README.md"
@@ -76,6 +76,8 @@ def campaign_keys() -> list[tuple[str, str, FieldInfo]]:
         inner = models_in(field.annotation)
         if not inner:
             found.append(("The campaign", name, field))
+        elif inner == [Kind] and get_origin(field.annotation) is dict:
+            found.append((f"`{name}`", "<source>.<variation>.kind", Kind.model_fields["kind"]))
         elif inner == [Kind]:
             usual = field.get_default(call_default_factory=True)
             found.append((f"`{name}`", "kind", FieldInfo() if usual is None else FieldInfo(default=usual.kind)))
@@ -89,7 +91,7 @@ def kind_keys() -> list[tuple[str, str, FieldInfo]]:
     """Heading, key and field of the options of every kind."""
     return [
         (f"`{section}` of kind `{kind}`", name, field)
-        for section, family in KINDS.items()
+        for section, family in {**KINDS, **NAMED_KINDS}.items()
         if section != "baseline"  # whose kinds are the model's
         for kind in registry.kinds(family)
         for name, field in registry.declared(family, kind).model_fields.items()
@@ -140,7 +142,7 @@ def test_no_key_is_explained_that_does_not_exist():
 
 def test_the_table_of_kinds_is_complete():
     page = CAMPAIGN_PAGE.read_text()
-    assert all(f"### `{section}` of kind" in page for section in KINDS if section != "baseline")
+    assert all(f"### `{section}` of kind" in page for section in {**KINDS, **NAMED_KINDS} if section != "baseline")
 
 
 def links(page: Path) -> list[str]:

@@ -16,6 +16,8 @@ except BunchtrainError as error:
 
 wildcard_constraints:
     sample="|".join(PLAN.sources),
+    source="|".join(PLAN.campaign.systematics) or "none",
+    variation=r"[\w-]+",
     beside="|".join(PLAN.beside) or "none",
     shard=r"\d\d\d\d+",
     group=r"\d\d\d\d+",
@@ -30,7 +32,16 @@ def spec(stage):
         **{
             k: v
             for k, v in wildcards.items()
-            if k in ("sample", "shard", "number", "candidate", "beside")
+            if k
+            in (
+                "sample",
+                "shard",
+                "number",
+                "candidate",
+                "beside",
+                "source",
+                "variation",
+            )
         },
     )
 

@@ -12,6 +12,7 @@ rule report:
         synthesis=rules.synthesize.output.report if PLAN.core else [],
         candidates=expand(rules.candidate.output.figures, candidate=PLAN.candidates),
         search=rules.search.output.front if PLAN.searched else [],
+        panels=[rules.systematics.output.summary] if PLAN.varied() else [],
         manifests=[path.removesuffix("h5") + "json" for path in PLAN.converted()],
     output:
         page=report(
@@ -44,8 +45,11 @@ rule report:
         search=lambda wildcards, input: (
             ["--search", input.search] if PLAN.searched else []
         ),
+        panels=lambda wildcards, input: [
+            word for path in input.panels for word in ("--panels", path)
+        ],
     message:
         "report"
     shell:
         "bunchtrain report --spec {params.spec:q} --results {params.results:q} {params.manifests:q} {params.histories:q}"
-        " {params.candidates:q} {params.search:q} --out {output.page:q} 2>&1 | tee {log:q}"
+        " {params.candidates:q} {params.search:q} {params.panels:q} --out {output.page:q} 2>&1 | tee {log:q}"

@@ -20,6 +20,7 @@ from bunchtrain.config.scan import Scan
 from bunchtrain.config.simulate import Simulate
 from bunchtrain.config.synthesize import KINDS as STUDENT_KINDS
 from bunchtrain.config.synthesize import Synthesize
+from bunchtrain.config.systematics import FAMILY
 from bunchtrain.config.train import Train
 from bunchtrain.config.yamlfile import read_yaml
 
@@ -67,6 +68,9 @@ class Campaign(Section):
     scan: Scan = Field(default_factory=lambda: Scan(trials=0))
     evaluate: Evaluate = Field(default_factory=Evaluate)
     synthesize: Synthesize = Field(default_factory=Synthesize)
+    systematics: dict[Name, dict[Name, Kind]] = Field(
+        default_factory=dict, description="sources of uncertainty, each with variations: what if it were otherwise?"
+    )
     report: Report = Field(default_factory=Report)
 
     @field_validator("task", "model", mode="before")
@@ -102,6 +106,9 @@ KINDS = {
     "synthesize.backend": "synth.backends",
     **{f"synthesize.student.{name}": family for name, family in STUDENT_KINDS.items()},
 }
+
+#: Sections of kinds by names of the campaign's own.
+NAMED_KINDS = {"systematics": FAMILY}
 
 
 def section(campaign: BaseModel, key: str) -> Any:

@@ -14,6 +14,7 @@ from bunchtrain.config.prepare import Graph
 from bunchtrain.config.samples import OF_EVENTS
 from bunchtrain.config.sources import generated
 from bunchtrain.config.spaces import SPACE, check_spaces, described, lies_in, searched
+from bunchtrain.config.systematics import check_systematics
 from bunchtrain.errors import CampaignError
 from bunchtrain.levels import LEVELS
 
@@ -39,6 +40,7 @@ def check_campaign(campaign: Campaign, file: str | Path) -> None:
     _check_levels(campaign, file)
     _check_baseline(campaign, file)
     _check_secrets(campaign, file)
+    check_systematics(campaign, file)
     _check_generated(campaign, file)
     _check_graph(campaign, file)
     _check_dropout(campaign, file)

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from bunchtrain import registry
-from bunchtrain.config.campaign import KINDS, Campaign
+from bunchtrain.config.campaign import KINDS, NAMED_KINDS, Campaign
 from bunchtrain.files import write_json
 
 
@@ -16,7 +16,7 @@ def campaign_schema() -> dict[str, Any]:
     schema["$defs"]["Kind"]["additionalProperties"] = True
     schema["x-kinds"] = {
         key: {kind: registry.declared(family, kind).model_json_schema() for kind in registry.kinds(family)}
-        for key, family in KINDS.items()
+        for key, family in {**KINDS, **NAMED_KINDS}.items()
     }
     return schema
 

@@ -1,7 +1,7 @@
 """Whose rows are simulated and converted: the campaign's samples, and those that stand beside the training.
 
-Each has a place below `simulate` and `convert`: `top`, `unfamiliar/more_pileup`. What stands beside the training is
-joined in an index of its own, which neither splits, scaler nor weights of the training are made of.
+Each has a place below `simulate` and `convert`: `top`, `unfamiliar/odd`, `systematics/tune/other/top`. What stands
+beside the training is joined in an index of its own; neither splits, scaler nor weights of the training are made of it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bunchtrain.config.samples import NO_CLASS, Generate, Origin, Sample
 from bunchtrain.config.simulate import Simulate, overridden
+from bunchtrain.config.systematics import Variation, paired, variations
 from bunchtrain.errors import CampaignError
 
 if TYPE_CHECKING:
@@ -70,12 +71,34 @@ def sources(campaign: Campaign, file: str | Path = "") -> dict[str, Source]:
             raise CampaignError(problem, file=file, key=key, found=name, mend=mend)
         settings = overridden(campaign.simulate, one.simulate, f"{key}.simulate", file)
         found[f"unfamiliar/{name}"] = Source(key, name, one, settings, [])
+    for variation in simulated(campaign):
+        found |= _varied(campaign, variation, file)
+    return found
+
+
+def simulated(campaign: Campaign) -> list[Variation]:
+    """Return the variations that have samples of their own."""
+    return [one for one in variations(campaign) if not paired(one.kind.kind)]
+
+
+def _varied(campaign: Campaign, variation: Variation, file: str | Path) -> dict[str, Source]:
+    """Return the samples of a variation: with the names, and so the random numbers, of the campaign's own."""
+    options, found = variation.checked(file), {}
+    settings = overridden(campaign.simulate, options["simulate"], f"{variation.key}.simulate", file)
+    for name, sample in campaign.samples.items():
+        generate = sample.generate
+        if generate is not None and options["shards"] is not None:
+            generate = generate.model_copy(update={"shards": options["shards"]})
+        origin = sample.model_copy(update={"generate": generate})
+        found[f"{variation.folder}/{name}"] = Source(variation.key, name, origin, settings, sample.classes)
     return found
 
 
 def beside(campaign: Campaign) -> dict[str, list[str]]:
     """Return what stands beside the training, by its folder: the places of what its index joins."""
-    return {f"unfamiliar/{name}": [f"unfamiliar/{name}"] for name in campaign.unfamiliar}
+    unfamiliar = {f"unfamiliar/{name}": [f"unfamiliar/{name}"] for name in campaign.unfamiliar}
+    folders = [one.folder for one in simulated(campaign)]
+    return unfamiliar | {folder: [f"{folder}/{name}" for name in campaign.samples] for folder in folders}
 
 
 def generated(campaign: Campaign, file: str | Path = "") -> dict[str, tuple[Source, Generate]]:

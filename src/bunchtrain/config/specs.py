@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from bunchtrain.config.base import Name, Section, Seed
+from bunchtrain.config.base import Name, Positive, Section, Seed
 from bunchtrain.config.campaign import KINDS, parse_section
 from bunchtrain.config.convert import Columns
 from bunchtrain.config.evaluate import Evaluate
@@ -74,19 +74,29 @@ class PrepareSpec(Spec):
 
 
 class IndexSpec(Spec):
-    """Rows that stand beside the training: what a network sees of them is what `settings` say."""
+    """Rows that stand beside the training: what a network sees of them is what `settings` say.
+
+    With the seed of the samples' split rows keep their side of it; without, all are for testing.
+    """
 
     classes: list[str]
     settings: Prepare
+    seed: Seed | None = None
 
 
 class TrainSpec(Spec):
-    """One training."""
+    """One training; `variations` are those that `settings.vary` asks for, with their options."""
 
     seed: Seed
     task: dict[str, Any]
     model: dict[str, Any]
     settings: Train
+    variations: list[dict[str, Any]] = Field(default_factory=list)
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave variations out where there are none: specs of trainings without stay as they are."""
+        return {key: value for key, value in usual(self).items() if key != "variations" or value}
 
 
 class ScanSpec(Spec):
@@ -102,6 +112,21 @@ class EvaluateSpec(Spec):
     seed: Seed
     task: dict[str, Any]
     settings: Evaluate
+
+
+class VarySpec(EvaluateSpec):
+    """Judging one training on jets as a variation of a source has them."""
+
+    source: Name
+    variation: Name
+    kind: dict[str, Any]
+
+
+class SystematicsSpec(Spec):
+    """Joining what became of the variations: resamplings, and where they start."""
+
+    seed: Seed
+    bootstrap: Positive
 
 
 class SynthesizeSpec(Spec):

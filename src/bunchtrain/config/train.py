@@ -1,11 +1,11 @@
 """Section `train`: one training."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from bunchtrain import registry
-from bunchtrain.config.base import Fraction, Positive, Probability, Section
+from bunchtrain.config.base import Fraction, Name, Positive, Probability, Section
 
 
 class Train(Section):
@@ -46,6 +46,14 @@ class Train(Section):
     tensorboard: bool = Field(True, description="write TensorBoard's event files beside the weights")
     max_jets: Positive | None = Field(None, description="train on at most so many jets")
     validate_fraction: Fraction = Field(1.0, gt=0, description="share of the validation split used after an epoch")
+    vary: list[Name] = Field(
+        default_factory=list, description="sources of `systematics`: in each step a jet is seen as one variation has it"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the sources out where there are none: specs of trainings without stay as they are."""
+        return {key: value for key, value in usual(self).items() if key != "vary" or value}
 
     @field_validator("backend")
     @classmethod

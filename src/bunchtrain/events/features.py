@@ -4,7 +4,7 @@ The momenta are turned by the jet's φ about the beam, boosted by its η along i
 A constituent without mass then has Δη and Δφ to the jet as its angles, and so, nearly, have all; their products are
 the same as before. It is not quite the frame in which the jet has η = 0: a boost adds to rapidity, and jets have mass.
 
-B: batch, P: constituent, F: node feature, G: global feature, I: further node feature.
+B: batch, P: constituent, F: node feature, G: global feature, I: further node feature, V: further global feature.
 """
 
 from __future__ import annotations
@@ -44,6 +44,29 @@ class Features(NamedTuple):
     def of_width(self, width: int) -> Features:
         """Return the same with the first global features alone: those that a network of such a width was made for."""
         return self._replace(globals_BG=self.globals_BG[:, :width])
+
+
+class Raw(NamedTuple):
+    """What features are computed from.
+
+    Attributes
+    ----------
+    p4_BP4, mask_BP
+        px, py, pz, energy (GeV) of constituents, zero where padded.
+    jets_B4
+        The jets' pt (GeV), eta, phi (rad), mass (GeV).
+    multiplicity_B
+        Constituents of the whole jets.
+    inputs_BPI, variables_BV
+        Further features of constituents and of jets.
+    """
+
+    p4_BP4: Floats
+    mask_BP: NDArray[np.bool_]
+    jets_B4: Floats
+    multiplicity_B: NDArray[Any]
+    inputs_BPI: Floats
+    variables_BV: Floats
 
 
 def wrap(phi: Floats) -> Floats:

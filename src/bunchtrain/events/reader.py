@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunchtrain.errors import ContractError, InputError
-from bunchtrain.events.features import GLOBALS, NODES, Features, compute
+from bunchtrain.events.features import GLOBALS, NODES, Features, Raw, compute
 from bunchtrain.events.layout import CONTRACT, SYSTEMATICS, datasets
 from bunchtrain.events.shard import P4, Shard
 from bunchtrain.events.splits import SPLITS
@@ -313,15 +313,24 @@ class Dataset(Index):
 
     def features(self, indices: NDArray[np.int64], particles: int | None = None) -> Features:
         """Return the unscaled features of the given jets; `variables` are the last of the global ones."""
-        names = [*P4, *(f"constituents/{name}" for name in self.inputs)]
-        values_BPC, mask_BP = self.padded(names, indices, particles or self.particles)
-        p4_BP4, inputs_BPI = values_BPC[..., : len(P4)], values_BPC[..., len(P4) :] if self.inputs else None
-        jets = self._columns(("pt", "eta", "phi", "mass"), indices)
-        found = compute(p4_BP4, mask_BP, jets, self._multiplicity[indices], inputs_BPI)
+        raw = self.raw(indices, particles or self.particles)
+        inputs = raw.inputs_BPI if self.inputs else None
+        found = compute(raw.p4_BP4, raw.mask_BP, raw.jets_B4, raw.multiplicity_B, inputs)
         if not self.variables:
             return found
-        return found._replace(globals_BG=np.concatenate([found.globals_BG, self._columns(self.variables, indices)], -1))
+        return found._replace(globals_BG=np.concatenate([found.globals_BG, raw.variables_BV], -1))
+
+    def raw(self, indices: NDArray[np.int64], particles: int) -> Raw:
+        """Return what the features of the given jets are computed from; so many constituents of each."""
+        names = [*P4, *(f"constituents/{name}" for name in self.inputs)]
+        values_BPC, mask_BP = self.padded(names, indices, particles)
+        jets_B4 = self._columns(("pt", "eta", "phi", "mass"), indices)
+        p4_BP4, inputs_BPI = values_BPC[..., : len(P4)], values_BPC[..., len(P4) :]
+        variables_BV = self._columns(self.variables, indices)
+        return Raw(p4_BP4, mask_BP, jets_B4, self._multiplicity[indices], inputs_BPI, variables_BV)
 
     def _columns(self, names: Sequence[str], indices: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return columns of the given jets, float32 [B, names]."""
+        if not names:
+            return np.zeros((len(indices), 0), np.float32)
         return np.stack([self.column(name, indices) for name in names], -1).astype(np.float32)

@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from bunchtrain.errors import ContractError
-from bunchtrain.events.layout import CONSTITUENTS
+from bunchtrain.events.layout import CONSTITUENTS, axis
 from bunchtrain.events.ragged import within
 
 #: The columns of a four-momentum.
@@ -77,7 +77,7 @@ class Shard:
             For each name, zero where padded.
         mask_BP : bool [B, P]
         """
-        offsets = self.offsets_of(names[0].partition("/")[0])
+        offsets = self.offsets_of(axis(names[0]))
         first = offsets[rows]
         mask_BP = np.arange(width) < (offsets[rows + 1] - first)[:, None]
         kept_BP = mask_BP.astype(np.float32)
@@ -89,7 +89,7 @@ class Shard:
 
     def ragged(self, rows: NDArray[np.int64], names: Sequence[str]) -> tuple[list[NDArray[Any]], NDArray[np.int64]]:
         """Return all items of the jets `rows`: flat columns, jet after jet, and how many each has."""
-        offsets = self.offsets_of(names[0].partition("/")[0])
+        offsets = self.offsets_of(axis(names[0]))
         first = offsets[rows]
         counts = offsets[rows + 1] - first
         places = within(first, counts)

@@ -51,7 +51,7 @@ def prepare(spec: PrepareSpec, shards: list[Path], out: Path, *, threads: int = 
     names = ("label", "weight", *(("pt", "eta") if rows == "jets" else ()))
     columns = {name: index.column(infos, name) for name in names}
     labels, weights = columns["label"], columns["weight"]
-    events, split = _split(infos, spec)
+    events, split = assigned(infos, spec.settings.split, spec.seed)
     training = split == SPLITS.index("train")
     looked_at = audit(events, np.concatenate([content(info.path) for info in infos]), split, rows[:-1])
     counts = _counts(labels, split, spec.classes, rows[:-1])
@@ -96,10 +96,17 @@ def attributes(
     return about | hits.attributes(infos, settings) if infos[0].rows == "events" else about
 
 
-def _split(infos: list[ShardInfo], spec: PrepareSpec) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
+def assigned(infos: Sequence[ShardInfo], split: Split, seed: int) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
+    """Return the hash of each row's event and the split that it is in, an index into `SPLITS`, each of shape [N].
+
+    Raises
+    ------
+    CampaignError
+        If the split goes by event numbers and a sample has none.
+    """
     hashes, numbers = [], []
     for info in infos:
-        if spec.settings.split.scheme == "even_odd" and info.attributes["jets/event_number"].get("source_branch") == "":
+        if split.scheme == "even_odd" and info.attributes["jets/event_number"].get("source_branch") == "":
             raise CampaignError(
                 "even and odd need event numbers, and a sample has none",
                 file=info.path,
@@ -108,10 +115,10 @@ def _split(infos: list[ShardInfo], spec: PrepareSpec) -> tuple[NDArray[np.uint64
                 mend="name the event number under convert.format, or take another scheme",
             )
         run, event = index.column([info], "run_number"), index.column([info], "event_number")
-        hashes.append(event_hash(info.sample, run, event, spec.seed))
+        hashes.append(event_hash(info.sample, run, event, seed))
         numbers.append(event)
     events = np.concatenate(hashes)
-    return events, _assigned(events, np.concatenate(numbers), spec.settings.split)
+    return events, _assigned(events, np.concatenate(numbers), split)
 
 
 def _assigned(events: NDArray[np.uint64], numbers: NDArray[Any], split: Split) -> NDArray[np.uint8]:

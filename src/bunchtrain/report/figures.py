@@ -209,7 +209,10 @@ def plot(about: Mapping[str, Any]) -> str:
             xerr = curve["widths"] or None
             if about["share"] and len(errors):
                 yerr = [np.minimum(errors, values), np.minimum(errors, 1 - values)]
-            axes.errorbar(curve["x"], values, yerr, xerr, label=curve["name"], **style(curve, number))
+            drawn = axes.errorbar(curve["x"], values, yerr, xerr, label=curve["name"], **style(curve, number))
+            if curve.get("low"):
+                colour = drawn.lines[0].get_color()
+                axes.fill_between(curve["x"], curve["low"], curve["high"], color=colour, alpha=0.25, linewidth=0)
         scales = {True: "log", False: "linear"}
         axes.set(xlabel=about["x"], ylabel=about["y"])
         axes.set(xscale=scales[about["logarithmic_x"]], yscale=scales[about["logarithmic"]])
@@ -223,6 +226,27 @@ def plot(about: Mapping[str, Any]) -> str:
             axes.xaxis.set_major_formatter("{x:g}")
             axes.xaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
             axes.xaxis.set_minor_formatter("{x:g}")
+        _legend(axes)
+    return svg[0]
+
+
+def bars(about: Mapping[str, Any]) -> str:
+    """Bars to both sides of zero, with their errors; see `panels.Bars`."""
+    names, groups = (list(dict.fromkeys(one[key] for one in about["bars"])) for key in ("name", "group"))
+    ordered = sorted(about["bars"], key=lambda one: names.index(one["name"]))
+    # With half a bar of room before the next name.
+    rows = [(row + 0.5 * names.index(one["name"]), one) for row, one in enumerate(ordered)]
+    with _figure(height=1.4 + 0.22 * (len(rows) + 0.5 * len(names))) as (axes, svg):
+        for number, group in enumerate(groups):
+            own = [(place, one["value"], one["error"] or 0) for place, one in rows if one["group"] == group]
+            where, values, errors = zip(*own, strict=True)
+            options: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "alpha": 0.8, "ecolor": "#1d252c"}
+            axes.barh(where, values, 0.85, xerr=errors, label=group, **options)
+        axes.axvline(0, color=GREY, linewidth=1)
+        middles = [np.mean([place for place, one in rows if one["name"] == name]) for name in names]
+        axes.set(xlabel=about["x"], yticks=middles, yticklabels=[fill(name, 24) for name in names])
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
         _legend(axes)
     return svg[0]
 

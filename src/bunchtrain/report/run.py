@@ -34,6 +34,7 @@ def report(
     out: Path,
     candidates: Sequence[Path] = (),
     searched: Path | None = None,
+    panels: Sequence[Path] = (),
 ) -> None:
     """Write the page of the campaign in `results` to `out`.
 
@@ -50,13 +51,15 @@ def report(
         What became of the students that the campaign compares.
     searched : path, optional
         What the search for students found.
+    panels : sequence of path
+        JSON files whose `panels` are shown after those of the evaluation.
 
     Raises
     ------
     InputError
         If a stage has not run.
     """
-    inputs = _Inputs(results, manifests, histories, spec.core, candidates, searched)
+    inputs = _Inputs(results, manifests, histories, spec.core, candidates, searched, panels)
     write_text(out, _render({**_header(spec, inputs), **_figures(inputs), **_tables(inputs)}))
     provenance.record([out], stage="report", spec=spec.model_dump(mode="json"), inputs=inputs.paths)
     print(f"[report] {out}", flush=True)
@@ -73,10 +76,13 @@ class _Inputs:
         core: bool,
         candidates: Sequence[Path],
         searched: Path | None,
+        panels: Sequence[Path],
     ) -> None:
         self.results = results
         self.summary = read_json(results / "prepare/summary.json")
         self.metrics = read_json(results / "evaluate/metrics.json")
+        further = [one for path in panels for one in read_json(path)["panels"]]
+        self.panels = {"panels": self.metrics["panels"], "trust": self.metrics["trust"] + further}
         self.best = read_json(results / "scan/best.json")
         self.synthesis = read_json(results / "synthesize/report.json") if core else None
         self.searched = read_json(searched) if searched else None
@@ -86,7 +92,7 @@ class _Inputs:
         with (results / "scan/results.csv").open(encoding="utf-8", newline="") as stream:
             self.scan = list(csv.DictReader(stream))
         fixed = "prepare/summary.json scan/results.csv scan/best.json evaluate/metrics.json evaluate/predictions.h5"
-        self.paths = [*(results / name for name in fixed.split()), *histories, *manifests, *candidates]
+        self.paths = [*(results / name for name in fixed.split()), *histories, *manifests, *candidates, *panels]
         self.paths += [searched] if searched else []
         self.ends = ENDS + ENDS_WITH_CORE if core else ENDS
         self.paths += [results / "synthesize/report.json", results / "synthesize/core.zip"] if core else []
@@ -142,7 +148,7 @@ def _classes(names: Sequence[str]) -> str:
 def _cards(inputs: _Inputs) -> list[dict[str, str]]:
     """Return the tiles: first the figures that the task itself puts at the top."""
     metrics = inputs.metrics
-    headlines = [one for panel in metrics["panels"] for one in panel["headlines"]]
+    headlines = [one for found in inputs.panels.values() for panel in found for one in panel["headlines"]]
     area, ece = metrics["auc"], metrics["calibration"]
     beside = "".join(f"{row['name']}: {row['auc']['value']:.3f}" for row in metrics["baselines"][:1])
     return [
@@ -199,15 +205,16 @@ def _figures(inputs: _Inputs) -> dict[str, Any]:
         "front": front.drawn(inputs.candidates, inputs.synthesis, inputs.searched)
         if inputs.candidates and inputs.synthesis
         else "",
-        **{name: [_drawn(panel) for panel in metrics[name]] for name in ("panels", "trust")},
+        **{name: [{**panel, "drawn": _drawn(panel)} for panel in found] for name, found in inputs.panels.items()},
     }
 
 
-def _drawn(panel: dict[str, Any]) -> dict[str, Any]:
-    """Return a panel with its plots, each with what stands below it."""
+def _drawn(panel: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the drawings of a panel, each with its caption."""
     from bunchtrain.report import figures
 
-    return {**panel, "drawn": [(figures.plot(plot), plot["caption"]) for plot in panel["plots"]]}
+    drawn = [(figures.plot(plot), plot["caption"]) for plot in panel["plots"]]
+    return drawn + [(figures.bars(one), one["caption"]) for one in panel.get("bars", [])]
 
 
 def _tables(inputs: _Inputs) -> dict[str, Any]:

@@ -61,8 +61,8 @@ class Source(Protocol):
     def describe(self, path: Path, jets: NDArray[np.int64], where: str) -> None:
         """Write to `path` which rows these are."""
 
-    def __call__(self, indices: NDArray[np.int64]) -> list[Batch]:
-        """Return the given rows in batches."""
+    def __call__(self, indices: NDArray[np.int64], turn: int | None = None) -> list[Batch]:
+        """Return the given rows in batches; `turn`, in a training, is the number of the step."""
 
 
 def sent(values: NDArray[Any], dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -161,11 +161,12 @@ class BatchSource:
         """Write to `path` which jets these are: their events, labels and weights."""
         describe(self._data, path, jets, where)
 
-    def __call__(self, indices: NDArray[np.int64]) -> list[Batch]:
+    def __call__(self, indices: NDArray[np.int64], turn: int | None = None) -> list[Batch]:
         """Return the given jets in packs of similar size, each as wide as its largest jet."""
-        return [self._pack(indices[pack.rows], pack.width) for pack in packs(self.sizes(indices), self._padding)]
+        return [self.pack(indices[pack.rows], pack.width) for pack in packs(self.sizes(indices), self._padding)]
 
-    def _pack(self, indices: NDArray[np.int64], width: int) -> Batch:
+    def pack(self, indices: NDArray[np.int64], width: int) -> Batch:
+        """Return the given jets in one batch, so many constituents of each."""
         if self._kept is None:
             return self._batch(self._compute(indices, width), indices)
         rows = self._sent(np.searchsorted(self._indices, indices))
@@ -208,11 +209,14 @@ def _for_json(values: NDArray[Any]) -> list[Any]:
     return [value if np.isfinite(value) else str(value) for value in values.tolist()]
 
 
-def loaded(steps: Iterable[Step], source: Source) -> Iterator[tuple[Step, list[list[Batch]]]]:
-    """Yield each step with the packs of its pieces; where they are computed, the next step's are made meanwhile."""
+def loaded(steps: Iterable[Step], source: Source, first: int = 0) -> Iterator[tuple[Step, list[list[Batch]]]]:
+    """Yield each step with the packs of its pieces; where they are computed, the next step's are made meanwhile.
+
+    `first` steps of the training came before these.
+    """
 
     def load(step: Step) -> tuple[Step, list[list[Batch]]]:
-        return step, [source(piece.jets) for piece in step.mine]
+        return step, [source(piece.jets, first + step.number) for piece in step.mine]
 
     if source.kept:
         yield from map(load, steps)

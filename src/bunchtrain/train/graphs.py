@@ -70,7 +70,7 @@ class GraphSource:
         """Write to `path` which events these are: their numbers, labels and weights."""
         describe(self._data, path, jets, where)
 
-    def __call__(self, indices: NDArray[np.int64]) -> list[Batch]:
+    def __call__(self, indices: NDArray[np.int64], turn: int | None = None) -> list[Batch]:
         """Return the given events in batches of so many edges as are computed together."""
         graphs = self._some(indices)
         return [self._batch(joined([graphs[i] for i in pack]), indices[pack]) for pack in packed(graphs)]

@@ -169,7 +169,7 @@ class Trainer:
         state, progress, parallel = self.state, self.progress, self.parallel
         state.model.train()
         first = progress.epoch * self._steps
-        ahead = Ahead(loaded(self._order(train), train.source))
+        ahead = Ahead(loaded(self._order(train), train.source, first))
         batches: Iterator[tuple[Step, list[list[Batch]]]] = ahead
         if parallel.rank == 0:
             batches = track(batches, self._steps - progress.step, f"epoch {progress.epoch + 1}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from bunchtrain.events.hitgraph import EDGE_FEATURES, NODE_FEATURES
 from bunchtrain.events.hitscaling import GraphScaler
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Scaler
+from bunchtrain.events.variations.base import opened as variation
 from bunchtrain.levels import Shape, Widths
 from bunchtrain.tasks.base import TaskProtocol
 from bunchtrain.train.batches import BatchSource, Source
 from bunchtrain.train.graphs import GraphSource
+from bunchtrain.train.varied import VariedSource
 
 Where = tuple[torch.dtype, torch.device]
 
@@ -39,11 +42,27 @@ class Jets:
         widths = {"outputs": wanted.graph, "node_outputs": wanted.nodes, "edge_outputs": wanted.edges}
         return Shape(len(self.data.nodes), self._globals, inputs=len(self.data.inputs), **widths)
 
-    def source(self, indices: NDArray[np.int64], where: Where, padding: float, task: TaskProtocol) -> Source:
+    def source(self, indices: NDArray[np.int64], where: Where, padding: float, task: TaskProtocol) -> BatchSource:
         """Return what makes the batches of some jets."""
-        return BatchSource(
-            self.data, self._scaler, indices, *where, padding, task.truth, self._globals, bounds=task.bounds
-        )
+        return self._source(self.data, indices, where, padding, task)
+
+    def varied(
+        self,
+        indices: NDArray[np.int64],
+        where: Where,
+        padding: float,
+        task: TaskProtocol,
+        variations: Sequence[Mapping[str, Any]],
+        seed: int,
+    ) -> VariedSource:
+        """Return what makes batches of some jets, each as it is or as one of the variations has it."""
+        several = [self.data, *(variation(one, self.data.path, seed) for one in variations)]
+        return VariedSource([self._source(data, indices, where, padding, task) for data in several], seed, padding)
+
+    def _source(
+        self, data: Dataset, indices: NDArray[np.int64], where: Where, padding: float, task: TaskProtocol
+    ) -> BatchSource:
+        return BatchSource(data, self._scaler, indices, *where, padding, task.truth, self._globals, bounds=task.bounds)
 
 
 class Events:

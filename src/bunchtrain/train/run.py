@@ -125,8 +125,7 @@ def _train(
     trainer = Trainer(state, checkpoints, tracker, seed=spec.seed, say=say)
     kept = max(1, round(len(data.indices("validation")) * settings.validate_fraction))
     splits = [
-        _split(seen, name, most, spec.seed, state)
-        for name, most in (("train", settings.max_jets), ("validation", kept))
+        _split(seen, name, most, spec, state) for name, most in (("train", settings.max_jets), ("validation", kept))
     ]
     say(
         f"{spec.model['kind']} with {sum(p.numel() for p in state.model.parameters())} weights "
@@ -196,15 +195,17 @@ def _finished(out: Path, identity: str) -> bool:
     return whole and isinstance(history, dict) and "rows" in history and bool(card.get("fingerprint") == identity)
 
 
-def _split(seen: rows.Jets | rows.Events, name: str, most: int | None, seed: int, state: Optimisation) -> Split:
-    data, indices = seen.data, seen.data.indices(name)
+def _split(seen: rows.Jets | rows.Events, name: str, most: int | None, spec: TrainSpec, state: Optimisation) -> Split:
+    data, indices, seed = seen.data, seen.data.indices(name), spec.seed
     if len(indices) == 0:
         mend = f"convert more {data.ROWS}, or change prepare.split"
         raise InputError(f"a split has no {data.ROWS}", file=data.path, key=name, mend=mend)
     if most is not None and most < len(indices):
         indices = np.sort(np.random.default_rng([seed, len(indices)]).choice(indices, most, replace=False))
-    where = (state.precision.dtype, state.device)
-    return Split(indices, seen.source(indices, where, state.settings.padding, state.task))
+    about = indices, (state.precision.dtype, state.device), state.settings.padding, state.task
+    if name == "train" and spec.variations and isinstance(seen, rows.Jets):
+        return Split(indices, seen.varied(*about, spec.variations, seed))
+    return Split(indices, seen.source(*about))
 
 
 def _speaker(parallel: ParallelProtocol) -> Any:

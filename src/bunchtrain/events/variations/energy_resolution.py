@@ -1,0 +1,36 @@
+"""The resolution of energies: the momenta of each jet, and its own, times a random factor of the jet."""
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from bunchtrain.events.chance import normal
+from bunchtrain.events.features import Raw
+from bunchtrain.events.variations.base import Varied
+
+#: See `variations.base`.
+PAIRED = True
+
+#: No jet is left with less than this share of its energy.
+_LEAST = 0.01
+
+
+class Config(BaseModel):
+    """The width that is added to the resolution."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    smearing: float = Field(gt=0, le=0.3, description="width of the factor, whose mean is 1: 0.04")
+
+
+class Variation(Varied):
+    """Jets of smeared energies."""
+
+    def __init__(self, path: str, config: Config, seed: int = 0) -> None:
+        super().__init__(path, config, seed)
+        self._smearing = config.smearing
+
+    def raw(self, indices: NDArray[np.int64], particles: int) -> Raw:
+        """Return what the features of the given jets are computed from."""
+        factors = np.maximum(1 + self._smearing * normal(self.keys(indices)), _LEAST)
+        return self.scaled(super().raw(indices, particles), factors)
