@@ -37,10 +37,10 @@ def cards(points, headlines=(), synthesis=None, **changes):
         "calibration": {"ece": 0.0123, "ece_error": 0.0011},
         "baselines": [{"name": "dense network", "auc": {"value": 0.9}}],
         "working_points": points,
-        "panels": [asdict(Panel("t", "x", headlines=[*headlines]))],
         **changes,
     }
-    return _cards(SimpleNamespace(metrics=metrics, synthesis=synthesis))
+    panels = {"panels": [asdict(Panel("t", "x", headlines=[*headlines]))], "trust": []}
+    return _cards(SimpleNamespace(metrics=metrics, synthesis=synthesis, panels=panels))
 
 
 def test_the_tasks_own_figures_come_first():
