@@ -35,7 +35,7 @@ def plan(**systematics_) -> Plan:
 
 def test_variations_of_the_jets_need_no_samples_and_another_simulation_has_its_own():
     asked = plan(scale=SCALE, tune=TUNE)
-    assert [folder.split("/systematics/")[1] for folder in asked.varied()] == ["scale/up", "scale/down", "tune/other"]
+    assert [folder.split("/systematics/")[1] for folder in asked.varied()] == ["scale/down", "scale/up", "tune/other"]
     assert asked.varied_dataset("scale", "up").endswith("/prepare/dataset.h5")
     assert asked.varied_dataset("tune", "other").endswith("/systematics/tune/other/dataset.h5")
     places = [f"systematics/tune/other/{name}" for name in asked.campaign.samples]
@@ -46,6 +46,11 @@ def test_variations_of_the_jets_need_no_samples_and_another_simulation_has_its_o
     assert len(asked.files(places[1], "0000")) == 1
     found = parse_spec(VarySpec, asked.spec("vary", source="scale", variation="up"))
     assert found.kind == {"kind": "energy_scale", "factor": 1.1} and found.settings.passes == 50
+
+
+def test_the_order_of_the_variations_changes_nothing():
+    one, other = plan(scale=SCALE, tune=TUNE), plan(tune=TUNE, scale=dict(reversed(SCALE.items())))
+    assert one.varied() == other.varied() and one.spec("systematics") == other.spec("systematics")
 
 
 def test_rows_of_another_simulation_keep_their_side_of_the_split():

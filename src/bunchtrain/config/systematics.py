@@ -42,9 +42,9 @@ class Variation(NamedTuple):
 
 
 def variations(campaign: Campaign) -> Iterator[Variation]:
-    """Yield all variations of a campaign."""
-    for source, several in campaign.systematics.items():
-        yield from (Variation(source, name, kind) for name, kind in several.items())
+    """Yield all variations of a campaign by their names: in which order the campaign has them changes nothing."""
+    for source, several in sorted(campaign.systematics.items()):
+        yield from (Variation(source, name, kind) for name, kind in sorted(several.items()))
 
 
 def paired(kind: str) -> bool:

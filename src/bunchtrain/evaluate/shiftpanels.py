@@ -143,9 +143,7 @@ def _what(kind: dict[str, Any]) -> str:
     """Return a kind and its options in words, such as `energy scale, factor 1.02`."""
     options = {key: value for key, value in kind.items() if key != "kind" and value not in (None, False)}
     options |= options.pop("simulate", {})
-    told = [
-        " ".join(str(word) for word in ([key] if value is True else [key, value])) for key, value in options.items()
-    ]
+    told = [key if value is True else f"{key} {value}" for key, value in options.items()]
     return ", ".join([kind["kind"], *told]).replace("_", " ")
 
 
