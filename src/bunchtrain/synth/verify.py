@@ -166,10 +166,14 @@ def prove_rtl(simulator: Simulator, cases: Vectors) -> tuple[dict[str, Any], Mea
 
 
 def areas(task: TaskProtocol, jets: Jets, logits: dict[str, NDArray[Any]]) -> dict[str, float]:
-    """Return the AUC of signal against background for every set of logits [B, C], by the jets' event weights."""
+    """Return the AUC of signal against background for every set of answers [B, A], by the jets' event weights.
+
+    Those of the classes come first, and are all that counts.
+    """
     signal, background = jets.labels_B == task.signal, jets.labels_B == task.background
     found = {}
-    for name, logits_BC in logits.items():
+    for name, answers_BA in logits.items():
+        logits_BC = answers_BA[:, : len(task.classes)]
         scores_B = task.discriminant(torch.softmax(torch.from_numpy(logits_BC.astype(np.float64)), -1)).numpy()
         found[name] = auc(scores_B[signal], scores_B[background], jets.weights_B[signal], jets.weights_B[background])
     return found
