@@ -136,13 +136,17 @@ def synthesize(
     model: ModelPath,
     dataset: DatasetPath,
     out: Out,
+    unfamiliar: Annotated[
+        list[str] | None,
+        typer.Option("--unfamiliar", help="NAME=INDEX: jets that no network has learnt from; may be repeated"),
+    ] = None,
 ) -> None:
     """Distil a compact student, quantise it, and make an FPGA IP core of it, proven bit for bit."""
     from bunchtrain.config.specs import SynthesizeSpec, parse_spec
-    from bunchtrain.synth import run, tools
+    from bunchtrain.synth import material, run, tools
 
     tools.end_in_order()
-    run.synthesize(parse_spec(SynthesizeSpec, spec), dataset, model, out)
+    run.synthesize(parse_spec(SynthesizeSpec, spec), dataset, model, out, material.named(unfamiliar or ()))
 
 
 @app.command(rich_help_panel=CHAIN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from bunchtrain.config.specs import ReportSpec
 from bunchtrain.discrimination import parts, quotable, told
 from bunchtrain.events.splits import SPLITS
 from bunchtrain.files import read_json, write_text
-from bunchtrain.report import columns, fpga, front
+from bunchtrain.report import certainty, columns, fpga, front
 from bunchtrain.rounding import alone, rounded
 
 STAGES = ("simulate", "convert", "prepare", "scan", "train", "evaluate", "synthesize", "report")
@@ -199,11 +200,15 @@ def _figures(inputs: _Inputs) -> dict[str, Any]:
         "front": front.drawn(inputs.candidates, inputs.synthesis, inputs.searched)
         if inputs.candidates and inputs.synthesis
         else "",
-        "panels": [
-            {**panel, "drawn": [(figures.plot(plot), plot["caption"]) for plot in panel["plots"]]}
-            for panel in metrics["panels"]
-        ],
+        "panels": [_drawn(panel) for panel in metrics["panels"]],
+        "core_panels": [_drawn(asdict(panel)) for panel in certainty.panels(inputs.synthesis)],
     }
+
+
+def _drawn(panel: dict[str, Any]) -> dict[str, Any]:
+    from bunchtrain.report import figures
+
+    return {**panel, "drawn": [(figures.plot(plot), plot["caption"]) for plot in panel["plots"]]}
 
 
 def _tables(inputs: _Inputs) -> dict[str, Any]:

@@ -5,7 +5,7 @@ B: batch, I: input, C: class.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -117,8 +117,9 @@ def gather(spec: SynthesizeSpec, dataset: Path, model: Path, *, judged_on: str =
         torch.from_numpy(weights_B).float(),
         inputs.angle_columns(encoding.names),
     )
-    scale = None if answers.log2_spread_B is None else Scale.fit(answers.log2_spread_B)
-    if scale is not None:
+    scale = None
+    if answers.log2_spread_B is not None:
+        scale = Scale.fit(answers.log2_spread_B)
         lesson = replace(lesson, spread_B=torch.from_numpy(scale.answer(answers.log2_spread_B)).float())
     test = _jets(spec, data, judged_on, tagger, encoding)
     return Material(tagger.task, data.classes, encoding, lesson, test, spread=scale)
@@ -144,7 +145,7 @@ def with_more(
         If a sample was prepared for other networks, or has no jets.
     """
     data = Dataset(dataset)
-    tagger = Tagger.load(spec, data, model)
+    tagger = replace(Tagger.load(spec, data, model), passes=None)  # the student is judged by these jets, not the tagger
     validation = _jets(spec, data, "validation", tagger, stuff.encoding)
     others = {}
     for name, path in unfamiliar.items():
@@ -166,6 +167,24 @@ def _jets(spec: SynthesizeSpec, data: Dataset, split: str, tagger: Tagger, encod
     labels_B = data.column("label", indices).astype(np.int64)
     weights_B = data.column("weight", indices).astype(np.float64)
     return Jets(codes_BI, labels_B, weights_B, *tagger.answers(seen))
+
+
+def named(texts: Sequence[str]) -> dict[str, Path]:
+    """Return paths by name from texts like `tune=results/unfamiliar/tune/dataset.h5`.
+
+    Raises
+    ------
+    InputError
+        If a text is none, or two have one name.
+    """
+    found: dict[str, Path] = {}
+    for text in texts:
+        name, _, path = text.partition("=")
+        if not (name and path) or name in found:
+            problem = "two unfamiliar samples have one name" if name in found else "an unfamiliar sample has no name"
+            raise InputError(problem, key="--unfamiliar", found=text, expected="NAME=INDEX, every name once")
+        found[name] = Path(path)
+    return found
 
 
 def _chosen(indices: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
