@@ -7,7 +7,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test test-all lint lock schema clean bench-convert bench-training bench-models bench-scaling \
-	bench-lost-ranks bench-uncertainty bench-fpga bench-cores bench-faults bench-trigger bench-tracking bench-gpu
+	bench-lost-ranks bench-uncertainty bench-fpga bench-cores bench-distilled bench-faults bench-trigger bench-tracking \
+	bench-gpu
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -60,6 +61,9 @@ bench-cores: env ## Take every kind of network through the FPGA chain
 
 bench-faults: env ## Count the faults in RTL that the proof finds
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_faults.py
+
+bench-distilled: env ## Measure what a student keeps of the tagger's uncertainty
+	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_distilled.py
 
 bench-trigger: env ## Place and route the anomaly score of a trigger
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_trigger.py

@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -26,31 +25,17 @@ def toy(tmp_path_factory):
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory):
     """Index and tagger of a small random sample; the tagger is trained for a moment."""
-    import torch
+    from cores import MODEL, tagger
 
-    from bunchtrain.events.reader import Dataset
-    from bunchtrain.events.scaling import Scaler
-    from bunchtrain.models.base import Shape, build, save_model
-    from cores import MODEL
-    from toys import CLASSES, toy_dataset
+    return tagger(tmp_path_factory.mktemp("synth"), MODEL)
 
-    folder = tmp_path_factory.mktemp("synth")
-    dataset, scaler_file = toy_dataset(folder)
-    data, scaler = Dataset(dataset), Scaler.load(scaler_file)
-    rows = data.indices("train")
-    inputs = [torch.from_numpy(values) for values in scaler(data.features(rows))]
-    labels = torch.from_numpy(data.column("label", rows).astype("i8"))
-    torch.manual_seed(0)
-    shape = Shape(inputs[0].shape[-1], inputs[2].shape[-1], len(CLASSES))
-    model = build(MODEL, shape)
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(20):
-        optimiser.zero_grad()
-        torch.nn.functional.cross_entropy(model(*inputs).graph_BC, labels).backward()
-        optimiser.step()
-    card = {"model": MODEL, "shape": shape._asdict(), "classes": CLASSES, "particles": data.particles}
-    save_model(folder / "tagger", model, {**card, "scaler": asdict(scaler)})
-    return dataset, folder / "tagger"
+
+@pytest.fixture(scope="session")
+def unsure(tmp_path_factory):
+    """The same of a tagger with dropout."""
+    from cores import MODEL, tagger
+
+    return tagger(tmp_path_factory.mktemp("unsure"), {**MODEL, "dropout": 0.3})
 
 
 @pytest.fixture(scope="session")

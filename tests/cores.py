@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
+
 import torch
 from torch import nn
 
 from bunchtrain.config.specs import SynthesizeSpec
 from bunchtrain.config.synthesize import Student as Settings
+from bunchtrain.events.reader import Dataset
+from bunchtrain.events.scaling import Scaler
+from bunchtrain.models.base import Shape, build, save_model
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.quantize import Dense, Rounded, Squared
 from bunchtrain.synth.student import Lesson
 from bunchtrain.synth.students.base import Layout, Student, rectified
 from bunchtrain.synth.students.dense import Config, Network
 from bunchtrain.synth.wires import total
+from toys import CLASSES, toy_dataset
 
 #: Of inputs with 8 bits.
 INPUT = Fixed(8, 3, True, "RND", "SAT")
@@ -43,6 +50,26 @@ def lesson(jets: int = 600, seed: int = 0) -> Lesson:
     x[:, 6] += labels * 2 - 1.0
     teacher = torch.stack([-x[:, 6], x[:, 6]], -1) * 2
     return Lesson(x, teacher, labels, torch.ones(jets), ([1, 4], [2, 5]))
+
+
+def tagger(folder: Path, section: dict) -> tuple[Path, Path]:
+    """Return the index of a small random sample, and the folder of a tagger that is trained on it for a moment."""
+    dataset, scaler_file = toy_dataset(folder)
+    data, scaler = Dataset(dataset), Scaler.load(scaler_file)
+    rows = data.indices("train")
+    inputs = [torch.from_numpy(values) for values in scaler(data.features(rows))]
+    labels = torch.from_numpy(data.column("label", rows).astype("i8"))
+    torch.manual_seed(0)
+    shape = Shape(inputs[0].shape[-1], inputs[2].shape[-1], len(CLASSES))
+    model = build(section, shape)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(20):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(model(*inputs).graph_BC, labels).backward()
+        optimiser.step()
+    card = {"model": section, "shape": shape._asdict(), "classes": CLASSES, "particles": data.particles}
+    save_model(folder / "tagger", model, {**card, "scaler": asdict(scaler)})
+    return dataset, folder / "tagger"
 
 
 class Anomaly(Student):

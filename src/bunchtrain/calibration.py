@@ -177,24 +177,55 @@ def usefulness(
     -------
     dict
         `auroc`: probability that a wrong answer is less certain than a right one, None when all are right or all wrong.
-        `retention`: accuracy when only the most certain share is kept, from 1/points up to all; `area`: its mean over
-        these shares, and `gain`: by how much that exceeds the accuracy of all, which is what the order is worth.
+        `retention`: accuracy when only the most certain share is kept, from 1/points up to all; and what
+        `retention_area` returns.
     """
     weights_N = np.ones(len(right_N)) if weights_N is None else weights_N
-    order = np.argsort(uncertainty_N, kind="stable")
-    kept = np.cumsum(weights_N[order])
-    running = np.cumsum((right_N * weights_N)[order]) / np.where(kept == 0, 1, kept)
+    kept, running = _accuracies(uncertainty_N, right_N, weights_N)
     shares = np.linspace(1 / points, 1, points)
-    places = np.minimum(np.searchsorted(kept, shares * kept[-1] * (1 - 1e-12)), len(order) - 1)
+    places = np.minimum(np.searchsorted(kept, shares * kept[-1] * (1 - 1e-12)), len(kept) - 1)
     both = bool(right_N.any() and not right_N.all())
     wrong = (uncertainty_N[~right_N], uncertainty_N[right_N], weights_N[~right_N], weights_N[right_N])
-    area = float(running[places].mean())
     return {
         "auroc": auc(*wrong) if both else None,
-        "area": area,
-        "gain": area - float(running[-1]),
+        **retention_area(uncertainty_N, right_N, weights_N),
         "retention": [{"kept": float(s), "accuracy": float(running[p])} for s, p in zip(shares, places, strict=True)],
     }
+
+
+def retention_area(
+    uncertainty_N: Floats, right_N: NDArray[np.bool_], weights_N: Floats | None = None
+) -> dict[str, float | None]:
+    """Return the area below the retention curve, and how much of it the uncertainty is to be thanked for.
+
+    Returns
+    -------
+    dict
+        `accuracy` of all, a; `area`, the mean accuracy over the shares that are kept; `gain`, the area less a, which is
+        what leaving out items at random gives; `of_best`, the gain as a share of -a ln(a), which an uncertainty gives
+        that puts all wrong answers last (the rejection ratio of Malinin et al., arXiv:2006.10562, on accuracies); None
+        when all are right or all wrong.
+    """
+    weights_N = np.ones(len(right_N)) if weights_N is None else weights_N
+    kept, running = _accuracies(uncertainty_N, right_N, weights_N)
+    accuracy, area = float(running[-1]), float(np.average(running, weights=np.diff(kept, prepend=0.0)))
+    best = -accuracy * float(np.log(accuracy)) if 0 < accuracy < 1 else 0.0
+    gain = area - accuracy
+    return {"accuracy": accuracy, "area": area, "gain": gain, "of_best": gain / best if best else None}
+
+
+def _accuracies(uncertainty_N: Floats, right_N: NDArray[np.bool_], weights_N: Floats) -> tuple[Floats, Floats]:
+    """Return the weight kept and its accuracy, [N] each, item by item from the most certain.
+
+    Items of equal uncertainty are shared out, as if ties were broken by chance: an uncertainty in few bits has many.
+    """
+    order = np.argsort(uncertainty_N, kind="stable")
+    _, place = np.unique(uncertainty_N[order], return_inverse=True)
+    weights = weights_N[order]
+    sums, right = (np.bincount(place, values) for values in (weights, weights * right_N[order]))
+    shares = right / np.where(sums == 0, 1, sums)
+    kept: Floats = np.cumsum(weights)
+    return kept, np.cumsum(weights * shares[place]) / np.where(kept == 0, 1, kept)
 
 
 def pit(mean_N: Floats, std_N: Floats, truth_N: Floats) -> Floats:
@@ -207,6 +238,6 @@ def pit(mean_N: Floats, std_N: Floats, truth_N: Floats) -> Floats:
     return np.array([0.5 * (1 + math.erf(z / math.sqrt(2))) for z in z_N])
 
 
-def covered(pit_N: Floats, share: float) -> float:
+def interval_coverage(pit_N: Floats, share: float) -> float:
     """Return how often the truth lies in the central interval that is to hold a share of it, e.g. 0.68."""
     return float(np.mean(np.abs(pit_N - 0.5) <= share / 2))

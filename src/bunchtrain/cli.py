@@ -28,6 +28,10 @@ Out = Annotated[Path, typer.Option("--out", help="folder of the outputs")]
 ModelPath = Annotated[Path, typer.Option("--model", help="folder of the trained network")]
 DatasetPath = Annotated[Path, typer.Option("--dataset", help="dataset.h5 of the stage prepare")]
 ScalerPath = Annotated[Path, typer.Option("--scaler", help="scaler.json of the stage prepare")]
+Unfamiliar = Annotated[
+    list[str] | None,
+    typer.Option(help="NAME=INDEX: jets that no network has learnt from; may be repeated"),
+]
 Threads = Annotated[int, typer.Option("--threads", min=1, max=1024, help="CPU threads of each process")]
 
 CHAIN = "The chain"
@@ -131,9 +135,10 @@ def evaluate(
     out: Out,
     threads: Threads = 1,
     baseline: Annotated[Path | None, typer.Option("--baseline", help="folder of a network to compare with")] = None,
-    unfamiliar: Annotated[list[Path] | None, typer.Option(help="index of jets of no class; may come again")] = None,
+    unfamiliar: Unfamiliar = None,
 ) -> None:
     """Judge trained networks on the test split: accuracy, MC dropout and what it is worth beside other ways."""
+    from bunchtrain.config.inputs import named
     from bunchtrain.config.specs import EvaluateSpec, parse_spec
     from bunchtrain.evaluate import run
 
@@ -143,7 +148,7 @@ def evaluate(
         trainings,
         out,
         baseline=baseline,
-        unfamiliar=unfamiliar or (),
+        unfamiliar=named(unfamiliar or ()),
         threads=threads,
     )
 
@@ -177,13 +182,15 @@ def synthesize(
     model: ModelPath,
     dataset: DatasetPath,
     out: Out,
+    unfamiliar: Unfamiliar = None,
 ) -> None:
     """Distil a compact student, quantise it, and make an FPGA IP core of it, proven bit for bit."""
+    from bunchtrain.config.inputs import named
     from bunchtrain.config.specs import SynthesizeSpec, parse_spec
     from bunchtrain.synth import run, tools
 
     tools.end_in_order()
-    run.synthesize(parse_spec(SynthesizeSpec, spec), dataset, model, out)
+    run.synthesize(parse_spec(SynthesizeSpec, spec), dataset, model, out, named(unfamiliar or ()))
 
 
 @app.command(rich_help_panel=CHAIN)

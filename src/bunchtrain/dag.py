@@ -243,9 +243,9 @@ class Plan:
         core = [f"{self.output}/synthesize/core.zip"] if self.core else []
         return [*core, f"{self.output}/report.html"]
 
-    def unfamiliar(self) -> list[str]:
-        """Return the indices of the samples of no class."""
-        return [f"{self.output}/unfamiliar/{name}/dataset.h5" for name in self.campaign.unfamiliar]
+    def unfamiliar(self) -> dict[str, str]:
+        """Return the indices of the samples of no class, by name."""
+        return {name: f"{self.output}/unfamiliar/{name}/dataset.h5" for name in self.campaign.unfamiliar}
 
     def baseline(self) -> str | None:
         """Return the folder of the baseline's training, if there is one."""

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from bunchtrain import registry
+from bunchtrain.config.synthesize import Student as Settings
 from bunchtrain.synth import circuit, preflight, routes, rtl, rtlsim, vectors, verify
 from bunchtrain.synth.quantize import Squared
+from bunchtrain.synth.student import Lesson, train
 from bunchtrain.synth.students import base
 from bunchtrain.synth.students.base import Layout
 from cores import INPUT, Anomaly, quantised
@@ -25,9 +27,9 @@ SIZES = {
 PART = "xcvu13p-flga2577-2-e"
 
 
-def student_of(kind, seed=0, **bits):
+def student_of(kind, seed=0, outputs=2, **bits):
     torch.manual_seed(seed)
-    return quantised(base.build({"kind": kind, **SIZES.get(kind, {})}, LAYOUT, 2), **bits)
+    return quantised(base.build({"kind": kind, **SIZES.get(kind, {})}, LAYOUT, outputs), **bits)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -70,7 +72,7 @@ def test_constituents_may_change_places(kind):
 @pytest.mark.skipif(shutil.which("g++") is None, reason="apt-get install g++ make")
 @pytest.mark.parametrize("kind", KINDS)
 def test_torch_c_simulation_and_rtl_agree_on_every_vector(kind, tmp_path):
-    student = student_of(kind)
+    student = student_of(kind, outputs=3)  # two classes and a spread
     network = {"kind": kind, **SIZES.get(kind, {})}
     made = routes.convert(student, network, tmp_path / "hls", part=PART, clock_ns=5.0)
     generator = np.random.default_rng(3)
@@ -81,7 +83,7 @@ def test_torch_c_simulation_and_rtl_agree_on_every_vector(kind, tmp_path):
     answers = verify.exact_logits(student, codes * INPUT.step)
     result = made.circuit.result
     assert result.holds(answers) and len(np.unique(answers, axis=0)) > 100
-    simulation = made.simulation(tmp_path / "hls", tmp_path / "csim", 2)
+    simulation = made.simulation(tmp_path / "hls", tmp_path / "csim", 3)
     np.testing.assert_array_equal(simulation(codes * INPUT.step), answers)
     core = rtl.write(made.circuit, tmp_path / "rtl", top="toy_tagger", clock_ns=5.0, part=PART)
     simulator = rtlsim.Simulator(core, tmp_path / "sim", len(codes))
@@ -101,6 +103,26 @@ def test_forward_with_symbols_is_the_network(kind):
     answers = verify.exact_logits(student, x)
     np.testing.assert_array_equal(made.logic.predict(x), answers)
     assert len(np.unique(answers)) > 100
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_learns_a_spread_behind_its_classes(kind):
+    """Of jets that one number of the whole jet tells apart; how unsure the tagger is follows from another."""
+    random = torch.Generator().manual_seed(1)
+    x = torch.randn(1500, LAYOUT.inputs, generator=random) * 0.7
+    labels = (x[:, -1] > 0).long()
+    logits = torch.stack([-x[:, -1], x[:, -1]], -1) * 3
+    angles = ([1, 4, 7], [2, 5, 8])
+    lesson = Lesson(x, logits, labels, torch.ones(len(x)), angles, spread_B=2 * x[:, -2] - 1)
+    torch.manual_seed(0)
+    student = base.build({"kind": kind}, LAYOUT, 3)
+    student.input_format = INPUT
+    settings = Settings(epochs=12, batch_size=64, sparsity=0.3, spread=True)
+    train(student, lesson, settings, seed=1)
+    with torch.inference_mode():
+        answers = student.eval()(torch.from_numpy(INPUT.quantize(x.numpy())).float())
+    assert np.corrcoef(answers[:, 2], lesson.spread_B)[0, 1] > 0.9
+    assert (answers[:, :2].argmax(1) == labels).float().mean() > 0.9
 
 
 def test_a_square_is_clipped_at_its_largest():

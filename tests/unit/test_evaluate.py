@@ -4,11 +4,19 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as some
 from torch import nn
 
 from bunchtrain import discrimination as d
 from bunchtrain import dropout
-from bunchtrain.calibration import calibration, expected_calibration_error, reliability, usefulness
+from bunchtrain.calibration import (
+    calibration,
+    expected_calibration_error,
+    reliability,
+    retention_area,
+    usefulness,
+)
 from bunchtrain.config.specs import EvaluateSpec
 from bunchtrain.errors import CampaignError, InputError
 from bunchtrain.evaluate import run
@@ -124,6 +132,40 @@ def test_usefulness_of_a_perfect_and_of_a_useless_uncertainty():
     assert usefulness(np.ones(5), np.ones(5, bool))["auroc"] is None
 
 
+def test_the_area_of_a_retention_curve_by_hand():
+    right = np.array([True, True, False, True])
+    found = retention_area(np.array([0.1, 0.2, 0.3, 0.4]), right)
+    assert found["accuracy"] == 0.75 and found["area"] == pytest.approx((1 + 1 + 2 / 3 + 3 / 4) / 4)
+    assert found["gain"] == pytest.approx(found["area"] - 0.75)
+    assert found["of_best"] == pytest.approx(found["gain"] / (-0.75 * np.log(0.75)))
+    weighted = retention_area(np.array([0.1, 0.2, 0.3]), np.array([True, False, True]), np.array([1.0, 3.0, 2.0]))
+    assert weighted["area"] == pytest.approx((1 * 1 + 3 * 1 / 4 + 2 * 3 / 6) / 6)
+
+
+@settings(deadline=None)
+@given(some.integers(2, 300), some.integers(0, 2**32 - 1))
+def test_what_a_retention_curve_gains_lies_between_the_worst_and_the_best_order(jets, seed):
+    random = np.random.default_rng(seed)
+    right, uncertainty = random.random(jets) < 0.7, random.integers(0, 5, jets).astype(float)
+    found = retention_area(uncertainty, right)
+    best, worst = retention_area((~right).astype(float), right), retention_area(right.astype(float), right)
+    assert worst["gain"] - 1e-12 <= found["gain"] <= best["gain"] + 1e-12
+    order = random.permutation(jets)
+    again = retention_area(uncertainty[order], right[order])  # jets of equal uncertainty come in no order
+    assert again["area"] == pytest.approx(found["area"])
+    curves = [usefulness(*pair)["retention"] for pair in ((uncertainty, right), (uncertainty[order], right[order]))]
+    np.testing.assert_allclose(*([row["accuracy"] for row in rows] for rows in curves))
+
+
+def test_an_uncertainty_that_is_the_same_for_all_gains_nothing():
+    right = np.arange(1000) < 700
+    found = retention_area(np.ones(1000), right)
+    assert found["gain"] == pytest.approx(0.0, abs=1e-12) and found["of_best"] == pytest.approx(0.0, abs=1e-12)
+    many = np.arange(100_000) < 70_000
+    assert retention_area((~many).astype(float), many)["of_best"] == pytest.approx(1.0, abs=1e-3)
+    assert retention_area(np.arange(3.0), np.ones(3, bool))["of_best"] is None
+
+
 def softmax(logits):
     return torch.softmax(logits, -1)
 
@@ -222,13 +264,13 @@ def test_a_network_for_other_classes_is_refused(toy, trained, tmp_path):
 
 def test_ways_to_state_an_uncertainty_stand_side_by_side(toy, trained, tmp_path):
     folders = [trained / "seed0", trained / "seed1"]
-    run.evaluate(evaluate_spec(coverage=[0.9]), toy[0], folders, tmp_path, unfamiliar=[toy[0]])
+    run.evaluate(evaluate_spec(coverage=[0.9]), toy[0], folders, tmp_path, unfamiliar={"itself": toy[0]})
     ways, worth, sets, regions = read_json(tmp_path / "metrics.json")["trust"]
     names = [row[0].partition(", temperature")[0] for row in ways["rows"]]
     plain, mc = ["single pass"] * 2, ["MC dropout"] * 2
     assert names == [*plain, *mc, "ensemble of 2", "last-layer Laplace", "learnt variance"]
     # The sample itself passed for an unfamiliar one: it is told from itself by chance alone.
-    assert worth["columns"][-1] == "unfamiliar: prepare" and len(worth["rows"]) == 10
+    assert worth["columns"][-1] == "unfamiliar: itself" and len(worth["rows"]) == 10
     assert all(float(row[-1]) == pytest.approx(0.5, abs=0.03) for row in worth["rows"])
     assert sets["rows"][0][0] == "90 %" and 0.7 < sets["figures"]["coverage at 90 %"] <= 1
     assert [row[0] for row in regions["rows"]][-2:] == ["class qcd", "class top"]
@@ -258,7 +300,9 @@ def test_jets_of_no_class_are_not_judged(toy, trained, tmp_path):
     with h5py.File(shard, "r+") as file:
         file["jets/label"][:] = -1
     index(IndexSpec(version=1, classes=CLASSES, settings={"constituents": 16}), [shard], tmp_path / "other")
-    run.evaluate(evaluate_spec(), toy[0], [trained / "seed0"], tmp_path, unfamiliar=[tmp_path / "other/dataset.h5"])
+    run.evaluate(
+        evaluate_spec(), toy[0], [trained / "seed0"], tmp_path, unfamiliar={"other": tmp_path / "other/dataset.h5"}
+    )
     worth = read_json(tmp_path / "metrics.json")["trust"][1]
     assert worth["columns"][-1] == "unfamiliar: other"
     assert all(0 <= float(row[-1]) <= 1 for row in worth["rows"])

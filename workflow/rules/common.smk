@@ -49,3 +49,11 @@ def spec(stage):
 def grow(megabytes):
     """Memory that doubles with every attempt."""
     return lambda wildcards, attempt: megabytes * 2 ** (attempt - 1)
+
+
+# Options that name the samples of no class.
+UNFAMILIAR = [
+    word
+    for name, path in PLAN.unfamiliar().items()
+    for word in ("--unfamiliar", f"{name}={path}")
+]

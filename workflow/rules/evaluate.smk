@@ -14,7 +14,7 @@ rule evaluate:
             if PLAN.baseline()
             else []
         ),
-        unfamiliar=PLAN.unfamiliar(),
+        unfamiliar=PLAN.unfamiliar().values(),
     output:
         metrics=f"{PLAN.output}/evaluate/metrics.json",
         predictions=f"{PLAN.output}/evaluate/predictions.h5",
@@ -32,9 +32,7 @@ rule evaluate:
         spec=spec("evaluate"),
         trainings=PLAN.trainings(),
         baseline=["--baseline", PLAN.baseline()] if PLAN.baseline() else [],
-        unfamiliar=[
-            word for path in PLAN.unfamiliar() for word in ("--unfamiliar", path)
-        ],
+        unfamiliar=UNFAMILIAR,
         out=subpath(output.metrics, parent=True),
     message:
         "evaluate accuracy and uncertainty"

@@ -3,6 +3,7 @@ rule synthesize:
         dataset=rules.prepare.output.dataset,
         weights=f"{PLAN.output}/train/seed0/model.safetensors",
         card=f"{PLAN.output}/train/seed0/model.json",
+        unfamiliar=PLAN.unfamiliar().values(),
     output:
         core=report(
             f"{PLAN.output}/synthesize/core.zip",
@@ -26,11 +27,12 @@ rule synthesize:
         spec=spec("synthesize"),
         model=subpath(input.weights, parent=True),
         out=subpath(output.core, parent=True),
+        unfamiliar=UNFAMILIAR,
     message:
         "synthesize a compact student into an IP core"
     shell:
         "bunchtrain synthesize --spec {params.spec:q} --model {params.model:q} --dataset {input.dataset:q}"
-        " --out {params.out:q} 2>&1 | tee {log:q}"
+        " --out {params.out:q} {params.unfamiliar:q} 2>&1 | tee {log:q}"
 
 
 rule candidate:

@@ -68,7 +68,7 @@ def varied(student: Student, changes: Mapping[str, Any], file: str | Path, where
     CampaignError
         If a student has no such key, or a value does not fit; `where` is the section that asks for it.
     """
-    fields = student.model_dump()
+    fields = _fields(student)
     for key, value in sorted(changes.items(), key=lambda one: one[0].count(".")):  # a kind before its options
         section, _, option = key.rpartition(".")
         if section not in ("", *KINDS) or (not section and option not in fields):
@@ -109,5 +109,9 @@ def check_kinds(student: Student, file: str | Path, where: str) -> None:
 def own_value(student: Student, key: str) -> Any:
     """Return what a student has under a key of `varied`, with the defaults of its kinds."""
     section, _, option = key.rpartition(".")
-    fields = checked_kind(getattr(student, section), KINDS[section], section) if section else student.model_dump()
-    return fields[option]
+    return (checked_kind(getattr(student, section), KINDS[section], section) if section else _fields(student))[option]
+
+
+def _fields(student: Student) -> dict[str, Any]:
+    """Return what a student has under each key, those included that its spec leaves out."""
+    return {**{name: getattr(student, name) for name in Student.model_fields}, **student.model_dump()}

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bunchtrain.errors import BunchtrainError
+from bunchtrain.errors import BunchtrainError, InputError
 from bunchtrain.files import read_json, sha256, write_json
 
 #: Addresses that are read, with XRootD.
@@ -126,3 +126,21 @@ def _state(file: str) -> list[int]:
 def _tell(files: Sequence[str], size: int) -> None:
     if size > _LONG:
         print(f"[digests] reading {len(files)} new or changed files, {size / 1e9:.1f} GB", file=sys.stderr, flush=True)
+
+
+def named(texts: Sequence[str]) -> dict[str, Path]:
+    """Return paths by name from texts like `tune=results/unfamiliar/tune/dataset.h5`.
+
+    Raises
+    ------
+    InputError
+        If a text is none, or two have one name.
+    """
+    found: dict[str, Path] = {}
+    for text in texts:
+        name, _, path = text.partition("=")
+        if not (name and path) or name in found:
+            problem = "two unfamiliar samples have one name" if name in found else "an unfamiliar sample has no name"
+            raise InputError(problem, key="--unfamiliar", found=text, expected="NAME=INDEX, every name once")
+        found[name] = Path(path)
+    return found

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from bunchtrain.config.base import Kind, Positive, Probability, Section
 from bunchtrain.config.scan import MOST_TRIALS, Trials
@@ -31,6 +31,15 @@ class Student(Section):
     learning_rate: float = Field(1e-2, gt=0, description="of the first epoch; it falls to zero along a cosine")
     distillation: float = Field(0.5, ge=0, le=1, description="weight of the tagger's answer in the loss")
     temperature: float = Field(1.0, gt=0, description="softening of the tagger's answer")
+    spread: bool = Field(
+        False, description="one answer more: the spread of MC dropout; the class answers learn the mean of its passes"
+    )
+    passes: int = Field(50, ge=2, description="with spread: stochastic passes of the tagger")
+
+    @model_serializer(mode="wrap")
+    def _without_unset(self, usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what only a student with a spread has: specs of others stay as they are."""
+        return {key: value for key, value in usual(self).items() if self.spread or key not in ("spread", "passes")}
 
 
 #: Sections of a student that name a kind, with the family it belongs to.

@@ -42,7 +42,7 @@ def evaluate(
     out: Path,
     *,
     baseline: Path | None = None,
-    unfamiliar: Sequence[Path] = (),
+    unfamiliar: Mapping[str, Path] | None = None,
     threads: int = 1,
 ) -> None:
     """Write `metrics.json` and `predictions.h5` into `out`.
@@ -58,9 +58,8 @@ def evaluate(
         Folder of this stage.
     baseline : path, optional
         Folder of another network, which is judged beside them.
-    unfamiliar : sequence of path
-        Indices of samples that no class of the training holds, each in a folder of its name: whether the networks
-        notice.
+    unfamiliar : mapping, optional
+        Indices of samples that no class of the training holds, by name: whether the networks notice.
     threads : int
         CPU threads.
     """
@@ -82,14 +81,18 @@ def evaluate(
     first = references.together(found)
     rivals = ({} if baseline is None else _rival(spec, data, baseline, first)) | _rivals(data, task, first)
     classes = [asdict(panel) for panel in by_class(task, first, rivals, spec.settings.working_points)]
-    shown = {"panels": classes + panels[0], "trust": _trust(jury, data, first, judged[0], unfamiliar)}
+    shown = {"panels": classes + panels[0], "trust": _trust(jury, data, first, judged[0], unfamiliar or {})}
     metrics = {**_about(spec, data, task, indices), **judged[0], **shown}
     # The large one first: where the disk is full, the figures of before stand beside their predictions.
     _write_predictions(out / "predictions.h5", first, task.classes)
     baselines = _baselines(spec, task, first, rivals)
     write_json(out / "metrics.json", {**metrics, "baselines": baselines, "seeds": seeds})
     folders = [*trainings, *([baseline] if baseline else [])]
-    inputs = [dataset, *unfamiliar, *(folder / name for folder in folders for name in (models.WEIGHTS, models.CARD))]
+    inputs = [
+        dataset,
+        *(unfamiliar or {}).values(),
+        *(folder / name for folder in folders for name in (models.WEIGHTS, models.CARD)),
+    ]
     written, facts = [out / "metrics.json", out / "predictions.h5"], {"auc": seeds[0]["auc"]}
     provenance.record(written, stage="evaluate", spec=spec.model_dump(mode="json"), inputs=inputs, facts=facts)
 
@@ -101,13 +104,13 @@ def _row(judged: Mapping[str, Any], panels: Sequence[Mapping[str, Any]]) -> dict
 
 
 def _trust(
-    jury: references.Jury, data: Index, first: Answers, judged: Mapping[str, Any], unfamiliar: Sequence[Path]
+    jury: references.Jury, data: Index, first: Answers, judged: Mapping[str, Any], unfamiliar: Mapping[str, Path]
 ) -> list[dict[str, Any]]:
     """Return the panels on how far answers for whole jets can be trusted."""
     if jury.task.level != "graph" or not isinstance(data, Dataset):
         return []
     validation = references.together(jury.answers(data, "validation"))
-    strange = {path.parent.name: references.together(jury.answers(Dataset(path), "test")) for path in unfamiliar}
+    strange = {name: references.together(jury.answers(Dataset(path), "test")) for name, path in unfamiliar.items()}
     ways = references.ways(jury.task, validation, int(jury.spec.settings.passes), len(jury.trainings))
     found = trust.panels(jury.spec, data, jury.task, ways, validation, first, strange)
     pairs = closure.close(jury, data, first, judged["working_points"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from bunchtrain.config.specs import ReportSpec
 from bunchtrain.discrimination import parts, quotable, told
 from bunchtrain.events.splits import SPLITS
 from bunchtrain.files import read_json, write_text
-from bunchtrain.report import columns, fpga, front
+from bunchtrain.report import certainty, columns, fpga, front
 from bunchtrain.rounding import alone, rounded
 
 STAGES = ("simulate", "convert", "prepare", "scan", "train", "evaluate", "synthesize", "report")
@@ -205,16 +206,17 @@ def _figures(inputs: _Inputs) -> dict[str, Any]:
         "front": front.drawn(inputs.candidates, inputs.synthesis, inputs.searched)
         if inputs.candidates and inputs.synthesis
         else "",
-        **{name: [{**panel, "drawn": _drawn(panel)} for panel in found] for name, found in inputs.panels.items()},
+        **{name: [_drawn(panel) for panel in found] for name, found in inputs.panels.items()},
+        "core_panels": [_drawn(asdict(panel)) for panel in certainty.panels(inputs.synthesis)],
     }
 
 
-def _drawn(panel: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the drawings of a panel, each with its caption."""
+def _drawn(panel: dict[str, Any]) -> dict[str, Any]:
+    """Return a panel with its drawings, each with its caption."""
     from bunchtrain.report import figures
 
     drawn = [(figures.plot(plot), plot["caption"]) for plot in panel["plots"]]
-    return drawn + [(figures.bars(one), one["caption"]) for one in panel.get("bars", [])]
+    return {**panel, "drawn": drawn + [(figures.bars(one), one["caption"]) for one in panel.get("bars", [])]}
 
 
 def _tables(inputs: _Inputs) -> dict[str, Any]:

@@ -63,7 +63,8 @@ def _figures(spec: SynthesizeSpec, chosen: Chosen | None, dataset: Path, model: 
         stuff = material.gather(spec, dataset, model, judged_on="test" if chosen else "validation")
         student, twin = teaching.taught(spec, stuff)
         areas = teaching.judged(stuff, student, twin)
-        verify.require_answers(verify.exact_logits(student, stuff.encoding.values(stuff.test.codes_BI)))
+        answers_BA = verify.exact_logits(student, stuff.encoding.values(stuff.test.codes_BI))
+        verify.require_answers(answers_BA[:, : len(stuff.classes)])
     made = _synthesised(spec, chosen, student, build, clock) if chosen else _estimated(spec, student, clock)
     print(f"[candidate] AUC {areas['quantised_student']:.4f}, {made['estimate']['lut']} LUT estimated", flush=True)
     return {

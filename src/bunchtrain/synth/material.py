@@ -1,38 +1,30 @@
-"""What the stage works on: the tagger, its answers, and the jets as the core sees them.
+"""What the stage works on: the tagger's answers, and the jets as the core sees them.
 
 B: batch, I: input, C: class.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from bunchtrain.config.specs import SynthesizeSpec
 from bunchtrain.errors import CampaignError, InputError
 from bunchtrain.events.features import Features
 from bunchtrain.events.reader import Dataset
-from bunchtrain.events.scaling import Scaler
-from bunchtrain.models.base import CARD, load_model
 from bunchtrain.synth import inputs
+from bunchtrain.synth.posterior import Scale
 from bunchtrain.synth.student import Lesson
-from bunchtrain.tasks import base as tasks
+from bunchtrain.synth.tagger import Tagger
 from bunchtrain.tasks.base import TaskProtocol
 
 #: Jets that a student of this size learns from; more do not change it.
 MOST_JETS = 200_000
-
-#: Threads of the tagger: fixed, so that its answers do not depend on the machine's load.
-_THREADS = 2
-
-_BATCH = 1024
 
 
 @dataclass(frozen=True)
@@ -49,23 +41,44 @@ class Jets:
         Event weights.
     teacher_BC : float32 [B, C]
         The tagger's logits.
+    log2_spread_B : float64 [B], optional
+        Spread of the tagger's passes, where the student learns it; see `posterior`.
     """
 
     codes_BI: NDArray[np.int64]
     labels_B: NDArray[np.int64]
     weights_B: NDArray[np.float64]
     teacher_BC: NDArray[np.float32]
+    log2_spread_B: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
 class Material:
-    """Everything that the student learns from and is judged by."""
+    """Everything that the student learns from and is judged by.
+
+    Parameters
+    ----------
+    task : TaskProtocol
+    classes : list of str
+    encoding : Encoding
+    lesson : Lesson
+    test : Jets
+    validation : Jets, optional
+        By which thresholds are chosen.
+    unfamiliar : mapping
+        Jets of samples that no network has learnt from, by name: codes and weights alone mean something.
+    spread : Scale, optional
+        How the answer behind those of the classes is read, if there is one.
+    """
 
     task: TaskProtocol
     classes: list[str]
     encoding: inputs.Encoding
     lesson: Lesson
     test: Jets
+    validation: Jets | None = None
+    unfamiliar: Mapping[str, Jets] = field(default_factory=dict)
+    spread: Scale | None = None
 
 
 def gather(spec: SynthesizeSpec, dataset: Path, model: Path, *, judged_on: str = "test") -> Material:
@@ -76,9 +89,9 @@ def gather(spec: SynthesizeSpec, dataset: Path, model: Path, *, judged_on: str =
     Raises
     ------
     InputError
-        If tagger and data set do not belong together.
+        If tagger and data set do not belong together, or an answer of the tagger is not finite.
     CampaignError
-        If the student wants more constituents than the data set keeps.
+        If the student wants more constituents than the data set keeps, or the spread of a tagger without dropout.
     """
     data = Dataset(dataset)
     settings = spec.settings.student
@@ -89,52 +102,71 @@ def gather(spec: SynthesizeSpec, dataset: Path, model: Path, *, judged_on: str =
             found=settings.constituents,
             expected=f"at most {data.particles} (prepare.constituents)",
         )
-    task = tasks.build(spec.task, data.classes)
-    teacher, card = load_model(model)
-    if list(card["classes"]) != data.classes or int(card.get("particles", data.particles)) != data.particles:
-        raise InputError(
-            "the tagger was trained on another data set",
-            file=model / CARD,
-            found=f"{card['classes']}, {card.get('particles')} constituents",
-            expected=f"{data.classes}, {data.particles} constituents",
-            mend="run train again",
-        )
-    scaler = Scaler(**card["scaler"])
-    scaler.require(data.inputs, data.variables, data.path)
-    width = card["shape"]["globals"]
+    tagger = Tagger.load(spec, data, model)
     training = _chosen(data.indices("train"), MOST_JETS, spec.seed)
-    test = _chosen(data.indices(judged_on), spec.settings.vectors, spec.seed)
     seen = data.features(training)
     quantities_BI = inputs.quantities(seen, settings.constituents)
     encoding = inputs.Encoding.fit(quantities_BI, inputs.names(settings.constituents), settings.activation_bits)
     labels_B = data.column("label", training).astype(np.int64)
     weights_B = data.column("weight", training) * data.class_weights[labels_B]
+    answers = tagger.answers(seen)
     lesson = Lesson(
         torch.from_numpy(encoding.values(encoding.codes(quantities_BI))).float(),
-        torch.from_numpy(answers(teacher, scaler(seen).of_width(width))),
+        torch.from_numpy(answers.logits_BC),
         torch.from_numpy(labels_B),
         torch.from_numpy(weights_B).float(),
         inputs.angle_columns(encoding.names),
     )
-    return Material(
-        task, data.classes, encoding, lesson, _test_jets(data, test, teacher, scaler, encoding, settings, width)
-    )
+    scale = None
+    if answers.log2_spread_B is not None:
+        scale = Scale.fit(answers.log2_spread_B)
+        lesson = replace(lesson, spread_B=torch.from_numpy(scale.answer(answers.log2_spread_B)).float())
+    test = _jets(spec, data, judged_on, tagger, encoding)
+    return Material(tagger.task, data.classes, encoding, lesson, test, spread=scale)
 
 
-def _test_jets(
-    data: Dataset,
-    indices: NDArray[np.int64],
-    teacher: nn.Module,
-    scaler: Scaler,
-    encoding: inputs.Encoding,
-    settings: Any,
-    width: int,
-) -> Jets:
-    seen = data.features(indices)
-    quantities_BI = inputs.quantities(seen, settings.constituents)
+def with_more(
+    stuff: Material, spec: SynthesizeSpec, dataset: Path, model: Path, unfamiliar: Mapping[str, Path]
+) -> Material:
+    """Return the material with what the core's certainty is judged by: validation jets, and unfamiliar ones.
+
+    Parameters
+    ----------
+    stuff : Material
+    spec : SynthesizeSpec
+    dataset, model : Path
+        Those of the material.
+    unfamiliar : mapping
+        Index of every sample that no network has learnt from, by name; their jets are all in the split `test`.
+
+    Raises
+    ------
+    InputError
+        If a sample was prepared for other networks, or has no jets.
+    """
+    data = Dataset(dataset)
+    tagger = replace(Tagger.load(spec, data, model), passes=None)  # the student is judged by these jets, not the tagger
+    validation = _jets(spec, data, "validation", tagger, stuff.encoding)
+    others = {}
+    for name, path in unfamiliar.items():
+        other = Dataset(path)
+        tagger.require(other)
+        others[name] = _jets(spec, other, "test", tagger, stuff.encoding)
+    return replace(stuff, validation=validation, unfamiliar=others)
+
+
+def _jets(spec: SynthesizeSpec, data: Dataset, split: str, tagger: Tagger, encoding: inputs.Encoding) -> Jets:
+    """Return jets of a split, at most `synthesize.vectors`."""
+    indices = _chosen(data.indices(split), spec.settings.vectors, spec.seed)
+    if not len(indices):
+        raise InputError(
+            "a data set has no jets to judge by", file=data.path, key=split, found=0, mend="convert more of them"
+        )
+    seen: Features = data.features(indices)
+    codes_BI = encoding.codes(inputs.quantities(seen, spec.settings.student.constituents))
     labels_B = data.column("label", indices).astype(np.int64)
     weights_B = data.column("weight", indices).astype(np.float64)
-    return Jets(encoding.codes(quantities_BI), labels_B, weights_B, answers(teacher, scaler(seen).of_width(width)))
+    return Jets(codes_BI, labels_B, weights_B, *tagger.answers(seen))
 
 
 def _chosen(indices: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
@@ -142,23 +174,3 @@ def _chosen(indices: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int6
     if len(indices) <= most:
         return indices
     return np.sort(np.random.default_rng(seed).choice(indices, most, replace=False))
-
-
-def _logits(teacher: nn.Module, inputs: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = teacher(*map(torch.from_numpy, inputs)).graph_BC.numpy()
-    return found
-
-
-def answers(teacher: nn.Module, features: Features) -> NDArray[np.float32]:
-    """Return the tagger's logits for scaled features, shape [B, C]."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(_THREADS)
-    try:
-        with torch.inference_mode():
-            parts = [
-                _logits(teacher, [values[start : start + _BATCH] for values in features])
-                for start in range(0, len(features.mask_BP), _BATCH)
-            ]
-    finally:
-        torch.set_num_threads(before)
-    return np.concatenate(parts).astype(np.float32)

@@ -38,7 +38,8 @@ def text(
         f"| {row['physical_unit']} |"
         for row in card["inputs"]
     )
-    outputs = "\n".join(f"| {place} | logit of {name} |" for place, name in enumerate(card["classes"]))
+    outputs = "\n".join(f"| {place} | {meaning} |" for place, meaning in enumerate(_meanings(core, card)))
+    others = f"{count} jets of unfamiliar samples, " if (count := vectors.get("unfamiliar")) else ""
     return f"""# {core.top}
 
 A jet tagger: a network of the kind {card["described"]}, {card["weights_described"]},
@@ -85,7 +86,7 @@ computes the network again from `model/`, compiles and runs `hls/` and `rtl/`, a
 Without bunchtrain:
     cd sim
     iverilog -o testbench testbench.v ../rtl/*.v && ./testbench
-prints PASS and the number of vectors: {vectors["jets"]} test jets, {vectors["extreme"]} extreme and
+prints PASS and the number of vectors: {vectors["jets"]} test jets, {others}{vectors["extreme"]} extreme and
 random inputs. Many vectors of a large core take minutes in Icarus.
 Any other simulator of Verilog-2001 will do. The same for the VHDL, with GHDL:
     cd sim
@@ -115,6 +116,17 @@ the files.
 {_HEADERS[route]} The small arithmetic modules in `rtl/` and `vhdl/` (adders, multiplexers) come from
 alkaid (LGPL-3.0-or-later); the modules that instantiate them were generated for this network.
 """
+
+
+def _meanings(core: Core, card: Mapping[str, Any]) -> list[str]:
+    """Return what every number of an answer is."""
+    found = [f"logit of {name}" for name in card["classes"]]
+    if spread := card.get("spread"):
+        found.append(
+            f"log2 I = code * 2^-{core.result.form.fractional} {spread['offset']:+d}, I the mutual information in nats "
+            f"of {spread['passes']} passes of MC dropout: how unsure the tagger is that this network learnt from"
+        )
+    return found
 
 
 def _clock(timing: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from bunchtrain.files import sha256
 from bunchtrain.synth import (
     agreement,
     cosim,
+    distilled,
     fusesoc,
     ghdl,
     ipcore,
@@ -63,6 +64,8 @@ class Facts:
     cases: Vectors
     proof: Proof
     areas: dict[str, float]
+    certainty: dict[str, Any]
+    posterior: dict[str, Any] | None
     resources: Resources
     vendor: list[dict[str, Any]]
     netlist: str = ""
@@ -85,6 +88,8 @@ def report(facts: Facts, seconds: Mapping[str, float], zip_sha256: str) -> dict[
         "student": student_card(facts),
         "route": facts.converted.route,
         "auc": {**areas, "jets": _jets(facts)},
+        "certainty": facts.certainty,
+        **({"posterior": facts.posterior} if facts.posterior else {}),
         "agreement": _agreement(facts),
         "timing": _timing(facts),
         "working_points": cuts(facts).rows(facts.spec.settings.working_points),
@@ -116,11 +121,20 @@ def student_card(facts: Facts) -> dict[str, Any]:
         "sparsity": 1 - nonzero / weights,
         "layers": layers,
         "classes": facts.stuff.classes,
+        **_spread(facts),
         "input_format": circuit.source.hls,
         "output_format": circuit.result.hls,
         "inputs": facts.stuff.encoding.rows(),
         "encoding": facts.stuff.encoding.as_dict(),
     }
+
+
+def _spread(facts: Facts) -> dict[str, Any]:
+    """Return how the answer behind those of the classes is read; nothing where there is none."""
+    scale, classes = facts.stuff.spread, facts.stuff.classes
+    if scale is None:
+        return {}
+    return {"spread": distilled.card(scale, facts.spec.settings.student.passes, len(classes))}
 
 
 def described(network: Mapping[str, Any]) -> str:
@@ -300,6 +314,7 @@ def _figures(facts: Facts, found: Cuts) -> dict[str, Any]:
     counted.pop("seconds")
     return {
         "auc": {**facts.areas, "jets": _jets(facts)},
+        "certainty": facts.certainty,
         "timing": _timing(facts),
         "resources": counted,
         "working_points": found.rows(facts.spec.settings.working_points),

@@ -63,7 +63,7 @@ def network(core: Unpacked) -> Student:
     try:
         constituents = Settings(constituents=card["constituents"]).constituents
         layout = Layout(constituents, OF_CONSTITUENT, OF_JET)
-        student = students.build(card["network"], layout, len(card["classes"]))
+        student = students.build(card["network"], layout, len(card["classes"]) + ("spread" in card))
         student.input_format = Fixed.named(card["input_format"])
         weights, layers = load(core.files[WEIGHTS]), dict(student.named_modules())
         for row in card["layers"]:
@@ -156,7 +156,7 @@ def _check_claims(core: Unpacked, certificate: Mapping[str, Any], inputs_VI: Cod
     """
     try:
         stated = certificate["vectors"]
-        number = int(stated["jets"]) + int(stated["extreme"])
+        number = sum(int(stated.get(kind, 0)) for kind in ("jets", "unfamiliar", "extreme"))
         between = {tuple(row["between"]): (row["vectors"], row["mismatches"]) for row in certificate["comparisons"]}
         digests = stated["inputs_sha256"], stated["answers_sha256"]
     except _MALFORMED as error:

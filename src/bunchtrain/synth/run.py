@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,8 @@ from bunchtrain.files import exclusive, sha256, write_json
 from bunchtrain.models.base import CARD, WEIGHTS, save_weights
 from bunchtrain.synth import (
     agreement,
+    certainty,
+    distilled,
     independent,
     inputs,
     ipcore,
@@ -43,10 +45,15 @@ REPORT = "report.json"
 STUDENT = "student.safetensors"
 STUDENT_CARD = "student.json"
 
+#: Whose spreads are compared with the tagger's: C simulation and RTL answer as the second does.
+_STUDENTS = ("float_student", "quantised_student")
+
 Found = TypeVar("Found")
 
 
-def synthesize(spec: SynthesizeSpec, dataset: Path, model: Path, out: Path) -> None:
+def synthesize(
+    spec: SynthesizeSpec, dataset: Path, model: Path, out: Path, unfamiliar: Mapping[str, Path] | None = None
+) -> None:
     """Write the IP core, the report and the student into `out`, with a provenance record beside each.
 
     Parameters
@@ -59,6 +66,8 @@ def synthesize(spec: SynthesizeSpec, dataset: Path, model: Path, out: Path) -> N
     out : Path
         Folder of this stage; `out/build` is scratch, kept for inspection and emptied by the next run. A second process
         in the same folder waits for the first.
+    unfamiliar : mapping, optional
+        Indices of samples that no network has learnt from, by name; their jets go through C++ and RTL too.
 
     Raises
     ------
@@ -72,10 +81,11 @@ def synthesize(spec: SynthesizeSpec, dataset: Path, model: Path, out: Path) -> N
     steps.require(spec, chosen)
     independent.require()
     preflight.check_layers(teaching.untrained(spec, len(Dataset(dataset).classes)))
+    others = dict(unfamiliar or {})
     with clock("tagger's answers"):
-        stuff = material.gather(spec, dataset, model)
+        stuff = material.with_more(material.gather(spec, dataset, model), spec, dataset, model, others)
     with exclusive(out / ".lock"):
-        _make(spec, stuff, chosen, out, clock, [dataset, model / WEIGHTS, model / CARD])
+        _make(spec, stuff, chosen, out, clock, [dataset, model / WEIGHTS, model / CARD, *others.values()])
 
 
 def _make(
@@ -94,7 +104,9 @@ def _make(
     with clock("C++ and RTL"):
         converted, core, design = steps.write(spec, student, chosen.hls_part, build, vhdl=True)
     result, at_least = converted.circuit.result, spec.settings.vectors
-    cases = verify.make_vectors(student, stuff.encoding, stuff.test, result, spec.seed, at_least)
+    cases = verify.make_vectors(
+        student, stuff.encoding, stuff.test, result, spec.seed, at_least, unfamiliar=stuff.unfamiliar
+    )
 
     def synthesized(stop: threading.Event) -> tuple[Resources, netlist.Outcome]:
         found = chosen.module.synthesize(chosen.config, design, build / chosen.kind, stop)
@@ -106,9 +118,14 @@ def _make(
             resources, mapped = synthesis()
     print(f"[synthesize] netlist: {mapped.remark}", flush=True)
     proof.rows.extend(mapped.rows)
-    areas |= _areas_as_built(stuff, cases, proof)
+    with clock("certainty"):
+        said = certainty.implementations(stuff, twin, student, cases, proof)
+        certain = certainty.judged(stuff, student, said, spec.seed)
+        posterior = distilled.judged(stuff, spec.settings.student.passes, {name: said[name] for name in _STUDENTS})
+    areas |= {row["name"]: row["auc"] for row in certain["rows"]}
     vendor = _vendor_runs(chosen, design, build, clock)
-    facts = Facts(spec, stuff, student, converted, core, cases, proof, areas, resources, vendor, mapped.remark)
+    made = spec, stuff, student, converted, core, cases, proof
+    facts = Facts(*made, areas, certain, posterior, resources, vendor, mapped.remark)
     _write(out, build, facts, clock, sources)
     print(f"[synthesize] {reporting.summary(facts)} ({clock.total():.0f} s)", flush=True)
 
@@ -168,13 +185,6 @@ def _judge(stuff: Material, student: Student, twin: Student, limit: float) -> di
             mend="raise synthesize.student.weight_bits, activation_bits or epochs, or lower sparsity",
         )
     return areas
-
-
-def _areas_as_built(stuff: Material, cases: verify.Vectors, proof: Proof) -> dict[str, float]:
-    """Return the AUC of C simulation and RTL on the test jets, from the answers they gave."""
-    answers = {"c_simulation": proof.c_codes_VC, "rtl": proof.measured.codes_VC}
-    logits = {name: codes_VC[: cases.jets] * cases.result.step for name, codes_VC in answers.items()}
-    return verify.areas(stuff.task, stuff.test, logits)
 
 
 def _vendor_runs(chosen: Chosen, design: Design, build: Path, clock: Stopwatch) -> list[dict[str, Any]]:

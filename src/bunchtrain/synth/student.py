@@ -1,6 +1,6 @@
 """How a student learns the tagger's answers: in floating point, then as it will be built.
 
-B: batch, I: input, C: class.
+A: answer, B: batch, I: input, C: class.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from bunchtrain.errors import NonFiniteLoss
 from bunchtrain.synth.compressors import base as compressors
 from bunchtrain.synth.compressors.base import Compressor
 from bunchtrain.synth.students.base import Student
+
+#: Share of the spread's squared error, of powers of two, in the loss: more of it costs the class answers accuracy.
+_SPREAD = 0.25
 
 #: The quantised epochs start from a trained network: a share of the first learning rate is enough.
 _FINE_TUNING = 0.5
@@ -40,6 +43,8 @@ class Lesson:
         Event weights times class weights; their mean over the training split is 1.
     angles : pair of list of int
         Columns of `x_BI` that hold the constituents' Δη and Δφ.
+    spread_B : Tensor [B], optional
+        What the answer behind those of the classes is to be; see `posterior`.
     """
 
     x_BI: Tensor
@@ -47,6 +52,7 @@ class Lesson:
     labels_B: Tensor
     weights_B: Tensor
     angles: tuple[list[int], list[int]]
+    spread_B: Tensor | None = None
 
     def rows(self, rows_b: Tensor, order: torch.Generator) -> Lesson:
         """Return the lesson of some jets, each turned and reflected at random.
@@ -61,19 +67,24 @@ class Lesson:
         eta_BN, phi_BN = x_BI[:, eta] * signs_2B1[0], x_BI[:, phi] * signs_2B1[1]
         x_BI[:, eta] = torch.where(turned_B1, phi_BN, eta_BN)
         x_BI[:, phi] = torch.where(turned_B1, eta_BN, phi_BN)
-        return Lesson(x_BI, self.teacher_BC[rows_b], self.labels_B[rows_b], self.weights_B[rows_b], self.angles)
+        spread_B = None if self.spread_B is None else self.spread_B[rows_b]
+        taught = self.teacher_BC[rows_b], self.labels_B[rows_b], self.weights_B[rows_b]
+        return Lesson(x_BI, *taught, self.angles, spread_B)
 
 
-def distillation_loss(logits_BC: Tensor, lesson: Lesson, settings: Settings) -> Tensor:
+def distillation_loss(answers_BA: Tensor, lesson: Lesson, settings: Settings) -> Tensor:
     """Return the mean of teacher's and labels' cross entropies (Hinton, Vinyals and Dean, arXiv:1503.02531).
 
-    The weighted sum over the jets is divided by their number: the weights of a batch may add up to nothing or less.
+    Where the lesson has a spread, the squared error of the answer behind those of the classes is added. The weighted
+    sum over the jets is divided by their number: the weights of a batch may add up to nothing or less.
     """
-    heat = settings.temperature
+    logits_BC, heat = answers_BA[:, : lesson.teacher_BC.shape[1]], settings.temperature
     soft = torch.softmax(lesson.teacher_BC / heat, -1)
     from_teacher = functional.cross_entropy(logits_BC / heat, soft, reduction="none") * heat**2
     from_labels = functional.cross_entropy(logits_BC, lesson.labels_B, reduction="none")
     mixed = settings.distillation * from_teacher + (1 - settings.distillation) * from_labels
+    if lesson.spread_B is not None:
+        mixed = mixed + _SPREAD * (answers_BA[:, -1] - lesson.spread_B).square()
     return (mixed * lesson.weights_B).sum() / len(lesson.labels_B)
 
 

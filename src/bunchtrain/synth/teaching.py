@@ -16,11 +16,12 @@ from bunchtrain.synth.students.base import Layout, Student
 
 
 def untrained(spec: SynthesizeSpec, classes: int) -> Student:
-    """Return the student as it begins; the seed says how."""
+    """Return the student as it begins; the seed says how. Behind the classes comes its spread, if it has one."""
+    outputs = classes + int(spec.settings.student.spread)
     layout = Layout(spec.settings.student.constituents, inputs.OF_CONSTITUENT, inputs.OF_JET)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
-        return students.build(spec.network, layout, classes)
+        return students.build(spec.network, layout, outputs)
 
 
 def taught(spec: SynthesizeSpec, stuff: Material) -> tuple[Student, Student]:

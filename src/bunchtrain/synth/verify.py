@@ -5,7 +5,8 @@ V: vector, I: input, C: class.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,18 +30,22 @@ from bunchtrain.tasks.base import TaskProtocol
 class Vectors:
     """Test vectors and the answers that the quantised network gives to them.
 
+    Test jets come first, then those of unfamiliar samples, then extremes.
+
     Parameters
     ----------
     inputs_VI : int64 [V, I]
-        Codes; the jets come first.
+        Codes.
     answers_VC : int64 [V, C]
         Codes of the exact answers.
     jets : int
-        How many of them are jets; the others are extremes.
+        How many of them are test jets.
     result : Fixed
         Format of the answers.
     limits : pair of int
         How many limits of numbers inside the network are reached, of how many that were looked for.
+    unfamiliar : mapping
+        How many are jets of each unfamiliar sample, in their order.
     """
 
     inputs_VI: NDArray[np.int64]
@@ -48,11 +53,19 @@ class Vectors:
     jets: int
     result: Fixed
     limits: tuple[int, int] = (0, 0)
+    unfamiliar: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def kinds(self) -> dict[str, int]:
         """Number of vectors by kind."""
-        return {"jets": self.jets, "extreme": len(self.inputs_VI) - self.jets}
+        others = sum(self.unfamiliar.values())
+        jets = {"jets": self.jets, **({"unfamiliar": others} if others else {})}
+        return {**jets, "extreme": len(self.inputs_VI) - self.jets - others}
+
+    def samples(self, values_VA: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return the part of each unfamiliar sample in what belongs to the vectors, by name."""
+        ends = np.cumsum([self.jets, *self.unfamiliar.values()])
+        return dict(zip(self.unfamiliar, np.split(values_VA[: ends[-1]], ends[:-1])[1:], strict=True))
 
 
 @dataclass(frozen=True)
@@ -75,9 +88,17 @@ class Proof:
 
 
 def make_vectors(
-    student: Student, encoding: Encoding, jets: Jets, result: Fixed, seed: int, at_least: int = 0
+    student: Student,
+    encoding: Encoding,
+    jets: Jets,
+    result: Fixed,
+    seed: int,
+    at_least: int = 0,
+    unfamiliar: Mapping[str, Jets] | None = None,
 ) -> Vectors:
     """Return jets, inputs at the limits of numbers inside, and extremes, `at_least` in all, with the exact answers.
+
+    Behind the jets come those of unfamiliar samples.
 
     Raises
     ------
@@ -86,17 +107,18 @@ def make_vectors(
         student learnt nothing.
     """
     at_limits = limits.search(student, encoding.format, seed)
-    missing = at_least - len(jets.codes_BI) - len(at_limits.codes_VI)
+    others = unfamiliar or {}
+    sampled = [jets.codes_BI, *(other.codes_BI for other in others.values()), at_limits.codes_VI]
+    missing = at_least - sum(map(len, sampled))
     extreme = vectors.extremes(len(encoding.names), encoding.format, seed, missing)
-    codes_VI = np.concatenate([jets.codes_BI, at_limits.codes_VI, extreme])
-    found = answered(student, encoding, codes_VI, len(jets.codes_BI), result)
-    found = replace(found, limits=(at_limits.reached, at_limits.wanted))
-    require_answers(found.answers_VC[: found.jets])
-    return found
+    found = answered(student, encoding, np.concatenate([*sampled, extreme]), len(jets.codes_BI), result)
+    counts = {name: len(other.codes_BI) for name, other in others.items()}
+    require_answers(found.answers_VC[: found.jets, : jets.teacher_BC.shape[1]])
+    return replace(found, limits=(at_limits.reached, at_limits.wanted), unfamiliar=counts)
 
 
 def require_answers(answers_BC: NDArray[Any]) -> None:
-    """Refuse a student that learnt nothing.
+    """Refuse a student that learnt nothing of the classes, whose answers these are.
 
     Raises
     ------
@@ -166,10 +188,14 @@ def prove_rtl(simulator: Simulator, cases: Vectors) -> tuple[dict[str, Any], Mea
 
 
 def areas(task: TaskProtocol, jets: Jets, logits: dict[str, NDArray[Any]]) -> dict[str, float]:
-    """Return the AUC of signal against background for every set of logits [B, C], by the jets' event weights."""
+    """Return the AUC of signal against background for every set of answers [B, A], by the jets' event weights.
+
+    Those of the classes come first, and are all that counts.
+    """
     signal, background = jets.labels_B == task.signal, jets.labels_B == task.background
     found = {}
-    for name, logits_BC in logits.items():
+    for name, answers_BA in logits.items():
+        logits_BC = answers_BA[:, : len(task.classes)]
         scores_B = task.discriminant(torch.softmax(torch.from_numpy(logits_BC.astype(np.float64)), -1)).numpy()
         found[name] = auc(scores_B[signal], scores_B[background], jets.weights_B[signal], jets.weights_B[background])
     return found
