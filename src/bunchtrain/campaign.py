@@ -47,6 +47,8 @@ def describe(file: Path) -> None:
         told = f"generated: {origin.generate.process}" if origin.generate else ", ".join(origin.files)
         table.add_row(place, ", ".join(source.classes) or "none", told, str(files), str(len(plan.groups(place))))
     Console().print(table)
+    if varied := plan.varied():
+        print(f"{len(varied)} systematic variations of {len(campaign.systematics)} sources")
     for warning in warnings:
         print(f"warning: {warning}")
 

@@ -10,10 +10,13 @@ from bunchtrain.config.samples import NO_CLASS
 from bunchtrain.config.simulate import Simulate
 from bunchtrain.config.specs import ConvertSpec, IndexSpec, SimulateSpec, as_text, parse_spec
 from bunchtrain.dag import Plan
-from bunchtrain.errors import ContractError, InputError
+from bunchtrain.errors import CampaignError, ContractError, InputError
 from bunchtrain.events.reader import Dataset
+from bunchtrain.files import read_json
 from bunchtrain.prepare.beside import index
+from bunchtrain.provenance import record_path
 from bunchtrain.simulate.generator import steering
+from bunchtrain.simulate.run import simulate
 from toys import CLASSES, as_events, toy_dataset, toy_jets, write_events
 
 OTHER = {"generate": {"process": "wz", "shards": 2}}
@@ -151,3 +154,21 @@ def test_the_same_settings_give_the_same_text():
     asked = plan(odd=OTHER)
     spec = parse_spec(IndexSpec, asked.spec("index", beside="unfamiliar/odd"))
     assert as_text(spec) == asked.spec("index", beside="unfamiliar/odd")
+
+
+def test_another_tune_makes_other_jets_and_is_on_record(tmp_path):
+    found = []
+    for tune in (14, 5):
+        path = tmp_path / f"{tune}.root"
+        settings = {"tune": tune}
+        spec = SimulateSpec(version=1, sample="qcd", process="qcd", shard=0, jets=8, seed=5, settings=settings)
+        simulate(spec, path)
+        found.append((path.read_bytes(), read_json(record_path(path))["spec"]["settings"].get("tune")))
+    assert found[0][0] != found[1][0] and [tune for _, tune in found] == [None, 5]
+
+
+def test_a_tune_that_cannot_start_says_what_it_may_need(tmp_path):
+    spec = SimulateSpec(version=1, sample="qcd", process="qcd", shard=0, jets=1, seed=5, settings={"tune": 11})
+    with pytest.raises(CampaignError, match="cannot start") as caught:
+        simulate(spec, tmp_path / "a.root")
+    assert "LHAPDF" in caught.value.details["mend"] and not (tmp_path / "a.root").exists()

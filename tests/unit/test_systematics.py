@@ -13,6 +13,7 @@ from bunchtrain.config.specs import EvaluateSpec, IndexSpec, SimulateSpec, Syste
 from bunchtrain.dag import Plan
 from bunchtrain.errors import CampaignError, InputError
 from bunchtrain.evaluate.run import evaluate
+from bunchtrain.evaluate.shiftpanels import _what as what
 from bunchtrain.evaluate.shifts import FIGURES, Judged, allowed, covered, draws, figures, quadrature, shifts
 from bunchtrain.evaluate.systematics import systematics
 from bunchtrain.evaluate.vary import read, vary
@@ -285,6 +286,21 @@ def test_all_variations_come_to_three_panels(variations, nominal, tmp_path):
     for drawn in (*envelope["plots"], *ranking["bars"]):
         text = (drawing.plot if "curves" in drawn else drawing.bars)(drawn)
         assert text.startswith("<svg")
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ({"kind": "efficiency", "lost": 0.03, "column": "q", "jet": True}, "efficiency, lost 0.03, column q, jet"),
+        ({"kind": "efficiency", "lost": 0.03, "column": None, "jet": False}, "efficiency, lost 0.03"),
+        (
+            {"kind": "simulation", "simulate": {"tune": 5, "tracks": {"d0": [1, 2]}}, "shards": None},
+            "simulation, tune 5, tracks.d0 [1, 2]",
+        ),
+    ],
+)
+def test_a_variation_is_told_with_its_options(kind, told):
+    assert what(kind) == told
 
 
 def test_with_nothing_to_judge_at_all_the_page_says_so(variations, nominal, tmp_path):

@@ -5,6 +5,7 @@ X: points of a curve.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -143,8 +144,15 @@ def _what(kind: dict[str, Any]) -> str:
     """Return a kind and its options in words, such as `energy scale, factor 1.02`."""
     options = {key: value for key, value in kind.items() if key != "kind" and value not in (None, False)}
     options |= options.pop("simulate", {})
-    told = [key if value is True else f"{key} {value}" for key, value in options.items()]
-    return ", ".join([kind["kind"], *told]).replace("_", " ")
+    return ", ".join([kind["kind"], *_options(options)]).replace("_", " ")
+
+
+def _options(options: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in options.items():
+        if isinstance(value, dict):
+            yield from _options(value, f"{prefix}{key}.")
+        else:
+            yield prefix + (key if value is True else f"{key} {value}")
 
 
 def _bars(compared: list[Compared], order: list[str], figure: str, axis: str) -> Bars:

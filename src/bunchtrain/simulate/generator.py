@@ -159,7 +159,7 @@ class Generator:
                 "Pythia cannot start with these settings",
                 key="simulate",
                 found=f"process {spec.process}, {spec.settings}",
-                mend="lower pt_min or raise collision_energy",
+                mend="lower pt_min or raise collision_energy; some tunes, such as 11 and 17, need the library LHAPDF",
             )
 
     def batch(self, events: int) -> Any:
