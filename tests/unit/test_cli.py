@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import cores
 from bunchtrain.config.specs import as_text
 from bunchtrain.dag import STAGES
 from toys import train_spec
@@ -150,3 +151,9 @@ def test_a_read_only_folder_is_explained(tmp_path):
     (tmp_path / ".snakemake").write_text("")
     done = bunchtrain("campaign", "run", ROOT / "config/config.yaml", cwd=tmp_path)
     assert done.returncode == 2 and ".snakemake" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_an_unfamiliar_sample_without_a_name_is_explained(tmp_path):
+    folders = ["--model", "m", "--dataset", "d.h5", "--out", tmp_path / "out"]
+    done = bunchtrain("synthesize", "--spec", as_text(cores.spec()), *folders, "--unfamiliar", "d.h5")
+    assert done.returncode == 2 and "NAME=INDEX" in done.stderr and "Traceback" not in done.stderr

@@ -3,7 +3,7 @@
 import json
 import shutil
 import zipfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import h5py
 import numpy as np
@@ -15,6 +15,7 @@ from bunchtrain import provenance
 from bunchtrain.config.inputs import named
 from bunchtrain.errors import InputError, SynthesisError
 from bunchtrain.report import certainty as page
+from bunchtrain.report import figures
 from bunchtrain.synth import certainty, material, verify
 from bunchtrain.synth.certainty import Said
 from bunchtrain.synth.fixedpoint import Fixed
@@ -214,6 +215,19 @@ def test_the_page_tells_what_became_of_the_certainty():
     (panel,) = page.panels({"certainty": {"uncertainty": "spread", "conformal": expected, "rows": strange}})
     assert panel.columns[-1] == "tune" and panel.rows[0][-1] == "0.600" and "Unfamiliar jets" in panel.text
     assert page.panels(None) == [] and page.panels({}) == []
+
+
+def test_the_page_draws_what_a_student_learnt_of_the_posterior():
+    curve = [{"kept": 0.5, "accuracy": 0.99}, {"kept": 1.0, "accuracy": 0.9}]
+    worth = {"accuracy": 0.9, "gain": 0.0512, "error_detection": 0.8, "retention": curve}
+    ratios = {"correlation": None, "deviation": 0.41, "of_gain": 1.1, "of_area": 0.95}
+    told = {"passes": 30, "rows": [{"name": "teacher", **worth}, {"name": "quantised_student", **worth, **ratios}]}
+    conformal = {"promised": 0.9, "expected": [0.88, 0.92], "threshold": 0.1, "validation_jets": 1234}
+    table = {"uncertainty": "spread", "conformal": conformal, "rows": [row("rtl")]}
+    _, panel = page.panels({"certainty": table, "posterior": told})
+    assert panel.rows[0] == ["network, 30 passes", "90.0%", "0.0512", "0.800", "-", "-", "-", "-"]
+    assert panel.rows[1][4:] == ["-", "0.410", "1.10", "0.950"] and len(panel.columns) == len(panel.rows[1])
+    assert "<!-- network, 30 passes -->" in figures.plot(asdict(panel.plots[0]))
 
 
 @pytest.mark.fpga

@@ -33,7 +33,7 @@ def test_the_report_needs_no_network(finished):
     page = finished.read("report.html").decode()
     assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page) and "@import" not in page
     assert page.count("<svg") >= 7 and "The demo in miniature" in page and "{{" not in page
-    assert "qcd rejection" in page and "best mass window" in page
+    assert "qcd rejection" in page and "best mass window" in page and "Certainty through quantisation" in page
 
 
 def _is_output(path):

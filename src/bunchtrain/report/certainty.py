@@ -71,7 +71,7 @@ def _posterior(posterior: dict[str, Any]) -> Panel:
     columns = [*("", "accuracy", "gain", "errors found", "correlation", "deviation"), "share of the gain", "above"]
     curves = [_curve(_name(row, posterior), row["retention"], row is rows[0]) for row in rows]
     caption = "Accuracy of the jets that are kept, the most certain first, each by its own spread."
-    plot = Plot("share of jets kept", "accuracy", curves, caption, share=True)
+    plot = Plot("share of jets kept", "accuracy", curves, caption)
     return Panel("The posterior in one pass", text, columns, [_agreement(row, posterior) for row in rows], [plot])
 
 
