@@ -25,14 +25,14 @@ def has_core(values):
 def miniature(path, folder, network):
     """Lay a campaign out with few jets, epochs and trials."""
     values = yaml.safe_load(path.read_text())
-    for sample in values["samples"].values():
+    for sample in (*values["samples"].values(), *values.get("unfamiliar", {}).values()):
         of_events = sample["generate"]["process"] == "collisions"
         sample["generate"] |= {"shards": 1, **({"events_per_shard": 24} if of_events else {"jets_per_shard": 150})}
     if "simulate" in values:
         values["simulate"] |= {"pileup_pool": 50}
     values["output"] = "results"
     values["model"] |= network
-    values["train"] |= {"epochs": 2, "batch_size": 64}
+    values["train"] |= {"epochs": 2, "batch_size": 64, "seeds": min(values["train"].get("seeds", 1), 2)}
     values["scan"] |= {"trials": 2, "epochs": 1, "max_jets": 100}
     if "model.hidden" in values["scan"]["space"]:
         values["scan"]["space"]["model.hidden"] = {"choices": [8, 12]}
@@ -90,4 +90,5 @@ def test_there_are_campaigns():
         "pileup",
         "tagging-in-pileup",
         "tracking",
+        "uncertainty-ftag",
     ]
