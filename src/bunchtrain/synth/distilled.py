@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bunchtrain.calibration import balanced, retention_area, usefulness
+from bunchtrain.calibration import balanced, usefulness
 from bunchtrain.synth.certainty import Said
 from bunchtrain.synth.material import Material
 from bunchtrain.synth.posterior import Scale
@@ -72,8 +72,7 @@ def _useful(stuff: Material, answers_BA: NDArray[Any], log2_B: Floats) -> dict[s
     right_B = answers_BA[:, :classes].argmax(1) == test.labels_B
     weights_B = balanced(test.weights_B, test.labels_B, classes)
     found = usefulness(log2_B, right_B, weights_B)
-    area = retention_area(log2_B, right_B, weights_B)
-    return {**area, "error_detection": found["auroc"], "retention": found["retention"]}
+    return {**found, "error_detection": found.pop("auroc")}
 
 
 def _correlation(one_B: Floats, other_B: Floats) -> float | None:
