@@ -147,7 +147,7 @@ def _classes(names: Sequence[str]) -> str:
 def _cards(inputs: _Inputs) -> list[dict[str, str]]:
     """Return the tiles: first the figures that the task itself puts at the top."""
     metrics = inputs.metrics
-    headlines = [one for panel in inputs.panels for one in panel["headlines"]]
+    headlines = [one for panel in metrics["panels"] for one in panel["headlines"]]
     area, ece = metrics["auc"], metrics["calibration"]
     beside = "".join(f"{row['name']}: {row['auc']['value']:.3f}" for row in metrics["baselines"][:1])
     return [
