@@ -32,9 +32,13 @@ rule vary:
 
 rule systematics:
     input:
-        nominal=[rules.evaluate.output.metrics, rules.evaluate.output.predictions],
-        metrics=[f"{folder}/metrics.json" for folder in PLAN.varied()],
-        predictions=[f"{folder}/predictions.h5" for folder in PLAN.varied()],
+        metrics=rules.evaluate.output.metrics,
+        predictions=rules.evaluate.output.predictions,
+        varied=[
+            f"{folder}/{name}"
+            for folder in PLAN.varied()
+            for name in ("metrics.json", "predictions.h5")
+        ],
     output:
         summary=f"{PLAN.output}/systematics/summary.json",
     log:
@@ -49,7 +53,7 @@ rule systematics:
         runtime=60,
     params:
         spec=spec("systematics"),
-        nominal=f"{PLAN.output}/evaluate",
+        nominal=subpath(input.metrics, parent=True),
         variations=PLAN.varied(),
     message:
         "join the systematic variations"
