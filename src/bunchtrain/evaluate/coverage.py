@@ -6,7 +6,7 @@ N: jet, C: class.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,9 @@ _BINS, _RESAMPLINGS = 4, 20
 _TEXT = (
     "In place of one class a jet gets a set of classes, chosen so that the promised share of sets holds the true one. "
     "Split: one threshold of the probability, from validation jets, for all. By pt: a threshold for each bin of pt, so "
-    "that the promise holds in every bin. The smaller the sets, the better the network. Resamplings: threshold and "
-    "coverage from random halves of the test jets, {count} times; how often the coverage lies within the interval that "
-    "chance allows in 95 % of cases."
+    "that the promise holds in every bin. Errors: chance in test and validation jets. The smaller the sets, the better "
+    "the network. Resamplings: threshold and coverage from random halves of the test jets, {count} times: how often "
+    "the coverage lies within the interval that chance allows in 95 % of cases."
 )
 
 
@@ -47,23 +47,29 @@ class Labelled:
 
 
 class Kept(NamedTuple):
-    """How a promise is kept: share of sets that hold the true class with its error, and mean number of classes."""
+    """How a promise is kept: share of sets that hold the true class with its error, and mean number of classes.
+
+    The error is that of chance in the jets that are judged and in those that gave the threshold.
+    """
 
     covered: float
     error: float
     size: float
 
 
-def kept(sets_NC: NDArray[np.bool_], jets: Labelled, chosen_N: NDArray[np.bool_] | None = None) -> Kept:
-    """Return how sets [N, C] keep their promise on some jets, or on all; NaN where their weights add up to nothing."""
-    here = np.ones(len(jets.labels_N), bool) if chosen_N is None else chosen_N
+def kept(sets_NC: NDArray[np.bool_], jets: Labelled, here: NDArray[np.bool_], calibrating: NDArray[Any]) -> Kept:
+    """Return how sets [N, C] keep their promise on some jets; NaN where their weights add up to nothing.
+
+    `calibrating` are the weights of the jets that gave the threshold.
+    """
     weights = jets.weights_N[here]
     total = float(weights.sum())
     if total <= 0:
         return Kept(np.nan, np.nan, np.nan)
     share = float(np.sum(weights * conformal.covered(sets_NC, jets.labels_N)[here]) / total)
     size = float(np.sum(weights * sets_NC[here].sum(1)) / total)
-    return Kept(share, float(np.sqrt(max(share * (1 - share), 0.0) / effective(weights))), size)
+    counts = sum(1 / max(effective(one), 1.0) for one in (weights, calibrating))
+    return Kept(share, float(np.sqrt(max(share * (1 - share), 0.0) * counts)), size)
 
 
 def resampled(jets: Labelled, coverage: float, seed: int) -> list[float]:
@@ -94,19 +100,25 @@ def panel(validation: Labelled, test: Labelled, promised: list[float], seed: int
     rows: list[list[str]] = []
     figures: dict[str, float] = {}
     plots: list[Plot] = []
-    bins = bin_of(test)
+    bins, ours = bin_of(test), bin_of(validation)
+    every, weights = np.ones(len(bins), bool), validation.weights_N
     for share in promised:
-        least = conformal.threshold(validation.true_N, validation.weights_N, share)
-        by_bin = conformal.thresholds(validation.true_N, bin_of(validation), validation.weights_N, share)
+        least = conformal.threshold(validation.true_N, weights, share)
+        by_bin = conformal.thresholds(validation.true_N, ours, weights, share)
         split = conformal.sets(test.probabilities_NC, least)
         mondrian = conformal.sets_by_group(test.probabilities_NC, bins, by_bin)
         missed = np.array(resampled(test, share, seed))
         within = int(np.sum(np.abs(missed) < 1.96))
-        of_bins = [[kept(found, test, bins == number) for number in np.unique(bins)] for found in (split, mondrian)]
-        rows.append(_row(share, kept(split, test), kept(mondrian, test), of_bins, within))
+        numbers = np.unique(bins)
+        of_bins = [
+            [kept(split, test, bins == number, weights) for number in numbers],
+            [kept(mondrian, test, bins == number, weights[ours == number]) for number in numbers],
+        ]
+        both = kept(split, test, every, weights), kept(mondrian, test, every, weights)
+        rows.append(_row(share, *both, of_bins, within))
         name = f"{100 * share:g} %"
-        figures |= {f"coverage at {name}": kept(split, test).covered, f"set size at {name}": kept(split, test).size}
-        figures |= {f"coverage by pt at {name}": kept(mondrian, test).covered, f"resamplings within at {name}": within}
+        figures |= {f"coverage at {name}": both[0].covered, f"coverage by pt at {name}": both[1].covered}
+        figures |= {f"set size at {name}": both[0].size, f"resamplings within at {name}": within}
         if share == max(promised, key=lambda one: -abs(one - 0.9)):
             plots = [_plot(share, test, bins, of_bins)]
     columns = ["promised", "split", "least in a bin", "classes", "by pt", "least in a bin", "classes", "resamplings"]
