@@ -149,4 +149,5 @@ def _plot(share: float, test: Labelled, bins: NDArray[np.int64], of_bins: list[l
     curves = [curve(name, rows) for name, rows in zip(("split", "by pt"), of_bins, strict=True)]
     curves.append(Curve("promised", ends, [share, share], dashed=True))
     caption = f"Sets that are to hold the true class for {100 * share:g} % of the jets."
-    return Plot("jet pt [GeV]", "share of sets that hold it", curves, caption, share=True)
+    wide = ends[0] > 0 and ends[1] > 4 * ends[0]
+    return Plot("jet pt [GeV]", "share of sets that hold it", curves, caption, logarithmic_x=wide, share=True)
