@@ -41,8 +41,8 @@ _WORTH = (
 )
 _STRANGE = (
     " Unfamiliar: how often a jet of a sample that no class of the training holds is less certain than a test jet; "
-    "below 0.5 the network is surer of what it has never seen. All test jets are compared with: a sample like one class "
-    "alone is as certain as that class."
+    "below 0.5 the network is surer of what it has never seen. All test jets are compared with: a sample like one "
+    "class alone is as certain as that class."
 )
 _REGIONS = (
     "The calibration in bins of pt and |η|, which hold as many test jets each, and class by class: how far the "
