@@ -7,7 +7,7 @@ from torch import nn
 
 from bunchtrain import dropout
 from bunchtrain.errors import CampaignError
-from bunchtrain.evaluate.closure import Counts, measured, panel, probes, scale_factors
+from bunchtrain.evaluate.closure import Counts, measured, otherwise, panel, probes, scale_factors
 from bunchtrain.events.splits import mix
 
 CUTS = (1.0, 0.3)
@@ -57,6 +57,25 @@ def test_the_panel_tells_factor_truth_and_pull():
     told = panel(pairs(3), points, 0.5, np.random.default_rng(0).uniform(0.4, 0.6, (20, 2)), seed=1)
     assert [row[0] for row in told.rows] == ["50 %", "70 %"] and len(told.rows[0]) == len(told.columns)
     assert abs(told.figures["pull at 50 %"]) < 5 and 0.05 < told.figures["dropout at 50 %"] < 0.2
+
+
+def columns(seed: int, moved: float, events: int = 20_000) -> dict[str, np.ndarray]:
+    """Predictions for two jets an event; `moved`: by how much the scores of signal are off."""
+    random = np.random.default_rng(seed)
+    signal = np.repeat(random.uniform(size=events) < 0.4, 2)
+    keys = mix(np.repeat(np.arange(events, dtype=np.uint64), 2) + np.uint64(seed))
+    score = random.normal(signal * 1.5, 1) + moved * signal
+    return {"event": keys, "label": signal.astype("i8"), "weight": np.ones(2 * events, "f4"), "score": score}
+
+
+def test_data_that_are_otherwise_give_another_scale_factor():
+    varied = {("scale", "down"): columns(1, -0.3), ("scale", "same"): columns(1, 0.0)}
+    told = otherwise(columns(1, 0.0), varied, signal=1, cut=1.0, seed=1)
+    assert [row[:2] for row in told.rows] == [["scale", "down"], ["scale", "same"]]
+    down, same = (told.figures[f"scale {name}: scale_factor"] for name in ("down", "same"))
+    assert down / same == pytest.approx(0.84, abs=0.03)  # from 69 % above the cut to 58 %
+    assert all(abs(float(row[-1])) < 4 for row in told.rows)
+    assert otherwise(columns(1, 0.0), {}, signal=1, cut=1.0, seed=1) is None
 
 
 def test_one_network_has_the_same_masks_for_all_rows():

@@ -266,10 +266,11 @@ def test_a_variation_leaves_figures_scores_and_a_record(variations, nominal):
     np.testing.assert_array_equal(found["index"], read(nominal / "evaluate/predictions.h5")["index"])
 
 
-def test_all_variations_come_to_three_panels(variations, nominal, tmp_path):
+def test_all_variations_come_to_panels(variations, nominal, tmp_path):
     folders = [variations / name for name in ("up", "down", "gone")]
     found = joined(nominal, folders, tmp_path)
-    envelope, ranking, coverage = found["panels"]
+    envelope, ranking, coverage, *pairs = found["panels"]
+    assert [row[:2] for panel in pairs for row in panel["rows"]] == [["scale", "up"], ["scale", "down"]]
     band = envelope["plots"][0]["curves"][0]
     low, middle, high = (np.array(band[name]) for name in ("low", "y", "high"))
     assert (low <= middle).all() and (middle <= high).all() and (low < high).any()

@@ -9,7 +9,7 @@ M: jet, K: pair, T: network, P: working point.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ from bunchtrain.evaluate.references import Jury
 from bunchtrain.events.reader import Index
 from bunchtrain.events.splits import event_hash, mix
 from bunchtrain.panels import Panel
-from bunchtrain.rounding import alone, rounded
+from bunchtrain.rounding import alone, together
 from bunchtrain.tasks.base import TaskProtocol
 
 Floats = NDArray[np.float64]
@@ -46,6 +46,13 @@ _TEXT = (
     "{background:.0f} % and {mistag:.0f} %. True: what it should be; pull: how many statistical errors it is off. "
     "Dropout: relative spread of the efficiency over {passes} networks, each the same for all jets: what the network's "
     "own uncertainty makes of it, beside the errors of a measurement."
+)
+
+
+_OTHERWISE = (
+    "The same measurement where the data are as a variation has them and the simulation is not: the scale factor is to "
+    "come out as the true ratio of efficiencies, which is then no longer 1. It corrects the efficiency, whatever the "
+    "network's own uncertainty says of it."
 )
 
 
@@ -124,10 +131,20 @@ def probes(
     number = np.tile(np.arange(len(first)), 2)
     chosen = score_M[tags] >= tag
     probe, number = others[chosen], number[chosen]
-    # By a bit of the hash: the halves do not depend on the order of the jets.
-    data = (mix(events[probe]) >> np.uint64(17)) % np.uint64(2) == 1
     passing = score_M[probe][:, None] >= np.asarray(cuts)
-    return Probes(passing, signal_M[probe], weights_M[probe].astype(np.float64), number, data)
+    return Probes(passing, signal_M[probe], weights_M[probe].astype(np.float64), number, stand_for_data(events[probe]))
+
+
+def stand_for_data(events: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return which events play the data: by a bit of their hashes, so whatever the order of the jets."""
+    found: NDArray[np.bool_] = (mix(events) >> np.uint64(17)) % np.uint64(2) == 1
+    return found
+
+
+def events_of(data: Index, jets: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return a hash of the event of each jet, given by its index."""
+    run, event = (data.column(name, jets) for name in ("run_number", "event_number"))
+    return event_hash("", run, event)
 
 
 def scale_factors(data: Counts, simulation: Counts, *, background: float = 1.0, mistag: float = 1.0) -> Floats:
@@ -224,10 +241,9 @@ def close(jury: Jury, data: Index, answers: Answers, points: Sequence[dict[str, 
     """
     task, spec = jury.task, jury.spec
     tag = min(points, key=lambda row: abs(row["efficiency"] - 0.5))
-    run, event = (data.column(name, answers.jets) for name in ("run_number", "event_number"))
     cuts = [row["threshold"] for row in points]
     score, signal = answers.columns["score"], answers.labels == task.signal
-    found = probes(event_hash("", run, event), score, signal, answers.weights, cuts, tag["threshold"])
+    found = probes(events_of(data, answers.jets), score, signal, answers.weights, cuts, tag["threshold"])
     if min(found.signal_probes()) < _FEWEST:
         return None
     passes = min(int(spec.settings.passes), _NETWORKS)
@@ -256,13 +272,68 @@ def panel(found: Probes, points: Sequence[dict[str, Any]], tag: float, of_networ
     figures: dict[str, float] = {}
     for number, point in enumerate(points):
         one = {name: float(values[number]) for name, values in told.items()}
-        pull = (one["scale_factor"] - one["true"]) / one["difference"] if one["difference"] > 0 else 0.0
-        value, error = rounded(one["scale_factor"], one["statistical"])
-        cells = [alone(one["efficiency"]), f"{value} ± {error}", f"± {alone(one['systematic'], 2)}", alone(one["true"])]
-        rows.append([f"{100 * point['efficiency']:.0f} %", *cells, f"{pull:+.1f}", f"{100 * spread[number]:.1f} %"])
         name = f"{100 * point['efficiency']:.0f} %"
+        rows.append([name, alone(one["efficiency"]), *_factor(one), f"{100 * spread[number]:.1f} %"])
         figures |= {f"{key} at {name}": value for key, value in one.items()}
-        figures |= {f"pull at {name}": pull, f"dropout at {name}": float(spread[number])}
+        figures |= {f"pull at {name}": _pull(one), f"dropout at {name}": float(spread[number])}
     columns = ["working point", "efficiency", "scale factor", "background", "true", "pull", "dropout"]
     about = {"tag": 100 * tag, "background": 100 * BACKGROUND, "mistag": 100 * MISTAG, "passes": len(of_networks)}
     return Panel("Efficiency measured in pseudo-data", _TEXT.format(**about), columns, rows, figures=figures)
+
+
+def _factor(one: Mapping[str, float]) -> list[str]:
+    """Return a scale factor with its errors, what it should be, and the pull."""
+    factor = together(one["scale_factor"], one["statistical"])
+    return [factor, f"± {alone(one['systematic'], 2)}", alone(one["true"]), f"{_pull(one):+.1f}"]
+
+
+def _pull(one: Mapping[str, float]) -> float:
+    return (one["scale_factor"] - one["true"]) / one["difference"] if one["difference"] > 0 else 0.0
+
+
+def otherwise(
+    nominal: Mapping[str, NDArray[Any]],
+    varied: Mapping[tuple[str, str], Mapping[str, NDArray[Any]]],
+    signal: int,
+    cut: float,
+    seed: int,
+) -> Panel | None:
+    """Return what the method measures where data are as a variation has them, the simulation as it is.
+
+    Parameters
+    ----------
+    nominal : mapping
+        Columns of predictions: `event`, `label`, `weight`, `score`.
+    varied : mapping
+        The same of variations of these jets, by source and variation.
+    signal : int
+    cut : float
+        Threshold of the working point, and of the tag.
+    seed : int
+
+    Returns
+    -------
+    Panel or None
+        None where there are too few pairs, or no variations.
+    """
+    rows: list[list[str]] = []
+    figures: dict[str, float] = {}
+    for (source, variation), columns in varied.items():
+        halves = [~stand_for_data(nominal["event"]), stand_for_data(columns["event"])]
+        names = ("event", "score", "label", "weight")
+        event, score, label, weight = (
+            np.concatenate([one[name][half] for one, half in zip((nominal, columns), halves, strict=True)])
+            for name in names
+        )
+        found = probes(event, score.astype(np.float64), label == signal, weight, [cut], cut)
+        if min(found.signal_probes()) < _FEWEST:
+            continue
+        one = {name: float(values[0]) for name, values in measured(found, seed).items()}
+        rows.append([source, variation, *_factor(one)])
+        figures |= {f"{source} {variation}: {key}": value for key, value in one.items()}
+    columns_ = ["source", "variation", "scale factor", "background", "true", "pull"]
+    return (
+        Panel("If it were otherwise: what tag and probe measure", _OTHERWISE, columns_, rows, figures=figures)
+        if rows
+        else None
+    )

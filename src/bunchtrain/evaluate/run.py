@@ -84,7 +84,8 @@ def evaluate(
     shown = {"panels": classes + panels[0], "trust": _trust(jury, data, first, judged[0], unfamiliar or {})}
     metrics = {**_about(spec, data, task, indices), **judged[0], **shown}
     # The large one first: where the disk is full, the figures of before stand beside their predictions.
-    _write_predictions(out / "predictions.h5", first, task.classes)
+    events = closure.events_of(data, first.jets) if _whole_jets(task, data) else None
+    _write_predictions(out / "predictions.h5", first, task.classes, events)
     baselines = _baselines(spec, task, first, rivals)
     write_json(out / "metrics.json", {**metrics, "baselines": baselines, "seeds": seeds})
     folders = [*trainings, *([baseline] if baseline else [])]
@@ -107,7 +108,7 @@ def _trust(
     jury: references.Jury, data: Index, first: Answers, judged: Mapping[str, Any], unfamiliar: Mapping[str, Path]
 ) -> list[dict[str, Any]]:
     """Return the panels on how far answers for whole jets can be trusted."""
-    if jury.task.level != "graph" or not isinstance(data, Dataset):
+    if not _whole_jets(jury.task, data):
         return []
     validation = references.together(jury.answers(data, "validation"))
     strange = {name: references.together(jury.answers(Dataset(path), "test")) for name, path in unfamiliar.items()}
@@ -115,6 +116,10 @@ def _trust(
     found = trust.panels(jury.spec, data, jury.task, ways, validation, first, strange)
     pairs = closure.close(jury, data, first, judged["working_points"])
     return [asdict(panel) for panel in (*found, pairs) if panel is not None]
+
+
+def _whole_jets(task: TaskProtocol, data: Index) -> bool:
+    return task.level == "graph" and isinstance(data, Dataset)
 
 
 def _opened(spec: EvaluateSpec, dataset: Path) -> Index:
@@ -252,10 +257,12 @@ def _quantiles(values: NDArray[Any]) -> list[float]:
     return np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95]).tolist() if len(values) else []
 
 
-def _write_predictions(path: Path, answers: Answers, classes: list[str]) -> None:
+def _write_predictions(path: Path, answers: Answers, classes: list[str], events: NDArray[np.uint64] | None) -> None:
     """Write what was predicted for each item, so that figures can be made again without the network."""
     with atomic(path) as temporary, in_memory(temporary) as file:
         file["index"], file["label"], file["weight"] = answers.jets, answers.labels, answers.weights
+        if events is not None:
+            file["event"] = events
         for name, values in answers.columns.items():
             file[name] = values.astype(np.float32)
         file.attrs["classes"] = classes

@@ -16,11 +16,12 @@ from bunchtrain import provenance
 from bunchtrain.config.specs import SystematicsSpec
 from bunchtrain.discrimination import quotable
 from bunchtrain.errors import InputError
-from bunchtrain.evaluate import shiftpanels
+from bunchtrain.evaluate import closure, shiftpanels
 from bunchtrain.evaluate.shifts import Floats, Judged, Shift, allowed, covered, draws, figures, shifts
 from bunchtrain.evaluate.vary import METRICS, PREDICTIONS, read
 from bunchtrain.events.chance import seeded
 from bunchtrain.files import read_json, write_json
+from bunchtrain.panels import Panel
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,28 @@ def systematics(spec: SystematicsSpec, nominal: Path, variations: Sequence[Path]
     compared = compare(spec, quoted, variations)
     about = {"signal": quoted.about["signal"], "background": quoted.about["background"]}
     about |= {"efficiency": quoted.efficiency, "threshold": quoted.threshold}
-    panels = [asdict(panel) for panel in shiftpanels.panels(quoted, compared)]
+    shown = [*shiftpanels.panels(quoted, compared), _tag_and_probe(spec, quoted, nominal, variations)]
+    panels = [asdict(panel) for panel in shown if panel is not None]
     write_json(out, {**about, "variations": [_told(quoted, one) for one in compared], "panels": panels})
     folders = [nominal, *variations]
     inputs = [folder / name for folder in folders for name in (METRICS, PREDICTIONS)]
     provenance.record([out], stage="systematics", spec=spec.model_dump(mode="json"), inputs=inputs)
     bad = [one.name for one in compared if not one.shifts]
     print(f"[systematics] {len(compared)} variations, {len(bad)} with nothing to judge {', '.join(bad)}", flush=True)
+
+
+def _tag_and_probe(spec: SystematicsSpec, quoted: Nominal, nominal: Path, variations: Sequence[Path]) -> Panel | None:
+    """Return what a measurement in data makes of the variations of the nominal jets, where whole jets are judged."""
+    first = read(nominal / PREDICTIONS)
+    about = {folder: read_json(folder / METRICS) for folder in variations}
+    varied = {
+        (str(one["source"]), str(one["variation"])): read(folder / PREDICTIONS)
+        for folder, one in about.items()
+        if one["paired"] and not one["problem"]
+    }
+    if "event" not in first:
+        return None
+    return closure.otherwise(first, varied, quoted.judged.signal, quoted.threshold, spec.seed)
 
 
 def compare(spec: SystematicsSpec, nominal: Nominal, folders: Sequence[Path]) -> list[Compared]:

@@ -16,6 +16,7 @@ from bunchtrain import provenance
 from bunchtrain.config.specs import VarySpec
 from bunchtrain.config.systematics import paired
 from bunchtrain.errors import InputError, TrainingError
+from bunchtrain.evaluate import closure
 from bunchtrain.evaluate.answers import Answers, answer
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.variations.base import opened
@@ -72,7 +73,7 @@ def vary(spec: VarySpec, dataset: Path, training: Path, out: Path, *, threads: i
             about |= _judged(spec, task, answers)
         except TrainingError as error:
             about["problem"] = f"{error.problem}: {error.details.get('key')}"
-    _write(out / PREDICTIONS, answers)
+    _write(out / PREDICTIONS, answers, None if answers is None else closure.events_of(data, answers.jets))
     write_json(out / METRICS, about)
     inputs = [dataset, training / models.WEIGHTS, training / models.CARD]
     written = [out / METRICS, out / PREDICTIONS]
@@ -112,18 +113,19 @@ def _judged(spec: VarySpec, task: TaskProtocol, answers: Answers) -> dict[str, A
     }
 
 
-def _write(path: Path, answers: Answers | None) -> None:
+def _write(path: Path, answers: Answers | None, events: NDArray[np.uint64] | None) -> None:
     """Write what was said of each item; nothing where there is nothing to judge."""
     with atomic(path) as temporary, in_memory(temporary) as file:
         if answers is None:
             return
         file["index"], file["label"], file["weight"] = answers.jets, answers.labels, answers.weights
+        file["event"] = events
         for name in _KEPT:
             file[name] = answers.columns[name].astype(np.float32)
 
 
 def read(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the columns of predictions, by name: `index`, `label`, `weight`, `score`, `spread`.
+    """Return the columns of predictions, by name: `index`, `label`, `weight`, `score`, `spread`, and `event` if there.
 
     Raises
     ------
@@ -134,7 +136,8 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
 
     try:
         with h5py.File(path) as file:
-            return {name: file[name][:] for name in ("index", "label", "weight", "score", "spread")}
+            found = {name: file[name][:] for name in ("index", "label", "weight", "score", "spread")}
+            return found | ({"event": file["event"][:]} if "event" in file else {})
     except (OSError, KeyError) as error:
         raise InputError(
             "predictions cannot be read", file=path, found=error, mend="run the evaluation again"
