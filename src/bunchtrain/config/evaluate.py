@@ -1,8 +1,8 @@
 """Section `evaluate`: accuracy and uncertainty."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from bunchtrain.config.base import Positive, Probability, Section
 
@@ -23,3 +23,12 @@ class Evaluate(Section):
     coverage: list[Probability] = Field(
         [0.68, 0.9, 0.95], min_length=1, description="shares of jets whose conformal set is to hold the true class"
     )
+
+    @field_validator("passes", mode="before")
+    @classmethod
+    def _number_or_auto(cls, passes: Any) -> Any:
+        """Refuse what is neither here: of two types each would be told in words of its own."""
+        whole = isinstance(passes, int) and not isinstance(passes, bool)
+        if passes != "auto" and not (whole and passes >= 2):
+            raise ValueError("use a whole number, at least 2, or auto")
+        return passes
