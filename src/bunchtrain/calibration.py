@@ -20,8 +20,8 @@ from bunchtrain.discrimination import auc, effective
 
 Floats = NDArray[np.float64]
 
-#: The least probability whose logarithm is taken.
-_LEAST = 1e-12
+#: The least probability in a likelihood, and the least whose logarithm is scaled: that must tie no two of them.
+_LEAST, _TINY = 1e-12, 1e-300
 
 
 def balanced(weights_N: NDArray[Any], labels_N: NDArray[np.int64], classes: int) -> Floats:
@@ -106,7 +106,7 @@ def temperature(probabilities_NC: Floats, labels_N: NDArray[np.int64], weights_N
     Logits divided by it have the least negative log-likelihood. That is convex in its inverse, so its slope has one
     zero, which is found by halving; from 1/50 to 50.
     """
-    logits_NC = np.log(np.maximum(probabilities_NC, _LEAST))
+    logits_NC = np.log(np.maximum(probabilities_NC, _TINY))
     true_N = logits_NC[np.arange(len(labels_N)), labels_N]
 
     def slope(inverse: float) -> float:
@@ -124,7 +124,7 @@ def temperature(probabilities_NC: Floats, labels_N: NDArray[np.int64], weights_N
 
 def cooled(probabilities_NC: Floats, temperature: float) -> Floats:
     """Return the probabilities that a temperature makes of others."""
-    scaled_NC = np.log(np.maximum(probabilities_NC, _LEAST)) / temperature
+    scaled_NC = np.log(np.maximum(probabilities_NC, _TINY)) / temperature
     p_NC = np.exp(scaled_NC - scaled_NC.max(1, keepdims=True))
     found: Floats = p_NC / p_NC.sum(1, keepdims=True)
     return found
@@ -154,12 +154,13 @@ def calibration(
     else:
         errors = [expected_calibration_error(confidence, right, bins, weights * times) for times in often]
     errors = [one for one in errors if np.isfinite(one)]
+    square = squared_calibration_error(confidence, right, bins, weights)
     truth = np.eye(probabilities_NC.shape[1])[labels_N]
     chosen = np.maximum(probabilities_NC[np.arange(len(labels_N)), labels_N], _LEAST)
     return {
         "ece": expected_calibration_error(confidence, right, bins, weights),
         "ece_error": float(np.std(errors, ddof=1)) if len(errors) > 1 else 0.0,
-        "rms_debiased": math.sqrt(max(squared_calibration_error(confidence, right, bins, weights), 0.0)),
+        "rms_debiased": math.sqrt(max(square, 0.0)) if math.isfinite(square) else None,
         "ece_classwise": classwise_calibration_error(probabilities_NC, labels_N, bins, weights),
         "nll": float(np.average(-np.log(chosen), weights=weights)),
         "brier": float(np.average(((probabilities_NC - truth) ** 2).sum(1), weights=weights)),
@@ -233,7 +234,14 @@ def pit(mean_N: Floats, std_N: Floats, truth_N: Floats) -> Floats:
 
     It is the share of the stated distribution that lies below the truth (Dawid, doi:10.2307/2981683): uniform between 0
     and 1 where what is stated comes true, heaped at both ends where the errors are too small.
+
+    Raises
+    ------
+    ValueError
+        If a stated error is not above zero.
     """
+    if not np.all(std_N > 0):
+        raise ValueError("every stated error has to be above zero")
     z_N = (truth_N - mean_N) / std_N
     return np.array([0.5 * (1 + math.erf(z / math.sqrt(2))) for z in z_N])
 

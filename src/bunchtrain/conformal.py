@@ -35,14 +35,15 @@ def threshold(true_N: Floats, weights_N: NDArray[Any], coverage: float) -> float
     -------
     float
         With equal weights the k-th largest of the probabilities, k = ⌈coverage · (N + 1)⌉: the item to come counts as
-        one that is covered only if all are. 0, with which every class is in every set, where items are too few.
+        one that is covered only if all are, with the largest of the weights. 0, with which every class is in every set,
+        where items are too few.
     """
     order = np.argsort(-true_N, kind="stable")
     weights = np.asarray(weights_N, np.float64)[order]
     total = float(weights.sum())
     if not len(order) or total <= 0:
         return 0.0
-    wanted = coverage * (total + total / len(order))
+    wanted = coverage * (total + float(weights.max()))
     reached = np.flatnonzero(np.cumsum(weights) >= wanted * (1 - 1e-12))
     return float(true_N[order[reached[0]]]) if len(reached) else 0.0
 

@@ -354,12 +354,16 @@ class Plan:
     def _evaluate(self) -> EvaluateSpec:
         campaign = self.campaign
         task = self._kind("task", campaign.task)
-        return EvaluateSpec(version=evaluate.VERSION, seed=campaign.seed, task=task, settings=campaign.evaluate)
+        settings = campaign.evaluate
+        if settings.passes != "auto":  # then nothing reads what belongs to it
+            idle = {key: Evaluate.model_fields[key].default for key in ("mc_error", "most_passes")}
+            settings = settings.model_copy(update=idle)
+        return EvaluateSpec(version=evaluate.VERSION, seed=campaign.seed, task=task, settings=settings)
 
     def _vary(self, source: str, variation: str) -> VarySpec:
         """Return the spec of one variation: of `evaluate` what a network is asked, and no more."""
         judged, one = self._evaluate(), Variation(source, variation, self.campaign.systematics[source][variation])
-        asked = {key: getattr(judged.settings, key) for key in ("passes", "working_points")}
+        asked = {key: getattr(judged.settings, key) for key in ("passes", "mc_error", "most_passes", "working_points")}
         return VarySpec(
             version=evaluate.VERSION,
             seed=judged.seed,

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -106,5 +107,5 @@ def passes_for(spread_M: Tensor, error: float, most: int) -> int:
     most : int
         Never more than so many.
     """
-    wide = float(torch.quantile(spread_M.double(), 0.95)) if len(spread_M) else 0.0
+    wide = float(np.quantile(spread_M.double().numpy(), 0.95)) if len(spread_M) else 0.0  # torch's has a limit of items
     return min(most, max(PILOT, math.ceil((wide / error) ** 2)))

@@ -1,5 +1,7 @@
 """Tag and probe on pairs of jets whose truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -103,3 +105,13 @@ def _answer(model: nn.Module, number: int, rows: torch.Tensor) -> torch.Tensor:
 def test_one_network_needs_dropout():
     with pytest.raises(CampaignError, match="dropout"), dropout.one_network(nn.Linear(2, 2), 0, 1):
         pass
+
+
+def test_few_probes_leave_dashes():
+    """Where next to nothing passes there is neither a factor nor an error of it, and nothing that JSON cannot hold."""
+    few = pairs(3, events=400)
+    points = [{"efficiency": 0.5}, {"efficiency": 0.502}]
+    none = replace(few, passing_KP=np.zeros_like(few.passing_KP))
+    told = panel(none, points, 0.5, np.zeros((5, 2)), seed=1)
+    assert [row[0] for row in told.rows] == ["50 %", "50.2 %"] and told.rows[0][2] == "-" == told.rows[0][-1]
+    assert all(np.isfinite(value) for value in told.figures.values())

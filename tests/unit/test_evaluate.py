@@ -20,10 +20,13 @@ from bunchtrain.calibration import (
 from bunchtrain.config.specs import EvaluateSpec
 from bunchtrain.errors import CampaignError, InputError
 from bunchtrain.evaluate import run
+from bunchtrain.evaluate.answers import answer
+from bunchtrain.events.reader import Dataset
 from bunchtrain.files import read_json, write_json
 from bunchtrain.posterior import PILOT, entropy
+from bunchtrain.tasks import base as tasks
 from bunchtrain.train.run import train
-from toys import CLASSES, toy_shard, train_spec
+from toys import CLASSES, toy_dataset, toy_shard, train_spec
 
 RANDOM = np.random.default_rng(0)
 
@@ -265,7 +268,7 @@ def test_a_network_for_other_classes_is_refused(toy, trained, tmp_path):
 def test_ways_to_state_an_uncertainty_stand_side_by_side(toy, trained, tmp_path):
     folders = [trained / "seed0", trained / "seed1"]
     run.evaluate(evaluate_spec(coverage=[0.9]), toy[0], folders, tmp_path, unfamiliar={"itself": toy[0]})
-    ways, worth, sets, regions = read_json(tmp_path / "metrics.json")["trust"]
+    ways, worth, sets, regions, *_ = read_json(tmp_path / "metrics.json")["trust"]
     names = [row[0].partition(", temperature")[0] for row in ways["rows"]]
     plain, mc = ["single pass"] * 2, ["MC dropout"] * 2
     assert names == [*plain, *mc, "ensemble of 2", "last-layer Laplace", "learnt variance"]
@@ -306,3 +309,42 @@ def test_jets_of_no_class_are_not_judged(toy, trained, tmp_path):
     worth = read_json(tmp_path / "metrics.json")["trust"][1]
     assert worth["columns"][-1] == "unfamiliar: other"
     assert all(0 <= float(row[-1]) <= 1 for row in worth["rows"])
+
+
+@pytest.mark.parametrize("jets", [12, 30])
+def test_few_jets_leave_dashes_not_a_crash(jets, trained, tmp_path):
+    """Regions of one jet have no calibration error, pairs of jets no efficiency."""
+    small = toy_dataset(tmp_path / "small", jets=jets)
+    points = [0.01, 0.3, 0.5, 0.502]
+    run.evaluate(evaluate_spec(working_points=points), small[0], [trained / "seed0"], tmp_path)
+    told = read_json(tmp_path / "metrics.json")["trust"]
+    assert [panel["title"] for panel in told][:2] == ["Ways to state an uncertainty", "What the uncertainty is worth"]
+
+
+def test_event_weights_of_both_signs_are_judged(trained, tmp_path):
+    small = toy_dataset(tmp_path / "signs", jets=200)
+    for shard in (tmp_path / "signs/shards").glob("*.h5"):
+        with h5py.File(shard, "r+") as file:
+            file["jets/weight"][:] = np.where(np.arange(len(file["jets/weight"])) % 5 == 0, -1, 1)
+    run.evaluate(evaluate_spec(), small[0], [trained / "seed0"], tmp_path)
+    assert len(read_json(tmp_path / "metrics.json")["trust"]) >= 4
+
+
+def test_an_empty_split_is_told(toy, trained):
+    data = Dataset(toy[0])
+    task = tasks.build(evaluate_spec().task, data.classes)
+    with pytest.raises(InputError, match="no jets to answer for"):
+        answer(evaluate_spec(), data, task, trained / "seed0", np.zeros(0, np.int64), passes=5)
+
+
+def test_unfamiliar_weights_that_cancel_are_told(toy, trained, tmp_path):
+    from bunchtrain.config.specs import IndexSpec
+    from bunchtrain.prepare.beside import index
+
+    shard = toy_shard(tmp_path / "shards" / "other.h5", 1, 60, 9)
+    with h5py.File(shard, "r+") as file:
+        file["jets/label"][:], file["jets/weight"][:] = -1, np.tile([1, -1], 30)
+    index(IndexSpec(version=1, classes=CLASSES, settings={"constituents": 16}), [shard], tmp_path / "other")
+    unfamiliar = {"other": tmp_path / "other/dataset.h5"}
+    with pytest.raises(InputError, match="do not add up"):
+        run.evaluate(evaluate_spec(), toy[0], [trained / "seed0"], tmp_path, unfamiliar=unfamiliar)

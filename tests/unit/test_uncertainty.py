@@ -335,3 +335,36 @@ def test_dead_features_do_no_harm():
     )
     assert all(torch.isfinite(values).all() for values in columns.values())
     torch.testing.assert_close(columns["laplace"].sum(-1), torch.ones(400, dtype=torch.float64))
+
+
+def test_a_temperature_ties_no_scores_together():
+    """Of a network that is very sure, too: area and order stay as they were."""
+    tiny = 10.0 ** -np.arange(5, 60.0)
+    p = cooled(np.stack([tiny, 1 - tiny], -1), 1.3)
+    assert len(np.unique(p[:, 0])) == len(tiny) and (np.diff(p[:, 0]) < 0).all()
+
+
+def test_equal_probabilities_keep_the_promise_in_resamplings():
+    labels = np.tile([0, 1, 1], 1000)
+    jets = Labelled(np.full((3000, 2), 0.5), labels, np.ones(3000), np.ones(3000))
+    assert np.sum(np.abs(resampled(jets, 0.9, seed=2)) < 1.96) >= 16
+    cancelling = Labelled(np.full((4, 2), 0.5), labels[:4], np.array([1.0, -1.0, 1.0, -1.0]), np.ones(4))
+    assert all(np.isfinite(resampled(cancelling, 0.9, seed=2)))
+
+
+def test_a_rare_class_of_large_weight_is_covered():
+    """The item to come may be of the rare class: with few of them every class is in every set."""
+    weights = np.r_[np.ones(1000), np.full(5, 200.0)]
+    assert conformal.threshold(np.full(1005, 0.9), weights, 0.95) == 0.0
+
+
+def test_classes_without_positive_weight_have_no_mean():
+    told, _ = seen()
+    weights = torch.where(told.labels_M == 0, -1.0, 1.0).double()
+    found = Distance(told._replace(weights_M=weights))(told.features_MW)
+    assert torch.isfinite(found).all()
+
+
+def test_an_error_of_zero_has_no_intervals():
+    with pytest.raises(ValueError, match="above zero"):
+        pit(np.zeros(2), np.array([1.0, 0.0]), np.zeros(2))

@@ -95,6 +95,9 @@ def answer(
         If an answer is not finite.
     """
     model, card = load(data, task, folder)
+    if not len(indices):
+        problem, mend = f"there are no {data.ROWS} to answer for", "take more of them, or change prepare.split"
+        raise InputError(problem, file=data.path, found=0, expected="some in every split", mend=mend)
     merit, parts, batches = task.merit() if judged else Merit(), [], Batches(data, task, card, indices)
     start = 0
     for step in track(batches, len(batches), f"evaluate {folder.name}"):

@@ -43,7 +43,8 @@ _TEXT = (
     "Tag and probe: in events with two jets, one that passes the {tag:.0f} % working point makes the other a probe. "
     "Half of the events play the simulation, half the data. Scale factor: efficiency in data over that in simulation, "
     "with its statistical error and that of the background, whose amount and passing share are taken to be known to "
-    "{background:.0f} % and {mistag:.0f} %. True: what it should be; pull: how many statistical errors it is off. "
+    "{background:.0f} % and {mistag:.0f} %. True: what it should be; pull: how many errors of their difference it is "
+    "off, of which what both have in common is no part. "
     "Dropout: relative spread of the efficiency over {passes} networks, each the same for all jets: what the network's "
     "own uncertainty makes of it, beside the errors of a measurement."
 )
@@ -142,9 +143,10 @@ def stand_for_data(events: NDArray[np.uint64]) -> NDArray[np.bool_]:
 
 
 def events_of(data: Index, jets: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Return a hash of the event of each jet, given by its index."""
+    """Return a hash of the event of each jet, given by its index: numbers of other shards may be the same."""
     run, event = (data.column(name, jets) for name in ("run_number", "event_number"))
-    return event_hash("", run, event)
+    with np.errstate(over="ignore"):
+        return mix(event_hash("", run, event) + mix(data.shard_of(jets).astype(np.uint64)))
 
 
 def scale_factors(data: Counts, simulation: Counts, *, background: float = 1.0, mistag: float = 1.0) -> Floats:
@@ -159,8 +161,12 @@ def scale_factors(data: Counts, simulation: Counts, *, background: float = 1.0, 
         in_data = (passing_seen - background * mistag * simulation.rest_passing) / (
             probes_seen - background * simulation.rest
         )
-        found: Floats = in_data / (simulation.signal_passing / simulation.signal)
-    return found
+        return _known_alone(in_data / (simulation.signal_passing / simulation.signal))
+
+
+def _known_alone(values_P: Floats) -> Floats:
+    """Return values with NaN where there is none: nothing passes on one side, or on both."""
+    return np.where(np.isfinite(values_P), values_P, np.nan)
 
 
 def measured(found: Probes, seed: int) -> dict[str, Floats]:
@@ -168,7 +174,7 @@ def measured(found: Probes, seed: int) -> dict[str, Floats]:
     data, simulation = found.counts(True), found.counts(False)
     random, events = np.random.default_rng(seed), int(found.event_K.max(initial=-1)) + 1
     drawn, truths = [], []
-    for _ in range(_DRAWS):
+    for _ in range(_DRAWS):  # of events: both jets of one come or go together
         often = random.poisson(1.0, events)
         pair = found.counts(True, often), found.counts(False, often)
         drawn.append(scale_factors(*pair))
@@ -181,18 +187,28 @@ def measured(found: Probes, seed: int) -> dict[str, Floats]:
     return {
         "efficiency": efficiency,
         "scale_factor": nominal,
-        "statistical": np.nanstd(drawn, axis=0, ddof=1),
+        "statistical": _spread(np.array(drawn)),
         "systematic": np.sqrt(np.square(systematic).sum(0)),
         "true": _true(data, simulation),
         # The true ratio fluctuates with the jets as well: of the difference that alone counts which the method adds.
-        "difference": np.nanstd(np.array(drawn) - np.array(truths), axis=0, ddof=1),
+        "difference": _spread(np.array(drawn) - np.array(truths)),
     }
+
+
+def _spread(drawn_DP: Floats) -> Floats:
+    """Return half the width of the central 68 % of draws, [P]: ratios have far tails. NaN where most have no value."""
+    found = np.full(drawn_DP.shape[1], np.nan)
+    for place, values in enumerate(drawn_DP.T):
+        known = values[np.isfinite(values)]
+        if len(known) > len(values) / 2:
+            low, high = np.quantile(known, [0.1586553, 0.8413447])
+            found[place] = (high - low) / 2
+    return found
 
 
 def _true(data: Counts, simulation: Counts) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
-        found: Floats = (data.signal_passing / data.signal) / (simulation.signal_passing / simulation.signal)
-    return found
+        return _known_alone((data.signal_passing / data.signal) / (simulation.signal_passing / simulation.signal))
 
 
 def efficiencies(
@@ -267,15 +283,19 @@ def panel(found: Probes, points: Sequence[dict[str, Any]], tag: float, of_networ
     seed : int
     """
     told = measured(found, seed)
-    spread = of_networks.std(0, ddof=1) / of_networks.mean(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = of_networks.std(0, ddof=1) / of_networks.mean(0)
     rows: list[list[str]] = []
     figures: dict[str, float] = {}
     for number, point in enumerate(points):
         one = {name: float(values[number]) for name, values in told.items()}
-        name = f"{100 * point['efficiency']:.0f} %"
-        rows.append([name, alone(one["efficiency"]), *_factor(one), f"{100 * spread[number]:.1f} %"])
-        figures |= {f"{key} at {name}": value for key, value in one.items()}
-        figures |= {f"pull at {name}": _pull(one), f"dropout at {name}": float(spread[number])}
+        name = f"{100 * point['efficiency']:g} %"
+        dropout_ = {"dropout": float(spread[number])}
+        cell = f"{100 * dropout_['dropout']:.1f} %" if np.isfinite(dropout_["dropout"]) else "-"
+        rows.append([name, _known(one["efficiency"]), *_factor(one), cell])
+        figures |= {f"{key} at {name}": value for key, value in (one | dropout_).items() if np.isfinite(value)}
+        if (pull := _pull(one)) is not None:
+            figures[f"pull at {name}"] = pull
     columns = ["working point", "efficiency", "scale factor", "background", "true", "pull", "dropout"]
     about = {"tag": 100 * tag, "background": 100 * BACKGROUND, "mistag": 100 * MISTAG, "passes": len(of_networks)}
     return Panel("Efficiency measured in pseudo-data", _TEXT.format(**about), columns, rows, figures=figures)
@@ -283,12 +303,21 @@ def panel(found: Probes, points: Sequence[dict[str, Any]], tag: float, of_networ
 
 def _factor(one: Mapping[str, float]) -> list[str]:
     """Return a scale factor with its errors, what it should be, and the pull."""
-    factor = together(one["scale_factor"], one["statistical"])
-    return [factor, f"± {alone(one['systematic'], 2)}", alone(one["true"]), f"{_pull(one):+.1f}"]
+    pull = _pull(one)
+    known = np.isfinite([one["scale_factor"], one["statistical"]]).all()
+    factor = together(one["scale_factor"], one["statistical"]) if known else "-"
+    systematic = f"± {alone(one['systematic'], 2)}" if np.isfinite(one["systematic"]) else "-"
+    return [factor, systematic, _known(one["true"]), "-" if pull is None else f"{pull:+.1f}"]
 
 
-def _pull(one: Mapping[str, float]) -> float:
-    return (one["scale_factor"] - one["true"]) / one["difference"] if one["difference"] > 0 else 0.0
+def _known(value: float) -> str:
+    return alone(value) if np.isfinite(value) else "-"
+
+
+def _pull(one: Mapping[str, float]) -> float | None:
+    """Return how many errors of the difference a scale factor is off; None where there is no such error."""
+    pull = (one["scale_factor"] - one["true"]) / one["difference"] if one["difference"] > 0 else np.nan
+    return float(pull) if np.isfinite(pull) else None
 
 
 def otherwise(
@@ -330,7 +359,7 @@ def otherwise(
             continue
         one = {name: float(values[0]) for name, values in measured(found, seed).items()}
         rows.append([source, variation, *_factor(one)])
-        figures |= {f"{source} {variation}: {key}": value for key, value in one.items()}
+        figures |= {f"{source} {variation}: {key}": value for key, value in one.items() if np.isfinite(value)}
     columns_ = ["source", "variation", "scale factor", "background", "true", "pull"]
     return (
         Panel("If it were otherwise: what tag and probe measure", _OTHERWISE, columns_, rows, figures=figures)

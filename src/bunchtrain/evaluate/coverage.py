@@ -75,14 +75,20 @@ def kept(sets_NC: NDArray[np.bool_], jets: Labelled, here: NDArray[np.bool_], ca
 def resampled(jets: Labelled, coverage: float, seed: int) -> list[float]:
     """Return by how many standard deviations the coverage misses its promise, in random halves of the jets.
 
-    One half gives the threshold, the other is judged; both halves' chance counts (arXiv:2107.07511, section 3.2).
+    One half gives the threshold, the other is judged; both halves' chance counts (arXiv:2107.07511, section 3.2). Equal
+    probabilities are put in order by chance, else sets would hold the true class more often than they promise. Halves
+    whose weights do not add up to a positive number say nothing.
     """
     random, found = np.random.default_rng(seed), []
+    rank_N = np.empty(len(jets.labels_N))
+    rank_N[np.lexsort((random.uniform(size=len(rank_N)), jets.true_N))] = np.arange(1, len(rank_N) + 1)
     for _ in range(_RESAMPLINGS):
         order = random.permutation(len(jets.labels_N))
         ours, theirs = order[: len(order) // 2], order[len(order) // 2 :]
-        least = conformal.threshold(jets.true_N[ours], jets.weights_N[ours], coverage)
-        weights, right = jets.weights_N[theirs], jets.true_N[theirs] >= least
+        if min(float(jets.weights_N[half].sum()) for half in (ours, theirs)) <= 0:
+            continue
+        least = conformal.threshold(rank_N[ours], jets.weights_N[ours], coverage)
+        weights, right = jets.weights_N[theirs], rank_N[theirs] >= least
         share = float(np.sum(weights * right) / np.sum(weights))
         sizes = [effective(jets.weights_N[half]) for half in (ours, theirs)]
         found.append((share - coverage) / float(np.sqrt(coverage * (1 - coverage) * sum(1 / n for n in sizes))))
@@ -109,24 +115,24 @@ def panel(validation: Labelled, test: Labelled, promised: list[float], seed: int
         mondrian = conformal.sets_by_group(test.probabilities_NC, bins, by_bin)
         missed = np.array(resampled(test, share, seed))
         within = int(np.sum(np.abs(missed) < 1.96))
-        numbers = np.unique(bins)
+        numbers = [number for number in np.unique(bins) if float(test.weights_N[bins == number].sum()) > 0]
         of_bins = [
             [kept(split, test, bins == number, weights) for number in numbers],
             [kept(mondrian, test, bins == number, weights[ours == number]) for number in numbers],
         ]
         both = kept(split, test, every, weights), kept(mondrian, test, every, weights)
-        rows.append(_row(share, *both, of_bins, within))
+        rows.append([*_row(share, *both, of_bins), f"{within} of {len(missed)}"])
         name = f"{100 * share:g} %"
         figures |= {f"coverage at {name}": both[0].covered, f"coverage by pt at {name}": both[1].covered}
         figures |= {f"set size at {name}": both[0].size, f"resamplings within at {name}": within}
         if share == max(promised, key=lambda one: -abs(one - 0.9)):
-            plots = [_plot(share, test, bins, of_bins)]
+            plots = [_plot(share, test, [bins == number for number in numbers], of_bins)]
     columns = ["promised", "split", "least in a bin", "classes", "by pt", "least in a bin", "classes", "resamplings"]
     text = _TEXT.format(count=_RESAMPLINGS)
     return Panel("Sets that hold the true class", text, columns, rows, plots, figures)
 
 
-def _row(share: float, split: Kept, mondrian: Kept, of_bins: list[list[Kept]], within: int) -> list[str]:
+def _row(share: float, split: Kept, mondrian: Kept, of_bins: list[list[Kept]]) -> list[str]:
     def told(one: Kept) -> str:
         return f"{together(100 * one.covered, 100 * one.error)} %"
 
@@ -134,12 +140,12 @@ def _row(share: float, split: Kept, mondrian: Kept, of_bins: list[list[Kept]], w
         return told(min(rows, key=lambda one: one.covered))
 
     cells = [told(split), least(of_bins[0]), alone(split.size), told(mondrian), least(of_bins[1]), alone(mondrian.size)]
-    return [f"{100 * share:g} %", *cells, f"{within} of {_RESAMPLINGS}"]
+    return [f"{100 * share:g} %", *cells]
 
 
-def _plot(share: float, test: Labelled, bins: NDArray[np.int64], of_bins: list[list[Kept]]) -> Plot:
+def _plot(share: float, test: Labelled, bins: list[NDArray[np.bool_]], of_bins: list[list[Kept]]) -> Plot:
     """Return the coverage in bins of pt."""
-    ranges = [(test.pt_N[bins == number].min(), test.pt_N[bins == number].max()) for number in np.unique(bins)]
+    ranges = [(test.pt_N[here].min(), test.pt_N[here].max()) for here in bins]
     x, widths = [float(a + b) / 2 for a, b in ranges], [float(b - a) / 2 for a, b in ranges]
     ends = [float(test.pt_N.min()), float(test.pt_N.max())]
 

@@ -146,12 +146,13 @@ class Distance:
     def __init__(self, seen: Seen) -> None:
         features_MW, weights_M = seen.features_MW[:, :-1], seen.weights_M.double().clamp(min=0)
         means, spread = [], features_MW.new_zeros(features_MW.shape[1], features_MW.shape[1])
-        for label in torch.unique(seen.labels_M):
+        there = [label for label in torch.unique(seen.labels_M) if weights_M[seen.labels_M == label].sum() > 0]
+        for label in there:
             here = seen.labels_M == label
             weights = weights_M[here] / weights_M[here].sum()
             means.append(weights @ features_MW[here])
             apart = features_MW[here] - means[-1]
-            spread += (apart * weights[:, None]).T @ apart / len(torch.unique(seen.labels_M))
+            spread += (apart * weights[:, None]).T @ apart / len(there)
         # Features that are 0 for all jets, or copies of others, have no say of their own.
         self._precision = torch.linalg.pinv(spread, rtol=1e-8, hermitian=True)
         self._means = torch.stack(means)

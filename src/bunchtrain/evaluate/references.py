@@ -88,6 +88,8 @@ def last_layer(spec: EvaluateSpec, data: Index, task: TaskProtocol, folder: Path
             if features is None or not torch.allclose(softmax, items.probabilities_MC.double(), atol=1e-5):
                 return None
             parts.append(Seen(with_one(features), logits.graph_BC, items.labels_M, items.weights_M))
+    if not parts:
+        return None
     seen = Seen(*(torch.cat(column) for column in zip(*parts, strict=True)))
     weights = balanced(seen.weights_M.numpy(), seen.labels_M.numpy(), len(task.classes))
     return LastLayer(seen._replace(weights_M=torch.from_numpy(weights)), layer, len(indices), spec.seed)

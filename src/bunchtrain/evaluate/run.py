@@ -111,11 +111,21 @@ def _trust(
     if not _whole_jets(jury.task, data):
         return []
     validation = references.together(jury.answers(data, "validation"))
-    strange = {name: references.together(jury.answers(Dataset(path), "test")) for name, path in unfamiliar.items()}
+    strange = {name: _strange(jury, path) for name, path in unfamiliar.items()}
     ways = references.ways(jury.task, validation, int(jury.spec.settings.passes), len(jury.trainings))
     found = trust.panels(jury.spec, data, jury.task, ways, validation, first, strange)
     pairs = closure.close(jury, data, first, judged["working_points"])
     return [asdict(panel) for panel in (*found, pairs) if panel is not None]
+
+
+def _strange(jury: references.Jury, path: Path) -> Answers:
+    """Return the answers for a sample of no class."""
+    found = references.together(jury.answers(Dataset(path), "test"))
+    total = float(found.weights.sum())
+    if total <= 0:
+        problem = "the event weights of an unfamiliar sample do not add up to a positive number"
+        raise InputError(problem, file=path, found=total, mend="convert more of it")
+    return found
 
 
 def _whole_jets(task: TaskProtocol, data: Index) -> bool:

@@ -97,10 +97,10 @@ def draws(judged: Judged, efficiency: float, threshold: float, count: int, jets:
 
     `jets` is above the index of every jet: with the same seed the same jets come in other samples of them as often.
     """
-    random = np.random.default_rng(seed)
     found = np.full((count, len(FIGURES)), np.nan)
     for number in range(count):
-        often_M = random.poisson(1.0, jets)[judged.jets_M]
+        # A stream of its own for each: the draws of the first jets are the same, however many others there are.
+        often_M = np.random.default_rng([*seed, number]).poisson(1.0, jets)[judged.jets_M]
         found[number] = figures(judged, efficiency, threshold, often_M)
     return found
 

@@ -45,8 +45,8 @@ _STRANGE = (
     "class alone is as certain as that class."
 )
 _REGIONS = (
-    "The calibration in bins of pt and |η|, which hold as many test jets each, and class by class: how far the "
-    "probability of a class is from how often it is true."
+    "The calibration in bins of pt and |η|, and class by class: how far the probability of a class is from how often "
+    "it is true. A dash: too few jets to tell."
 )
 
 
@@ -116,7 +116,8 @@ def _of_ways(spec: EvaluateSpec, task: TaskProtocol, ways: Sequence[Way], ours: 
         size = _set_size(way.probabilities(ours.answers), p, ours, theirs)
         rows.append(_way_row(way, scores, found, size))
         keys = ("nll", "brier", "ece", "ece_error", "rms_debiased")
-        figures |= {f"{way.name}: {key}": found[key] for key in keys} | {f"{way.name}: set size": size}
+        figures |= {f"{way.name}: {key}": found[key] for key in keys if found[key] is not None}
+        figures[f"{way.name}: set size"] = size
     columns = ["way", "passes", "AUC", "NLL", "Brier score", "ECE, %", "rms gap, %", "classes"]
     return Panel("Ways to state an uncertainty", _WAYS, columns, rows, figures=figures)
 
@@ -141,7 +142,11 @@ def _way_row(way: Way, scores: Scores, found: dict[str, Any], size: float) -> li
     ece = together(100 * found["ece"], 100 * found["ece_error"])
     area = together(scores.auc(), scores.auc_error())
     numbers = (alone(found["nll"], 4), alone(found["brier"], 4))
-    return [way.name, way.passes, area, *numbers, ece, alone(100 * found["rms_debiased"], 2), alone(size)]
+    return [way.name, way.passes, area, *numbers, ece, _percent(found["rms_debiased"]), alone(size)]
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else alone(100 * value, 2)
 
 
 def _worth(task: TaskProtocol, ways: Sequence[Way], theirs: Split, strange: Mapping[str, Answers]) -> Panel:
@@ -175,11 +180,14 @@ def _regions(spec: EvaluateSpec, data: Index, task: TaskProtocol, theirs: Split)
     rows: list[list[str]] = []
     figures: dict[str, float] = {}
     for name, here in _bins(pt, np.abs(eta)):
+        if float(theirs.weights[here].sum()) <= 0:
+            continue
         found = calibration(p[here], labels[here], theirs.weights[here], **_options(spec))
         cells = [f"{int(here.sum()):,}", f"{100 * found['accuracy']:.1f} %"]
         ece = together(100 * found["ece"], 100 * found["ece_error"])
-        rows.append([name, *cells, ece, alone(100 * found["rms_debiased"], 2)])
-        figures[f"{name}: rms_debiased"] = found["rms_debiased"]
+        rows.append([name, *cells, ece, _percent(found["rms_debiased"])])
+        if found["rms_debiased"] is not None:
+            figures[f"{name}: rms_debiased"] = found["rms_debiased"]
     all_of_them = calibration(p, labels, theirs.weights, **_options(spec))
     for number, name in enumerate(task.classes):
         gap = all_of_them["ece_classwise"][number]
@@ -191,13 +199,13 @@ def _regions(spec: EvaluateSpec, data: Index, task: TaskProtocol, theirs: Split)
 
 def _bins(pt_N: Floats, eta_N: Floats) -> list[tuple[str, NDArray[np.bool_]]]:
     """Return three bins of pt in each of two of |η|, with their names; those without jets are left out."""
-    found = []
+    found = {}
     edges = np.quantile(pt_N, [0, 1 / 3, 2 / 3, 1])
-    middle = float(np.median(eta_N))
-    for side, central in (("<", eta_N < middle), ("≥", eta_N >= middle)):
-        for number in range(3):
-            low, high = edges[number : number + 2]
-            here = (pt_N >= low) & ((pt_N < high) | (number == 2)) & central
-            if here.any():
-                found.append((f"pt {low:.0f} to {high:.0f} GeV, |η| {side} {middle:.2f}", here))
-    return found
+    for number in range(3):
+        low, high = edges[number : number + 2]
+        inside = (pt_N >= low) & ((pt_N < high) | (number == 2))
+        middle = float(np.median(eta_N[inside])) if inside.any() else 0.0
+        for side, central in (("<", eta_N < middle), ("≥", eta_N >= middle)):
+            if (inside & central).any():
+                found[f"pt {low:.5g} to {high:.5g} GeV, |η| {side} {middle:.3g}"] = inside & central
+    return list(found.items())

@@ -16,7 +16,7 @@ from bunchtrain import provenance
 from bunchtrain.config.specs import VarySpec
 from bunchtrain.config.systematics import paired
 from bunchtrain.errors import InputError, TrainingError
-from bunchtrain.evaluate import closure
+from bunchtrain.evaluate import closure, references
 from bunchtrain.evaluate.answers import Answers, answer
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.variations.base import opened
@@ -67,8 +67,7 @@ def vary(spec: VarySpec, dataset: Path, training: Path, out: Path, *, threads: i
     answers = None
     if about["problem"] is None:
         try:
-            # Means are compared over many jets and spreads need no more: what `auto` takes is for single jets.
-            passes = PILOT if spec.settings.passes == "auto" else spec.settings.passes
+            passes = _passes(spec, dataset, task, training)
             answers = answer(spec, data, task, training, data.indices("test"), passes=passes)
             about |= _judged(spec, task, answers)
         except TrainingError as error:
@@ -80,6 +79,15 @@ def vary(spec: VarySpec, dataset: Path, training: Path, out: Path, *, threads: i
     provenance.record(written, stage="vary", spec=spec.model_dump(mode="json"), inputs=inputs)
     told = about["problem"] or f"AUC {about['auc']['value']:.4f}"
     print(f"[vary] {spec.source} {spec.variation}: {told}", flush=True)
+
+
+def _passes(spec: VarySpec, dataset: Path, task: TaskProtocol, training: Path) -> int:
+    """Return how many passes it takes: as many as the nominal evaluation, so that the same jets get the same masks."""
+    if spec.settings.passes != "auto":
+        return spec.settings.passes
+    if not paired(spec.kind["kind"]):
+        return PILOT  # other jets, and no validation jets among them
+    return int(references.settled(spec, Dataset(dataset), task, training).settings.passes)
 
 
 def _nothing(data: Dataset, task: TaskProtocol) -> str | None:

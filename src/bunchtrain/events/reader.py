@@ -165,9 +165,14 @@ class Index:
         weights: NDArray[Any] = self.column("weight") * self.class_weights[labels]
         return weights * self.column("kinematic_weight") if "jets/kinematic_weight" in self.columns else weights
 
+    def shard_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of the shard in which each of some rows is."""
+        found: NDArray[np.int64] = np.searchsorted(self._starts, indices, side="right") - 1
+        return found
+
     def _by_shard(self, indices: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """Yield the numbers of the shards that hold some of the rows, and the places of these in `indices`."""
-        shard_of = np.searchsorted(self._starts, indices, side="right") - 1
+        shard_of = self.shard_of(indices)
         for number in np.unique(shard_of):
             yield int(number), np.flatnonzero(shard_of == number)
 
