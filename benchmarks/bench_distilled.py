@@ -32,7 +32,7 @@ from bunchtrain.dag import Plan
 from bunchtrain.events.reader import Dataset
 from bunchtrain.synth import certainty, distilled, inputs, material, teaching, verify
 from bunchtrain.synth.certainty import Said
-from bunchtrain.synth.material import Jets, Material
+from bunchtrain.synth.material import Material, Taught
 from bunchtrain.synth.tagger import Tagger
 from marks import Mark, conclude, table
 
@@ -110,7 +110,7 @@ def resampled(stuff: Material, said: dict[str, Said]) -> dict[str, float]:
     random, found = np.random.default_rng(SEED), []
     for _ in range(RESAMPLINGS):
         rows = random.integers(0, len(stuff.test.labels_B), len(stuff.test.labels_B))
-        jets = Jets(*(values[rows] for values in vars(stuff.test).values()))
+        jets = Taught(*(values[rows] for values in vars(stuff.test).values()))
         one = {BUILT: Said(said[BUILT].test_BA[rows], {})}
         judged = distilled.judged(replace(stuff, test=jets), PASSES, one)
         found.append(judged["rows"][1] if judged else {})

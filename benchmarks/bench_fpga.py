@@ -23,7 +23,7 @@ from bunchtrain.events.features import Features, compute
 from bunchtrain.synth import agreement, inputs, preflight, routes, rtl, rtlsim, verify
 from bunchtrain.synth.backends import open_xilinx
 from bunchtrain.synth.backends.base import Design
-from bunchtrain.synth.material import Jets
+from bunchtrain.synth.material import Taught
 from bunchtrain.synth.student import Lesson, train
 from cores import dense
 
@@ -115,7 +115,7 @@ def measure(settings: Settings, train_jets: Any, test_jets: Any, teacher: torch.
 
     seen = inputs.quantities(test_jets.features, settings.constituents)
     codes = encoding.codes(seen)
-    jets = Jets(codes, test_jets.labels, np.ones(len(codes)), np.zeros((len(codes), 2), np.float32))
+    jets = Taught(codes, test_jets.labels, np.ones(len(codes)), np.zeros((len(codes), 2), np.float32))
     made = routes.convert(student, {"kind": "dense"}, folder / "hls", part=PART, clock_ns=CLOCK_NS)
     cases = verify.make_vectors(student, encoding, jets, made.circuit.result, SEED)
     core = rtl.write(made.circuit, folder / "rtl", top="bench_tagger", clock_ns=CLOCK_NS, part=PART)

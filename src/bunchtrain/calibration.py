@@ -189,7 +189,7 @@ def usefulness(
     wrong = (uncertainty_N[~right_N], uncertainty_N[right_N], weights_N[~right_N], weights_N[right_N])
     return {
         "auroc": auc(*wrong) if both else None,
-        **retention_area(uncertainty_N, right_N, weights_N),
+        **_area(kept, running),
         "retention": [{"kept": float(s), "accuracy": float(running[p])} for s, p in zip(shares, places, strict=True)],
     }
 
@@ -208,7 +208,10 @@ def retention_area(
         when all are right or all wrong.
     """
     weights_N = np.ones(len(right_N)) if weights_N is None else weights_N
-    kept, running = _accuracies(uncertainty_N, right_N, weights_N)
+    return _area(*_accuracies(uncertainty_N, right_N, weights_N))
+
+
+def _area(kept: Floats, running: Floats) -> dict[str, float | None]:
     accuracy, area = float(running[-1]), float(np.average(running, weights=np.diff(kept, prepend=0.0)))
     best = -accuracy * float(np.log(accuracy)) if 0 < accuracy < 1 else 0.0
     gain = area - accuracy

@@ -142,15 +142,8 @@ def evaluate(
     from bunchtrain.config.specs import EvaluateSpec, parse_spec
     from bunchtrain.evaluate import run
 
-    run.evaluate(
-        parse_spec(EvaluateSpec, spec),
-        dataset,
-        trainings,
-        out,
-        baseline=baseline,
-        unfamiliar=named(unfamiliar or ()),
-        threads=threads,
-    )
+    asked, others = parse_spec(EvaluateSpec, spec), named(unfamiliar or ())
+    run.evaluate(asked, dataset, trainings, out, baseline=baseline, unfamiliar=others, threads=threads)
 
 
 @app.command(rich_help_panel=CHAIN)

@@ -19,6 +19,12 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
+def of_true(probabilities_NC: Floats, labels_N: NDArray[np.int64]) -> Floats:
+    """Return the probability of each item's true class, shape [N]."""
+    found: Floats = probabilities_NC[np.arange(len(labels_N)), labels_N]
+    return found
+
+
 def threshold(true_N: Floats, weights_N: NDArray[Any], coverage: float) -> float:
     """Return the least probability with which a class is in a set.
 

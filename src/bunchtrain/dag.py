@@ -5,12 +5,9 @@ Parsing the DAG imports no torch, uproot or h5py: only the campaign's sections a
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from bunchtrain import convert, evaluate, prepare, report, scan, simulate, synth, train
 from bunchtrain.config import literals
@@ -18,10 +15,10 @@ from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.base import Kind
 from bunchtrain.config.campaign import KINDS, Campaign, parse_campaign
 from bunchtrain.config.candidates import candidates
-from bunchtrain.config.convert import Columns, size_in_bytes
+from bunchtrain.config.convert import Columns
 from bunchtrain.config.evaluate import Evaluate
 from bunchtrain.config.explain import checked_kind
-from bunchtrain.config.inputs import Digests, is_remote, matching
+from bunchtrain.config.inputs import Digests, is_remote
 from bunchtrain.config.prepare import Graph, Prepare
 from bunchtrain.config.samples import OF_EVENTS
 from bunchtrain.config.sources import beside, sources
@@ -44,6 +41,7 @@ from bunchtrain.config.specs import (
 )
 from bunchtrain.config.systematics import Variation, variations
 from bunchtrain.errors import CampaignError
+from bunchtrain.groups import Group, check_length, cut, found
 
 #: The verbs of the chain in its order, with their specs.
 STAGES: dict[str, type[Spec]] = {
@@ -56,17 +54,6 @@ STAGES: dict[str, type[Spec]] = {
     "synthesize": SynthesizeSpec,
     "report": ReportSpec,
 }
-
-#: Bytes of file names in one command: the kernel takes 128 KiB as one argument, and the shell's script is one.
-COMMAND = 100_000
-
-
-class Group(NamedTuple):
-    """The files of one job of conversion: all of them, or range `number` of `parts` of one file's entries."""
-
-    files: list[str]
-    number: int = 1
-    parts: int = 1
 
 
 class Plan:
@@ -130,69 +117,21 @@ class Plan:
 
     def _check_lengths(self) -> None:
         """Refuse lists of files that a command cannot take."""
+        settings = self.campaign.convert
         for place in self._groups:
             for group in self._groups[place]:
-                self._check_length(group.files, f"the files of one job of {self.sources[place].key}", "lower")
-        self._check_length(self.converted(), "the HDF5 shards of the campaign", "raise")
+                told = f"the files of one job of {self.sources[place].key}"
+                check_length(group.files, told, "lower", settings, self._file)
+        check_length(self.converted(), "the HDF5 shards of the campaign", "raise", settings, self._file)
         for folder, places in self.beside.items():
-            self._check_length(self.converted(places), f"the HDF5 shards of {folder}", "raise")
-
-    def _check_length(self, files: list[str], what: str, change: str) -> None:
-        length = len(os.fsencode(shlex.join(files)))
-        if length > COMMAND:
-            raise CampaignError(
-                f"{what} are too many for one command",
-                file=self._file,
-                key="convert.files_per_job",
-                found=f"{len(files)} names of {length} bytes in all",
-                expected=f"at most {COMMAND} bytes",
-                mend=f"{change} convert.files_per_job, now {self.campaign.convert.files_per_job}, or shorten the paths",
-            )
+            check_length(self.converted(places), f"the HDF5 shards of {folder}", "raise", settings, self._file)
 
     def _group(self, place: str) -> list[Group]:
-        """Cut the files of a sample into groups, a job each; a huge file into several jobs.
-
-        By count, not by size: a file whose content changes then reruns its own group alone.
-        """
-        source, size = self.sources[place], self.campaign.convert.files_per_job
-        if source.origin.generate is not None:
-            shards = range(source.origin.generate.shards)
-            files = [f"{self.output}/simulate/{place}/{shard:04d}.root" for shard in shards]
-            parts = dict.fromkeys(files, 1)
-        else:
-            files = self._found(f"{source.key}.files", source.origin.files)
-            parts = {file: self._parts(file) for file in files}
-        whole = [file for file in files if parts[file] == 1]
-        groups = [Group(whole[start : start + size]) for start in range(0, len(whole), size)]
-        return groups + [Group([f], n, parts[f]) for f in files if parts[f] > 1 for n in range(1, parts[f] + 1)]
-
-    def _parts(self, file: str) -> int:
-        """Return by how many jobs a file is converted."""
-        above = self.campaign.convert.split_above
-        if above is None or is_remote(file):
-            return 1
-        with contextlib.suppress(OSError):  # what cannot be looked at is reported when it is read
-            return -(-Path(file).stat().st_size // size_in_bytes(above)) or 1
-        return 1
-
-    def _found(self, key: str, patterns: list[str]) -> list[str]:
-        files: dict[str, None] = {}
-        for pattern in patterns:
-            expected = f"at least one file, looked for from {Path.cwd()}"
-            try:
-                matches = matching(pattern)
-            except ValueError as error:
-                problem, expected = "an entry names no files", f"{expected} ({error})"
-                raise CampaignError(problem, file=self._file, key=key, found=repr(pattern), expected=expected) from None
-            if not matches:
-                mend = "`~` is not expanded: write the folder" if pattern.startswith("~") else None
-                if Path(pattern).is_dir():
-                    mend = "the folder itself holds no *.root; for all below it add /**/*.root"
-                raise CampaignError(
-                    "no file matches", file=self._file, key=key, found=pattern, expected=expected, mend=mend
-                )
-            files |= dict.fromkeys(matches)
-        return list(files)
+        source, settings = self.sources[place], self.campaign.convert
+        if source.origin.generate is None:
+            return cut(found(source.origin.files, f"{source.key}.files", self._file), settings)
+        shards = range(source.origin.generate.shards)
+        return cut([f"{self.output}/simulate/{place}/{shard:04d}.root" for shard in shards], settings, made=True)
 
     def groups(self, sample: str) -> list[str]:
         """Return the names of a sample's groups of files, e.g. 0000."""

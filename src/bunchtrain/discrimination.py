@@ -26,6 +26,18 @@ def effective(weights: NDArray[Any]) -> float:
     return float(np.sum(weights, dtype=np.float64)) ** 2 / squares if squares else 0.0
 
 
+def half_width(draws_D: NDArray[Any]) -> float:
+    """Return half the width of the central 68 % of draws: a standard deviation that far tails do not move.
+
+    NaN where most draws have no value.
+    """
+    known = draws_D[np.isfinite(draws_D)]
+    if len(known) <= len(draws_D) / 2:
+        return float("nan")
+    low, high = np.quantile(known, [0.1586553, 0.8413447])
+    return float(high - low) / 2
+
+
 class Scores:
     """Scores of signal and background jets with their weights, and the ROC curve they make.
 

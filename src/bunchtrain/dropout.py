@@ -151,10 +151,16 @@ def _draws(
     model: Any, inputs: tuple[Tensor, ...], probabilities: Callable[[Logits], Tensor], levels: Sequence[str]
 ) -> Callable[[int], Tensor]:
     """Return what gives so many draws, shape [K, M, C]."""
-    parted = hasattr(model, "encode")
-    repeated = partial(model.decide, model.encode(*inputs), levels=levels) if parted else partial(model, *inputs)
+    answer = repeated(model, inputs, levels)
     # Answers for whole jets are small enough to be computed side by side; those of pairs would leave the cache.
-    if parted and tuple(levels) == ("graph",):
-        side_by_side = torch.vmap(lambda _: probabilities(repeated()), randomness="different")
+    if hasattr(model, "encode") and tuple(levels) == ("graph",):
+        side_by_side = torch.vmap(lambda _: probabilities(answer()), randomness="different")
         return lambda count: side_by_side(torch.empty(count))
-    return lambda count: torch.stack([probabilities(repeated()) for _ in range(count)])
+    return lambda count: torch.stack([probabilities(answer()) for _ in range(count)])
+
+
+def repeated(model: Any, inputs: tuple[Tensor, ...], levels: Sequence[str]) -> Callable[[], Logits]:
+    """Return what answers a batch again and again: of a network that is parted the heads alone, on what it encoded."""
+    if hasattr(model, "encode"):
+        return partial(model.decide, model.encode(*inputs), levels=levels)
+    return partial(model, *inputs)

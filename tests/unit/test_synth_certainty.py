@@ -20,7 +20,7 @@ from bunchtrain.synth import certainty, material, verify
 from bunchtrain.synth.certainty import Said
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.inputs import Encoding
-from bunchtrain.synth.material import Jets, Material
+from bunchtrain.synth.material import Material, Taught
 from bunchtrain.synth.posterior import Scale
 from bunchtrain.synth.reprove import reprove
 from bunchtrain.synth.run import synthesize
@@ -50,7 +50,7 @@ def jets(count, seed, present=(0, 1, 2)):
     labels = (p.cumsum(1) > random.random((count, 1))).argmax(1)
     kept = np.isin(labels, present)
     zeros = np.zeros((kept.sum(), 3), np.float32)
-    return Jets(codes[kept], labels[kept], random.uniform(0.5, 2, kept.sum()), zeros)
+    return Taught(codes[kept], labels[kept], random.uniform(0.5, 2, kept.sum()), zeros)
 
 
 def stuff(spread=None, **changes):

@@ -17,6 +17,7 @@ import pytest
 
 from bunchtrain import provenance
 from bunchtrain.errors import CampaignError, InputError, MissingDependency, SynthesisError
+from bunchtrain.events.splits import at_most
 from bunchtrain.files import exclusive
 from bunchtrain.models.base import load_weights
 from bunchtrain.report import fpga
@@ -333,7 +334,7 @@ def test_a_core_may_be_routed_for_another_maker_s_part(sample, tmp_path):
 
 
 def test_many_jets_are_thinned_the_same_way_every_time():
-    chosen = material._chosen(np.arange(100), 10, seed=1)
+    chosen = at_most(np.arange(100), 10, seed=1)
     assert len(chosen) == 10 and np.all(np.diff(chosen) > 0)
-    np.testing.assert_array_equal(chosen, material._chosen(np.arange(100), 10, seed=1))
-    np.testing.assert_array_equal(material._chosen(np.arange(5), 10, seed=1), np.arange(5))
+    np.testing.assert_array_equal(chosen, at_most(np.arange(100), 10, seed=1))
+    np.testing.assert_array_equal(at_most(np.arange(5), 10, seed=1), np.arange(5))

@@ -21,7 +21,7 @@ from bunchtrain.errors import MissingDependency, SynthesisError
 from bunchtrain.synth import agreement, hls, ipcore, ipxact, preflight, rtl, rtlsim, run, tools, verify
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.inputs import Encoding
-from bunchtrain.synth.material import Jets
+from bunchtrain.synth.material import Taught
 from bunchtrain.synth.ports import Port
 from bunchtrain.synth.students.dense import Network
 from bunchtrain.tasks.base import build as build_task
@@ -144,7 +144,7 @@ def test_sums_beyond_a_double_are_refused():
 
 
 def jets_of(codes):
-    return Jets(codes, np.zeros(len(codes), int), np.ones(len(codes)), np.zeros((len(codes), 2), np.float32))
+    return Taught(codes, np.zeros(len(codes), int), np.ones(len(codes)), np.zeros((len(codes), 2), np.float32))
 
 
 def test_a_student_that_learnt_nothing_makes_no_vectors():
@@ -251,7 +251,7 @@ def test_areas_use_the_event_weights_of_their_own_jets():
     task = build_task({"kind": "jet_tagging", "signal": "top", "background": "qcd"}, ["w", "qcd", "top"])
     labels, weights = np.array([2, 0, 1, 2, 1]), np.array([3.0, 100.0, 1.0, 1.0, 1.0])
     logits = np.array([[0, 0, 4], [0, 0, 9], [0, 0, 2], [0, 0, 1], [0, 3, 0]], float)
-    jets = Jets(np.zeros((5, 2), int), labels, weights, np.zeros((5, 3), np.float32))
+    jets = Taught(np.zeros((5, 2), int), labels, weights, np.zeros((5, 3), np.float32))
     assert verify.areas(task, jets, {"student": logits}) == {"student": pytest.approx((3 * 2 + 1) / 8)}
 
 
@@ -262,7 +262,7 @@ def test_the_twin_is_judged_on_the_inputs_of_the_core():
     labels = np.random.default_rng(1).integers(0, 2, 200)
     task = build_task({"kind": "jet_tagging", "signal": "top", "background": "qcd"}, ["qcd", "top"])
     encoding = Encoding(["log_mass"] * 6, [0] * 6, [0] * 6, 4)
-    jets = Jets(codes, labels, np.ones(200), np.zeros((200, 2), np.float32))
+    jets = Taught(codes, labels, np.ones(200), np.zeros((200, 2), np.float32))
     stuff = SimpleNamespace(task=task, encoding=encoding, test=jets)
     found = run._judge(stuff, student, copy.deepcopy(student), limit=0.0)
     assert found["float_student"] == found["quantised_student"] != found["teacher"]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from bunchtrain.discrimination import Scores
-from bunchtrain.synth.material import Jets
+from bunchtrain.synth.material import Taught
 from bunchtrain.synth.thresholds import NONE, Cuts, markdown
 from bunchtrain.tasks import base as tasks
 
@@ -25,7 +25,7 @@ def jets(count, seed=0, weighted=True):
     weights = random.uniform(0.5, 2, count) if weighted else np.ones(count)
     codes = random.integers(-40, 41, (count, 3)) + 25 * (labels[:, None] == np.arange(3))
     nothing = np.zeros((count, 0))
-    return Jets(nothing.astype(np.int64), labels, weights, nothing.astype(np.float32)), codes
+    return Taught(nothing.astype(np.int64), labels, weights, nothing.astype(np.float32)), codes
 
 
 def passing(jets, codes, label, threshold):

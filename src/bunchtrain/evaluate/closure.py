@@ -9,7 +9,7 @@ M: jet, K: pair, T: network, P: working point.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,11 +19,13 @@ import torch
 from numpy.typing import NDArray
 
 from bunchtrain import dropout
+from bunchtrain.discrimination import half_width
 from bunchtrain.evaluate.answers import Answers, load
-from bunchtrain.evaluate.batches import Batches
+from bunchtrain.evaluate.batches import Batches, Part
 from bunchtrain.evaluate.references import Jury
 from bunchtrain.events.reader import Index
 from bunchtrain.events.splits import event_hash, mix
+from bunchtrain.levels import Items
 from bunchtrain.panels import Panel
 from bunchtrain.rounding import alone, together
 from bunchtrain.tasks.base import TaskProtocol
@@ -196,14 +198,8 @@ def measured(found: Probes, seed: int) -> dict[str, Floats]:
 
 
 def _spread(drawn_DP: Floats) -> Floats:
-    """Return half the width of the central 68 % of draws, [P]: ratios have far tails. NaN where most have no value."""
-    found = np.full(drawn_DP.shape[1], np.nan)
-    for place, values in enumerate(drawn_DP.T):
-        known = values[np.isfinite(values)]
-        if len(known) > len(values) / 2:
-            low, high = np.quantile(known, [0.1586553, 0.8413447])
-            found[place] = (high - low) / 2
-    return found
+    """Return the errors that draws show, [P]."""
+    return np.array([half_width(drawn_D) for drawn_D in drawn_DP.T])
 
 
 def _true(data: Counts, simulation: Counts) -> Floats:
@@ -224,23 +220,29 @@ def efficiencies(
 
     Each network is the same for all jets, see `dropout.one_network`.
     """
-    loaded, card = load(data, task, folder)
-    model: Any = loaded
-    passing, total = np.zeros((passes, len(cuts))), 0.0
+    model, card = load(data, task, folder)
+    sums = np.zeros((passes, 1 + len(cuts)))
     for step in Batches(data, task, card, indices):
         for part in step:
-            with torch.no_grad():
-                encoded = model.encode(*part.inputs) if hasattr(model, "encode") else None
-                for number in range(passes):
-                    with dropout.one_network(model, number, seed):
-                        logits = model(*part.inputs) if encoded is None else model.decide(encoded, levels=(task.level,))
-                    items = task.items(logits, part.targets)
-                    score = task.discriminant(items.probabilities_MC.double())
-                    signal = items.weights_M.double() * (items.labels_M == task.signal)
-                    passing[number] += [float(signal @ (score >= cut).double()) for cut in cuts]
-            total += float(signal.sum())
-    found: Floats = passing / total if total > 0 else np.full_like(passing, np.nan)
-    return found
+            sums += [_passing(task, items, cuts) for items in _items(task, model, part, passes, seed)]
+    total = sums[:, :1]
+    return np.where(total > 0, sums[:, 1:] / np.where(total > 0, total, 1), np.nan)
+
+
+def _items(task: TaskProtocol, model: torch.nn.Module, part: Part, passes: int, seed: int) -> Iterator[Items]:
+    """Yield what each of the networks says of a batch."""
+    with torch.no_grad():
+        answer = dropout.repeated(model, part.inputs, (task.level,))
+        for number in range(passes):
+            with dropout.one_network(model, number, seed):
+                yield task.items(answer(), part.targets)
+
+
+def _passing(task: TaskProtocol, items: Items, cuts: Sequence[float]) -> list[float]:
+    """Return the weight of the signal, and of what of it passes each threshold."""
+    score = task.discriminant(items.probabilities_MC.double())
+    signal = items.weights_M.double() * (items.labels_M == task.signal)
+    return [float(signal.sum()), *(float(signal @ (score >= cut).double()) for cut in cuts)]
 
 
 def close(jury: Jury, data: Index, answers: Answers, points: Sequence[dict[str, Any]]) -> Panel | None:
@@ -347,11 +349,11 @@ def otherwise(
     """
     rows: list[list[str]] = []
     figures: dict[str, float] = {}
-    for (source, variation), columns in varied.items():
-        halves = [~stand_for_data(nominal["event"]), stand_for_data(columns["event"])]
+    for (source, variation), its in varied.items():
+        halves = [~stand_for_data(nominal["event"]), stand_for_data(its["event"])]
         names = ("event", "score", "label", "weight")
         event, score, label, weight = (
-            np.concatenate([one[name][half] for one, half in zip((nominal, columns), halves, strict=True)])
+            np.concatenate([one[name][half] for one, half in zip((nominal, its), halves, strict=True)])
             for name in names
         )
         found = probes(event, score.astype(np.float64), label == signal, weight, [cut], cut)
@@ -360,9 +362,7 @@ def otherwise(
         one = {name: float(values[0]) for name, values in measured(found, seed).items()}
         rows.append([source, variation, *_factor(one)])
         figures |= {f"{source} {variation}: {key}": value for key, value in one.items() if np.isfinite(value)}
-    columns_ = ["source", "variation", "scale factor", "background", "true", "pull"]
-    return (
-        Panel("If it were otherwise: what tag and probe measure", _OTHERWISE, columns_, rows, figures=figures)
-        if rows
-        else None
-    )
+    if not rows:
+        return None
+    columns = ["source", "variation", "scale factor", "background", "true", "pull"]
+    return Panel("If it were otherwise: what tag and probe measure", _OTHERWISE, columns, rows, figures=figures)

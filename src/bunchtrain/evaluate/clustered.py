@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from bunchtrain.discrimination import half_width
 from bunchtrain.evaluate.answers import Answers
 
 #: Resamplings: the error of an error is 1 / sqrt(2 · this).
@@ -49,6 +50,5 @@ def errors(
         found.append([scores.auc(), *(scores.rejection(point)["rejection"] or np.nan for point in points)])
     if len(found) <= _DRAWS / 2:
         return None, [None] * len(points)
-    low, high = np.quantile(np.array(found, np.float64), [0.16, 0.84], axis=0)
-    area, *others = ((high - low) / 2).tolist()
+    area, *others = (half_width(drawn_D) for drawn_D in np.array(found, np.float64).T)
     return area, [one if np.isfinite(one) else None for one in others]

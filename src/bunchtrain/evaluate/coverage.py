@@ -42,8 +42,7 @@ class Labelled:
     @property
     def true_N(self) -> Floats:
         """Probability of the true class."""
-        found: Floats = self.probabilities_NC[np.arange(len(self.labels_N)), self.labels_N]
-        return found
+        return conformal.of_true(self.probabilities_NC, self.labels_N)
 
 
 class Kept(NamedTuple):

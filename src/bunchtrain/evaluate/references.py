@@ -20,6 +20,7 @@ from bunchtrain.evaluate.answers import Answers, answer, load
 from bunchtrain.evaluate.batches import Batches
 from bunchtrain.evaluate.lastlayer import LastLayer, Seen, find, watched, with_one
 from bunchtrain.events.reader import Index
+from bunchtrain.events.splits import at_most
 from bunchtrain.posterior import PILOT, entropy, passes_for
 from bunchtrain.tasks.base import TaskProtocol
 
@@ -56,17 +57,10 @@ def settled(spec: EvaluateSpec, data: Index, task: TaskProtocol, folder: Path) -
     if settings.passes != "auto":
         return spec
     indices = data.indices("validation")
-    pilot = answer(spec, data, task, folder, _some(indices, _PILOT_JETS, spec.seed), passes=PILOT)
+    pilot = answer(spec, data, task, folder, at_most(indices, _PILOT_JETS, spec.seed), passes=PILOT)
     passes = passes_for(torch.from_numpy(pilot.columns["spread"]), settings.mc_error, settings.most_passes)
     print(f"[evaluate] {passes} passes of MC dropout for an error of {settings.mc_error:g} of the score", flush=True)
     return spec.model_copy(update={"settings": settings.model_copy(update={"passes": passes})})
-
-
-def _some(indices: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
-    """Return at most so many of the indices, drawn without repetition, in their order."""
-    if len(indices) <= most:
-        return indices
-    return np.sort(np.random.default_rng(seed).choice(indices, most, replace=False))
 
 
 def last_layer(spec: EvaluateSpec, data: Index, task: TaskProtocol, folder: Path) -> LastLayer | None:
@@ -79,7 +73,7 @@ def last_layer(spec: EvaluateSpec, data: Index, task: TaskProtocol, folder: Path
     if task.level != "graph" or layer is None or task.widths.graph != len(task.classes):
         return None
     parts: list[Seen] = []
-    for step in Batches(data, task, card, _some(indices, _MOST, spec.seed)):
+    for step in Batches(data, task, card, at_most(indices, _MOST, spec.seed)):
         for part in step:
             with torch.no_grad():
                 logits, features = watched(model, part.inputs)
@@ -144,13 +138,14 @@ def ways(task: TaskProtocol, validation: Answers, passes: int, members: int) -> 
     found = []
 
     def add(name: str, cost: str, column: str, *doubts: tuple[str, str]) -> None:
-        """Add a way, and the same with a temperature."""
+        """Add a way, if there are answers for it."""
         if column not in validation.columns:
             return
         own = {title: partial(_column, key) for title, key in doubts}
         found.append(Way(name, cost, partial(_column, column), {"entropy": partial(_entropy, column), **own}))
 
     def cool(column: str, name: str, cost: str) -> None:
+        """Add the same with a temperature."""
         best = temperature(validation.columns[column], validation.labels, weights)
         told = f"{name}, temperature {best:.2f}"
         found.append(Way(told, cost, lambda answers: cooled(answers.columns[column], best), {}))

@@ -75,9 +75,8 @@ def evaluate(
     panels = [[asdict(panel) for panel in answers.merit.panels()] for answers in found]
     seeds = [_row(*one) for one in zip(judged, panels, strict=True)]
     for folder, one in zip(trainings, judged, strict=True):
-        print(
-            f"[evaluate] {folder.name}: AUC {one['auc']['value']:.4f}, ECE {one['calibration']['ece']:.4f}", flush=True
-        )
+        figures = f"AUC {one['auc']['value']:.4f}, ECE {one['calibration']['ece']:.4f}"
+        print(f"[evaluate] {folder.name}: {figures}", flush=True)
     first = references.together(found)
     rivals = ({} if baseline is None else _rival(spec, data, baseline, first)) | _rivals(data, task, first)
     classes = [asdict(panel) for panel in by_class(task, first, rivals, spec.settings.working_points)]
@@ -88,12 +87,9 @@ def evaluate(
     _write_predictions(out / "predictions.h5", first, task.classes, events)
     baselines = _baselines(spec, task, first, rivals)
     write_json(out / "metrics.json", {**metrics, "baselines": baselines, "seeds": seeds})
-    folders = [*trainings, *([baseline] if baseline else [])]
-    inputs = [
-        dataset,
-        *(unfamiliar or {}).values(),
-        *(folder / name for folder in folders for name in (models.WEIGHTS, models.CARD)),
-    ]
+    networks = [*trainings, *([baseline] if baseline else [])]
+    inputs = [dataset, *(unfamiliar or {}).values()]
+    inputs += [folder / name for folder in networks for name in (models.WEIGHTS, models.CARD)]
     written, facts = [out / "metrics.json", out / "predictions.h5"], {"auc": seeds[0]["auc"]}
     provenance.record(written, stage="evaluate", spec=spec.model_dump(mode="json"), inputs=inputs, facts=facts)
 

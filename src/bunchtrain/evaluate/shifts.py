@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bunchtrain.discrimination import Scores
+from bunchtrain.discrimination import Scores, half_width
 
 Floats = NDArray[np.float64]
 
@@ -109,12 +109,7 @@ def shifts(values_Q: Floats, nominal_Q: Floats, draws_KQ: Floats, nominal_KQ: Fl
     """Return the shift of each figure, with half the width of the central 68 % of its draws as error."""
     found = {}
     for place, name in enumerate(FIGURES):
-        differences = (draws_KQ - nominal_KQ)[:, place]
-        known = differences[np.isfinite(differences)]
-        error = np.nan
-        if len(known) > len(differences) / 2:
-            low, high = np.quantile(known, [0.1586553, 0.8413447])
-            error = float(high - low) / 2
+        error = half_width((draws_KQ - nominal_KQ)[:, place])
         found[name] = Shift(float(values_Q[place] - nominal_Q[place]), error)
     return found
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bunchtrain import provenance
 from bunchtrain.config.specs import SystematicsSpec
@@ -23,6 +24,8 @@ from bunchtrain.events.chance import seeded
 from bunchtrain.files import read_json, write_json
 from bunchtrain.panels import Panel
 
+Columns = dict[str, NDArray[Any]]
+
 
 @dataclass(frozen=True)
 class Nominal:
@@ -32,6 +35,8 @@ class Nominal:
     ----------
     about : dict
         Its metrics.
+    columns : dict
+        Its predictions, see `vary.read`.
     judged : Judged
     efficiency, threshold : float
         Signal efficiency of the working point, and the threshold that gives it.
@@ -41,6 +46,7 @@ class Nominal:
     """
 
     about: dict[str, Any]
+    columns: Columns
     judged: Judged
     efficiency: float
     threshold: float
@@ -52,11 +58,26 @@ class Nominal:
         """Read the folder of an evaluation."""
         about = read_json(folder / METRICS)
         signal, background = (about["classes"].index(about[key]) for key in ("signal", "background"))
-        judged = Judged.of(read(folder / PREDICTIONS), signal, background)
+        columns = read(folder / PREDICTIONS)
+        judged = Judged.of(columns, signal, background)
         efficiency = quotable(about["working_points"])["efficiency"]
         threshold = judged.scores().rejection(efficiency)["threshold"]
         values = figures(judged, efficiency, threshold)
-        return cls(about, judged, efficiency, threshold, values, allowed(judged, threshold))
+        return cls(about, columns, judged, efficiency, threshold, values, allowed(judged, threshold))
+
+
+class Varied(NamedTuple):
+    """What `vary` left of one variation: its folder, metrics, and predictions; of one with nothing to judge none."""
+
+    folder: Path
+    about: dict[str, Any]
+    columns: Columns
+
+    @classmethod
+    def read(cls, folder: Path) -> Varied:
+        """Read a folder."""
+        about = read_json(folder / METRICS)
+        return cls(folder, about, {} if about["problem"] else read(folder / PREDICTIONS))
 
 
 @dataclass(frozen=True)
@@ -103,10 +124,11 @@ def systematics(spec: SystematicsSpec, nominal: Path, variations: Sequence[Path]
         If a file is missing, or a variation was judged by another task.
     """
     quoted = Nominal.read(nominal)
-    compared = compare(spec, quoted, variations)
+    read_ = [Varied.read(folder) for folder in variations]
+    compared = compare(spec, quoted, read_)
     about = {"signal": quoted.about["signal"], "background": quoted.about["background"]}
     about |= {"efficiency": quoted.efficiency, "threshold": quoted.threshold}
-    shown = [*shiftpanels.panels(quoted, compared), _tag_and_probe(spec, quoted, nominal, variations)]
+    shown = [*shiftpanels.panels(quoted, compared), _tag_and_probe(spec, quoted, read_)]
     panels = [asdict(panel) for panel in shown if panel is not None]
     write_json(out, {**about, "variations": [_told(quoted, one) for one in compared], "panels": panels})
     folders = [nominal, *variations]
@@ -116,29 +138,26 @@ def systematics(spec: SystematicsSpec, nominal: Path, variations: Sequence[Path]
     print(f"[systematics] {len(compared)} variations, {len(bad)} with nothing to judge {', '.join(bad)}", flush=True)
 
 
-def _tag_and_probe(spec: SystematicsSpec, quoted: Nominal, nominal: Path, variations: Sequence[Path]) -> Panel | None:
+def _tag_and_probe(spec: SystematicsSpec, nominal: Nominal, read_: Sequence[Varied]) -> Panel | None:
     """Return what a measurement in data makes of the variations of the nominal jets, where whole jets are judged."""
-    first = read(nominal / PREDICTIONS)
-    about = {folder: read_json(folder / METRICS) for folder in variations}
-    varied = {
-        (str(one["source"]), str(one["variation"])): read(folder / PREDICTIONS)
-        for folder, one in about.items()
-        if one["paired"] and not one["problem"]
-    }
-    if "event" not in first:
+    if "event" not in nominal.columns:
         return None
-    return closure.otherwise(first, varied, quoted.judged.signal, quoted.threshold, spec.seed)
+    varied = {
+        (str(one.about["source"]), str(one.about["variation"])): one.columns
+        for one in read_
+        if one.about["paired"] and one.columns
+    }
+    return closure.otherwise(nominal.columns, varied, nominal.judged.signal, nominal.threshold, spec.seed)
 
 
-def compare(spec: SystematicsSpec, nominal: Nominal, folders: Sequence[Path]) -> list[Compared]:
+def compare(spec: SystematicsSpec, nominal: Nominal, read_: Sequence[Varied]) -> list[Compared]:
     """Return all variations beside the nominal evaluation."""
-    read_ = [(read_json(folder / METRICS), folder) for folder in folders]
-    judged = [None if about["problem"] else _judged(nominal, folder) for about, folder in read_]
+    judged = [_judged(nominal, one) if one.columns else None for one in read_]
     jets = 1 + max(int(one.jets_M.max(initial=0)) for one in (nominal.judged, *judged) if one is not None)
     point = nominal.efficiency, nominal.threshold, spec.bootstrap, jets
     nominal_KQ = draws(nominal.judged, *point, [spec.seed])
     found = []
-    for (about, _), one in zip(read_, judged, strict=True):
+    for about, one in zip((its.about for its in read_), judged, strict=True):
         if one is None:
             found.append(Compared(about, None, {}, {}))
             continue
@@ -157,11 +176,11 @@ def _seeds(spec: SystematicsSpec, about: dict[str, Any]) -> list[int]:
     return [spec.seed, int(seeded(about["source"], about["variation"]))]
 
 
-def _judged(nominal: Nominal, folder: Path) -> Judged:
-    found = Judged.of(read(folder / PREDICTIONS), nominal.judged.signal, nominal.judged.background)
+def _judged(nominal: Nominal, one: Varied) -> Judged:
+    found = Judged.of(one.columns, nominal.judged.signal, nominal.judged.background)
     if not len(found.jets_M):
         problem, mend = "a variation says nothing of the classes that are judged", "run the evaluation again"
-        raise InputError(problem, file=folder / PREDICTIONS, mend=mend)
+        raise InputError(problem, file=one.folder / PREDICTIONS, mend=mend)
     return found
 
 

@@ -133,7 +133,7 @@ def _score(task: TaskProtocol, probabilities_NC: Floats) -> Floats:
 
 def _set_size(ours_NC: Floats, theirs_NC: Floats, ours: Split, theirs: Split) -> float:
     """Return the mean number of classes of conformal sets at 90 %."""
-    true = ours_NC[np.arange(len(ours_NC)), ours.answers.labels]
+    true = conformal.of_true(ours_NC, ours.answers.labels)
     sets_NC = conformal.sets(theirs_NC, conformal.threshold(true, ours.weights, 0.9))
     return float(np.average(sets_NC.sum(1), weights=theirs.weights))
 

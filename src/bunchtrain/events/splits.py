@@ -51,3 +51,10 @@ def assign_parity(hashes: NDArray[np.uint64], event: NDArray[Any], validation: f
     split = assign(hashes, (1 - validation, validation, 0.0))
     split[~even] = SPLITS.index("test")
     return split
+
+
+def at_most(indices: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
+    """Return at most so many of the indices, drawn without repetition, in their order."""
+    if len(indices) <= most:
+        return indices
+    return np.sort(np.random.default_rng(seed).choice(indices, most, replace=False))

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from bunchtrain import conformal
 from bunchtrain.calibration import balanced, calibration, usefulness
 from bunchtrain.discrimination import auc, effective
+from bunchtrain.posterior import entropy
 from bunchtrain.synth import verify
 from bunchtrain.synth.material import Jets, Material
 
@@ -88,7 +90,7 @@ def judged(stuff: Material, quantised: nn.Module, said: Mapping[str, Said], seed
         raise ValueError("the certainty is judged with validation jets")
     classes = len(stuff.classes)
     logits_BA = verify.exact_logits(quantised, stuff.encoding.values(validation.codes_BI))
-    true_B = probabilities(logits_BA[:, :classes])[np.arange(len(logits_BA)), validation.labels_B]
+    true_B = conformal.of_true(probabilities(logits_BA[:, :classes]), validation.labels_B)
     weights_B = balanced(validation.weights_B, validation.labels_B, classes)
     least = conformal.threshold(true_B, weights_B, COVERAGE)
     counts = effective(weights_B), effective(balanced(test.weights_B, test.labels_B, classes))
@@ -107,20 +109,16 @@ def judged(stuff: Material, quantised: nn.Module, said: Mapping[str, Said], seed
 
 def probabilities(logits_BC: NDArray[Any]) -> Floats:
     """Return the softmax of logits."""
-    powers = np.exp(np.asarray(logits_BC - logits_BC.max(1, keepdims=True), np.float64))
-    return np.asarray(powers / powers.sum(1, keepdims=True), np.float64)
-
-
-def entropy(logits_BC: NDArray[Any]) -> Floats:
-    """Return the entropy of the answers in nats, [B]."""
-    p_BC = probabilities(logits_BC)
-    found: Floats = -(p_BC * np.log(np.maximum(p_BC, 1e-300))).sum(1)
+    found: Floats = torch.softmax(torch.from_numpy(np.asarray(logits_BC, np.float64)), -1).numpy()
     return found
 
 
 def uncertainty(stuff: Material, answers_BA: Floats) -> Floats:
     """Return by what jets are ordered: the spread that a student answers, else the entropy of its class answers."""
-    return entropy(answers_BA) if stuff.spread is None else stuff.spread.log2(answers_BA)
+    if stuff.spread is not None:
+        return stuff.spread.log2(answers_BA)
+    found: Floats = entropy(torch.from_numpy(probabilities(answers_BA))).numpy()
+    return found
 
 
 def _row(stuff: Material, said: Said, least: float, seed: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from bunchtrain.config.specs import SynthesizeSpec
 from bunchtrain.errors import CampaignError, InputError
 from bunchtrain.events.features import Features
 from bunchtrain.events.reader import Dataset
+from bunchtrain.events.splits import at_most
 from bunchtrain.synth import inputs
 from bunchtrain.synth.posterior import Scale
 from bunchtrain.synth.student import Lesson
@@ -29,7 +30,7 @@ MOST_JETS = 200_000
 
 @dataclass(frozen=True)
 class Jets:
-    """Jets by which students are judged: test jets, unless a search is choosing.
+    """Jets as the core sees them.
 
     Parameters
     ----------
@@ -39,15 +40,25 @@ class Jets:
         Classes.
     weights_B : float64 [B]
         Event weights.
+    """
+
+    codes_BI: NDArray[np.int64]
+    labels_B: NDArray[np.int64]
+    weights_B: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Taught(Jets):
+    """Jets by which students are judged beside their tagger: test jets, unless a search is choosing.
+
+    Parameters
+    ----------
     teacher_BC : float32 [B, C]
         The tagger's logits.
     log2_spread_B : float64 [B], optional
         Spread of the tagger's passes, where the student learns it; see `posterior`.
     """
 
-    codes_BI: NDArray[np.int64]
-    labels_B: NDArray[np.int64]
-    weights_B: NDArray[np.float64]
     teacher_BC: NDArray[np.float32]
     log2_spread_B: NDArray[np.float64] | None = None
 
@@ -62,11 +73,11 @@ class Material:
     classes : list of str
     encoding : Encoding
     lesson : Lesson
-    test : Jets
+    test : Taught
     validation : Jets, optional
         By which thresholds are chosen.
     unfamiliar : mapping
-        Jets of samples that no network has learnt from, by name: codes and weights alone mean something.
+        Jets of samples that no network has learnt from, by name: their labels mean nothing.
     spread : Scale, optional
         How the answer behind those of the classes is read, if there is one.
     """
@@ -75,7 +86,7 @@ class Material:
     classes: list[str]
     encoding: inputs.Encoding
     lesson: Lesson
-    test: Jets
+    test: Taught
     validation: Jets | None = None
     unfamiliar: Mapping[str, Jets] = field(default_factory=dict)
     spread: Scale | None = None
@@ -103,7 +114,7 @@ def gather(spec: SynthesizeSpec, dataset: Path, model: Path, *, judged_on: str =
             expected=f"at most {data.particles} (prepare.constituents)",
         )
     tagger = Tagger.load(spec, data, model)
-    training = _chosen(data.indices("train"), MOST_JETS, spec.seed)
+    training = at_most(data.indices("train"), MOST_JETS, spec.seed)
     seen = data.features(training)
     quantities_BI = inputs.quantities(seen, settings.constituents)
     encoding = inputs.Encoding.fit(quantities_BI, inputs.names(settings.constituents), settings.activation_bits)
@@ -121,7 +132,9 @@ def gather(spec: SynthesizeSpec, dataset: Path, model: Path, *, judged_on: str =
     if answers.log2_spread_B is not None:
         scale = Scale.fit(answers.log2_spread_B)
         lesson = replace(lesson, spread_B=torch.from_numpy(scale.answer(answers.log2_spread_B)).float())
-    test = _jets(spec, data, judged_on, tagger, encoding)
+    rows = _rows(spec, data, judged_on)
+    features = data.features(rows)
+    test = Taught(*vars(_jets(spec, data, rows, features, encoding)).values(), *tagger.answers(features))
     return Material(tagger.task, data.classes, encoding, lesson, test, spread=scale)
 
 
@@ -144,33 +157,30 @@ def with_more(
     InputError
         If a sample was prepared for other networks, or has no jets.
     """
-    data = Dataset(dataset)
-    tagger = replace(Tagger.load(spec, data, model), passes=None)  # the student is judged by these jets, not the tagger
-    validation = _jets(spec, data, "validation", tagger, stuff.encoding)
-    others = {}
-    for name, path in unfamiliar.items():
-        other = Dataset(path)
-        tagger.require(other)
-        others[name] = _jets(spec, other, "test", tagger, stuff.encoding)
-    return replace(stuff, validation=validation, unfamiliar=others)
+    tagger = Tagger.load(spec, Dataset(dataset), model)
+
+    def jets(path: Path, split: str) -> Jets:
+        data = Dataset(path)
+        tagger.require(data)
+        rows = _rows(spec, data, split)
+        return _jets(spec, data, rows, data.features(rows), stuff.encoding)
+
+    others = {name: jets(path, "test") for name, path in unfamiliar.items()}
+    return replace(stuff, validation=jets(dataset, "validation"), unfamiliar=others)
 
 
-def _jets(spec: SynthesizeSpec, data: Dataset, split: str, tagger: Tagger, encoding: inputs.Encoding) -> Jets:
-    """Return jets of a split, at most `synthesize.vectors`."""
-    indices = _chosen(data.indices(split), spec.settings.vectors, spec.seed)
-    if not len(indices):
-        raise InputError(
-            "a data set has no jets to judge by", file=data.path, key=split, found=0, mend="convert more of them"
-        )
-    seen: Features = data.features(indices)
-    codes_BI = encoding.codes(inputs.quantities(seen, spec.settings.student.constituents))
-    labels_B = data.column("label", indices).astype(np.int64)
-    weights_B = data.column("weight", indices).astype(np.float64)
-    return Jets(codes_BI, labels_B, weights_B, *tagger.answers(seen))
+def _rows(spec: SynthesizeSpec, data: Dataset, split: str) -> NDArray[np.int64]:
+    """Return the indices of jets of a split, at most `synthesize.vectors`."""
+    rows = at_most(data.indices(split), spec.settings.vectors, spec.seed)
+    if not len(rows):
+        problem, mend = "a data set has no jets to judge by", "convert more of them"
+        raise InputError(problem, file=data.path, key=split, found=0, mend=mend)
+    return rows
 
 
-def _chosen(indices: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
-    """Return at most `most` of the indices, drawn without repetition, in their order."""
-    if len(indices) <= most:
-        return indices
-    return np.sort(np.random.default_rng(seed).choice(indices, most, replace=False))
+def _jets(
+    spec: SynthesizeSpec, data: Dataset, rows: NDArray[np.int64], features: Features, encoding: inputs.Encoding
+) -> Jets:
+    codes_BI = encoding.codes(inputs.quantities(features, spec.settings.student.constituents))
+    labels_B = data.column("label", rows).astype(np.int64)
+    return Jets(codes_BI, labels_B, data.column("weight", rows).astype(np.float64))

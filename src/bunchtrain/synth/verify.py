@@ -20,7 +20,7 @@ from bunchtrain.synth import agreement, limits, vectors
 from bunchtrain.synth.csim import Simulation
 from bunchtrain.synth.fixedpoint import Fixed
 from bunchtrain.synth.inputs import Encoding
-from bunchtrain.synth.material import Jets
+from bunchtrain.synth.material import Jets, Taught
 from bunchtrain.synth.rtlsim import Measured, Simulator
 from bunchtrain.synth.students.base import Student
 from bunchtrain.tasks.base import TaskProtocol
@@ -90,7 +90,7 @@ class Proof:
 def make_vectors(
     student: Student,
     encoding: Encoding,
-    jets: Jets,
+    jets: Taught,
     result: Fixed,
     seed: int,
     at_least: int = 0,

@@ -51,21 +51,33 @@ class Varied(Dataset):
         names = ("run_number", "event_number", "pt", "eta", "phi")
         return keys(self._start, *(Dataset.column(self, name, indices) for name in names))
 
-    def powers(self, axis: str, names: Sequence[str]) -> NDArray[np.float32]:
+
+class Scaled(Varied):
+    """Jets whose energies and momenta are multiplied by a factor each."""
+
+    def factors(self, indices: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the factor of each jet, shape [B]."""
+        raise NotImplementedError
+
+    def raw(self, indices: NDArray[np.int64], particles: int) -> Raw:
+        """Return what the features of the given jets are computed from."""
+        return self._scaled(super().raw(indices, particles), self.factors(indices))
+
+    def _powers(self, axis: str, names: Sequence[str]) -> NDArray[np.float32]:
         """Return the powers of an energy that columns hold by their units, float32 [names]."""
         with h5py.File(self.path) as file:
             units = [str(file[f"{axis}/{name}"].attrs.get("units", "")) for name in names]
         return np.array([_POWERS.get(one, 0) for one in units], np.float32)
 
-    def scaled(self, raw: Raw, factors_B: NDArray[Any]) -> Raw:
+    def _scaled(self, raw: Raw, factors_B: NDArray[Any]) -> Raw:
         """Return jets whose energies and momenta are multiplied by a factor each; angles stay as they are.
 
         Further columns follow where their unit is GeV or 1/GeV.
         """
         factors = factors_B.astype(np.float32)
         jets_B4 = raw.jets_B4 * np.stack([factors, np.ones_like(factors), np.ones_like(factors), factors], -1)
-        inputs = factors[:, None, None] ** self.powers("constituents", self.inputs)
-        variables = factors[:, None] ** self.powers("jets", self.variables)
+        inputs = factors[:, None, None] ** self._powers("constituents", self.inputs)
+        variables = factors[:, None] ** self._powers("jets", self.variables)
         return raw._replace(
             p4_BP4=raw.p4_BP4 * factors[:, None, None],
             jets_B4=jets_B4,

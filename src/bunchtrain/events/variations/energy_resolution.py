@@ -5,8 +5,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from bunchtrain.events.chance import normal
-from bunchtrain.events.features import Raw
-from bunchtrain.events.variations.base import Varied
+from bunchtrain.events.variations.base import Scaled
 
 #: See `variations.base`.
 PAIRED = True
@@ -23,14 +22,13 @@ class Config(BaseModel):
     smearing: float = Field(gt=0, le=0.3, description="width of the factor, whose mean is 1: 0.04")
 
 
-class Variation(Varied):
+class Variation(Scaled):
     """Jets of smeared energies."""
 
     def __init__(self, path: str, config: Config, seed: int = 0) -> None:
         super().__init__(path, config, seed)
         self._smearing = config.smearing
 
-    def raw(self, indices: NDArray[np.int64], particles: int) -> Raw:
-        """Return what the features of the given jets are computed from."""
-        factors = np.maximum(1 + self._smearing * normal(self.keys(indices)), _LEAST)
-        return self.scaled(super().raw(indices, particles), factors)
+    def factors(self, indices: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return a random factor for each jet."""
+        return np.maximum(1 + self._smearing * normal(self.keys(indices)), _LEAST)

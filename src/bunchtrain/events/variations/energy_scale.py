@@ -4,8 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from bunchtrain.events.features import Raw
-from bunchtrain.events.variations.base import Varied
+from bunchtrain.events.variations.base import Scaled
 
 #: See `variations.base`.
 PAIRED = True
@@ -19,13 +18,13 @@ class Config(BaseModel):
     factor: float = Field(gt=0, le=10, description="of energies, momenta and masses: 1.02")
 
 
-class Variation(Varied):
+class Variation(Scaled):
     """Jets of scaled energies."""
 
     def __init__(self, path: str, config: Config, seed: int = 0) -> None:
         super().__init__(path, config, seed)
         self._factor = config.factor
 
-    def raw(self, indices: NDArray[np.int64], particles: int) -> Raw:
-        """Return what the features of the given jets are computed from."""
-        return self.scaled(super().raw(indices, particles), np.full(len(indices), self._factor))
+    def factors(self, indices: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the same factor for each jet."""
+        return np.full(len(indices), self._factor)
