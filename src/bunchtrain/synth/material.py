@@ -134,7 +134,8 @@ def gather(spec: SynthesizeSpec, dataset: Path, model: Path, *, judged_on: str =
         lesson = replace(lesson, spread_B=torch.from_numpy(scale.answer(answers.log2_spread_B)).float())
     rows = _rows(spec, data, judged_on)
     features = data.features(rows)
-    test = Taught(*vars(_jets(spec, data, rows, features, encoding)).values(), *tagger.answers(features))
+    judged = _jets(spec, data, rows, features, encoding)
+    test = Taught(judged.codes_BI, judged.labels_B, judged.weights_B, *tagger.answers(features))
     return Material(tagger.task, data.classes, encoding, lesson, test, spread=scale)
 
 
