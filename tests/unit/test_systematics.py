@@ -370,3 +370,9 @@ def test_bars_and_bands_are_drawn_whatever_they_hold():
     old = asdict(Plot("x", "y", [plain]))
     old["curves"] = [{key: value for key, value in one.items() if key not in ("low", "high")} for one in old["curves"]]
     assert drawing.plot(old) == drawn[0]
+
+
+@pytest.mark.parametrize("source", [{"kind": "energy_scale", "factor": 1.02}, None, "energy_scale", 1.02])
+def test_a_source_without_names_of_variations_is_told_where_they_go(source):
+    error = refused(changed(systematics={"jes": source}))
+    assert error.details["key"] == "systematics" and "`jes: {up: {kind: energy_scale" in str(error)

@@ -43,6 +43,8 @@ def test_a_training_is_told_of_the_variations_it_sees():
 def test_sources_that_are_none_or_have_other_jets_are_refused():
     error = refused(changed(systematics={"scale": SCALE}, train__vary=["scael"]))
     assert error.details["nearest"] == "scale" and error.details["key"] == "train.vary"
+    error = refused(changed(systematics={"scale": SCALE}, train__vary=["scale", "scale"]))
+    assert "named twice" in str(error)
     tune = {"other": {"kind": "simulation", "simulate": {"tune": 5}}}
     error = refused(changed(systematics={"tune": tune}, train__vary=["tune"]))
     assert "simulation" in error.details["found"]

@@ -80,6 +80,17 @@ class Campaign(Section):
         usual = {"task": "jet_tagging", "model": "gnn"}[str(info.field_name)]
         return {"kind": usual, **value} if isinstance(value, Mapping) and "kind" not in value else value
 
+    @field_validator("systematics", mode="before")
+    @classmethod
+    def _by_name(cls, sources: Any) -> Any:
+        """Refuse a source that is no variations by name: the likeliest slip is to leave their level out."""
+        for name, source in sources.items() if isinstance(sources, Mapping) else ():
+            whole = isinstance(source, Mapping) and all(isinstance(one, Mapping) for one in source.values())
+            if not whole:
+                example = f"`{name}: {{up: {{kind: energy_scale, factor: 1.02}}}}`"
+                raise ValueError(f"let {name} hold variations by name: {example}")
+        return sources
+
     @field_validator("output")
     @classmethod
     def _inside(cls, output: str) -> str:

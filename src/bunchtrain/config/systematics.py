@@ -72,7 +72,11 @@ def check_systematics(campaign: Campaign, file: str | Path) -> None:
         _check_columns(campaign, one, options, file)
         if not paired(one.kind.kind):
             _check_generated(campaign, one, file)
-    for source in campaign.train.vary:
+    for number, source in enumerate(campaign.train.vary):
+        if source in campaign.train.vary[:number]:
+            raise CampaignError(
+                "a source is named twice", file=file, key="train.vary", found=source, mend="once will do"
+            )
         _check_trained(campaign, source, file)
 
 

@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from bunchtrain import registry
+from bunchtrain.config.systematics import FAMILY
 from bunchtrain.events.chance import Keys, keys, seeded
 from bunchtrain.events.features import Raw
 from bunchtrain.events.reader import Dataset
-
-FAMILY = "events.variations"
 
 #: Powers of an energy that a unit holds: a scaled column is multiplied by its factor to this power.
 _POWERS = {"GeV": 1, "1/GeV": -1}
