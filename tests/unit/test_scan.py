@@ -16,6 +16,7 @@ from bunchtrain.errors import InputError, TrainingError
 from bunchtrain.files import read_json
 from bunchtrain.scan import evaluation, objective, process, run, space
 from bunchtrain.scan.journal import Journal
+from bunchtrain.scan.slots import Slot
 from toys import train_spec
 
 SPACE = {
@@ -32,6 +33,10 @@ def scan_spec(**settings) -> ScanSpec:
 
 def short(toy) -> objective.Trainings:
     return objective.Trainings(scan_spec(), *toy)
+
+
+def evaluated(what, values, folder):
+    return evaluation.evaluate(what, evaluation.Asked(0, values, folder), Slot(0))
 
 
 def known(count: int) -> list:
@@ -180,7 +185,7 @@ def test_a_scan_without_a_good_trial_is_an_error(toy, tmp_path):
 
 def test_a_training_over_its_time_is_ended_with_all_it_started(toy, tmp_path):
     spec = scan_spec(timeout=1, epochs=10000)
-    assert evaluation.evaluate(objective.Trainings(spec, *toy), {}, tmp_path)[0] == "F_timeout"
+    assert evaluated(objective.Trainings(spec, *toy), {}, tmp_path)[0] == "F_timeout"
     listed = subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert "ps -ww" in listed and str(tmp_path) not in listed
 
@@ -201,7 +206,7 @@ def test_reasons_of_failure(tmp_path, status, log, reason):
 
 
 def test_a_training_that_diverges_is_F_nan(toy, tmp_path):
-    assert evaluation.evaluate(short(toy), {"train.learning_rate": 1e30}, tmp_path)[0] == "F_nan"
+    assert evaluated(short(toy), {"train.learning_rate": 1e30}, tmp_path)[0] == "F_nan"
 
 
 def test_the_training_ends_with_a_killed_scan(toy, tmp_path):
@@ -284,7 +289,7 @@ def test_a_training_killed_once_is_tried_once_more(toy, tmp_path, monkeypatch):
     statuses = iter([-signal.SIGKILL, 0])
     monkeypatch.setattr(process, "_run", lambda *arguments: next(statuses))
     monkeypatch.setattr(objective.Trainings, "result", lambda *arguments: (-0.3, {}))
-    assert evaluation.evaluate(short(toy), {}, tmp_path) == (-0.3, {})
+    assert evaluated(short(toy), {}, tmp_path) == (-0.3, {})
 
 
 def test_a_scan_without_any_good_end_says_what_the_first_training_said(toy, tmp_path):

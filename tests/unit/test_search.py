@@ -26,6 +26,7 @@ from bunchtrain.files import read_json, write_json
 from bunchtrain.report import front as page
 from bunchtrain.scan import evaluation, process, search, space, students
 from bunchtrain.scan.journal import Journal, Trial
+from bunchtrain.scan.slots import Slot
 from cores import spec
 
 SPACE = {"weight_bits": {"low": 2, "high": 6}, "sparsity": {"low": 0.1, "high": 0.9}}
@@ -145,7 +146,7 @@ def test_dimensions_that_do_not_go_together_are_refused_before_anything_runs():
 def test_the_same_values_are_not_trained_again(sample, tmp_path, monkeypatch):
     started = []
 
-    def answered(evaluation, values, folder):
+    def answered(evaluation, asked, slot):
         started.append(values["weight_bits"])
         return [0.5 + 0.01 * values["weight_bits"], -float(values["weight_bits"])], {"auc": 0.6, "lut": 9}
 
@@ -159,7 +160,7 @@ def test_the_same_values_are_not_trained_again(sample, tmp_path, monkeypatch):
 
 def test_values_that_do_not_fit_are_a_result_not_an_end(tmp_path):
     wrong = students.Students(search_spec(), tmp_path / "x", tmp_path / "y")
-    result, facts = evaluation.evaluate(wrong, {"weight_bits": 99}, tmp_path / "trial")
+    result, facts = evaluation.evaluate(wrong, evaluation.Asked(0, {"weight_bits": 99}, tmp_path / "trial"), Slot(0))
     assert result == "F_invalid" and facts["error"] and not (tmp_path / "trial").exists()
 
 

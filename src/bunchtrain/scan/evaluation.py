@@ -1,14 +1,17 @@
-"""What a search evaluates, and how: a process of its own for every point of the space."""
+"""What a search evaluates, and how: processes of its own for every point of the space."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from bunchtrain.config.scan import Trials
 from bunchtrain.errors import CampaignError
 from bunchtrain.scan import process
+from bunchtrain.scan.journal import Trial
+from bunchtrain.scan.slots import Slot
 from bunchtrain.scan.space import Values
 
 #: What an evaluation says, in its folder.
@@ -16,6 +19,15 @@ LOG = "train.log"
 
 #: Larger is better; a list has a number for every objective; a text is the reason of a failure, `F_...`.
 Result = float | list[float] | str
+
+
+class Asked(NamedTuple):
+    """One evaluation that is asked for; `known` are the earlier ones on which it may rest."""
+
+    number: int
+    values: Values
+    folder: Path
+    known: Sequence[Trial] = ()
 
 
 class Evaluation(Protocol):
@@ -32,8 +44,8 @@ class Evaluation(Protocol):
     def own(self) -> Values:
         """Return the campaign's own values of the dimensions: the first evaluation."""
 
-    def command(self, values: Values, folder: Path) -> list[str]:
-        """Return what evaluates `values` and writes into `folder`."""
+    def steps(self, asked: Asked, slot: Slot) -> list[list[str]]:
+        """Return the commands that evaluate, one after the other."""
 
     def result(self, folder: Path) -> tuple[Result, dict[str, Any]]:
         """Return the result of a finished evaluation, and facts for the record."""
@@ -42,11 +54,14 @@ class Evaluation(Protocol):
         """Return a result in words, from its facts."""
 
 
-def evaluate(evaluation: Evaluation, values: Values, folder: Path) -> tuple[Result, dict[str, Any]]:
-    """Evaluate `values`; return the result, and facts for the record."""
+def evaluate(evaluation: Evaluation, asked: Asked, slot: Slot) -> tuple[Result, dict[str, Any]]:
+    """Evaluate what is asked in a slot; return the result, and facts for the record."""
     try:
-        command, log = evaluation.command(values, folder), folder / LOG
+        steps, log = evaluation.steps(asked, slot), asked.folder / LOG
     except CampaignError as error:  # values that fit alone, but not together
         return "F_invalid", {"error": error.problem}
-    reason = process.evaluate(command, log, evaluation.settings.timeout)
-    return (reason, {}) if reason else evaluation.result(folder)
+    end = time.monotonic() + evaluation.settings.timeout
+    for command in steps:
+        if reason := process.evaluate(command, log, end - time.monotonic()):
+            return reason, {}
+    return evaluation.result(asked.folder)

@@ -13,6 +13,8 @@ from bunchtrain.config.specs import ScanSpec, TrainSpec, as_text
 from bunchtrain.config.train import Train
 from bunchtrain.files import read_json
 from bunchtrain.scan import space
+from bunchtrain.scan.evaluation import Asked
+from bunchtrain.scan.slots import Slot
 from bunchtrain.scan.space import Values
 
 
@@ -38,11 +40,11 @@ class Trainings(NamedTuple):
         sections = {"model": self.spec.training.model, "train": self.spec.training.settings.model_dump()}
         return space.defaults(self.settings, sections)
 
-    def command(self, values: Values, folder: Path) -> list[str]:
+    def steps(self, asked: Asked, slot: Slot) -> list[list[str]]:
         """Return the training."""
-        spec = as_text(training_spec(self.spec, values))
+        spec = as_text(training_spec(self.spec, asked.values))
         command = [sys.executable, "-m", "bunchtrain", "train", "--spec", spec, "--dataset", str(self.dataset)]
-        return [*command, "--scaler", str(self.scaler), "--out", str(folder)]
+        return [slot.command([*command, "--scaler", str(self.scaler), "--out", str(asked.folder)])]
 
     def result(self, folder: Path) -> tuple[float, dict[str, Any]]:
         """Return the objective of a finished training, and its validation curve."""

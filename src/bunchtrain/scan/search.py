@@ -14,9 +14,10 @@ from bunchtrain.config.scan import Trials
 from bunchtrain.config.specs import ScanSpec, SearchSpec
 from bunchtrain.errors import TrainingError
 from bunchtrain.files import fingerprint, sha256
-from bunchtrain.scan import evaluation, process
-from bunchtrain.scan.evaluation import Evaluation, Result
+from bunchtrain.scan import evaluation, process, slots
+from bunchtrain.scan.evaluation import Asked, Evaluation, Result
 from bunchtrain.scan.journal import Journal, Trial
+from bunchtrain.scan.slots import Slot
 from bunchtrain.scan.space import Values, problem, suggest
 
 #: Settings that may differ when a journal is continued.
@@ -39,7 +40,8 @@ class Search:
     def __init__(self, of: Evaluation, journal: Journal, out: Path, name: str) -> None:
         self._of, self._journal, self._out, self._name = of, journal, out, name
         self._space = problem(of.settings)
-        self._running: dict[Future[tuple[Result, dict[str, Any]]], tuple[int, float]] = {}
+        self._slots = slots.here(of.settings.parallel)
+        self._running: dict[Future[tuple[Result, dict[str, Any]]], tuple[int, float, Slot]] = {}
 
     def run(self) -> None:
         """Run until every evaluation has a result."""
@@ -73,7 +75,7 @@ class Search:
         known = all(
             i in self._journal.trials and self._journal.trials[i].done for i in range(number - settings.parallel + 1)
         )
-        return known and len(self._running) < settings.parallel
+        return known and bool(self._slots.free)
 
     def _start(self, pool: ThreadPoolExecutor, number: int) -> None:
         trials = self._journal.trials
@@ -85,9 +87,9 @@ class Search:
             self._journal.end(number, twin.result, 0.0, {**twin.facts, "same_as": twin.number})
             print(f"[{self._name}] the same values as in evaluation {twin.number + 1}", flush=True)
             return
-        folder = self._out / "trials" / f"{number:04d}"
-        future = pool.submit(evaluation.evaluate, self._of, values, folder)
-        self._running[future] = (number, time.monotonic())
+        slot, folder = self._slots.lease(), self._out / "trials" / f"{number:04d}"
+        future = pool.submit(evaluation.evaluate, self._of, Asked(number, values, folder), slot)
+        self._running[future] = (number, time.monotonic(), slot)
 
     def _suggest(self, number: int) -> Values:
         settings = self._of.settings
@@ -100,7 +102,8 @@ class Search:
     def _collect(self) -> None:
         finished, _ = wait(self._running, return_when=FIRST_COMPLETED)
         for future in finished:
-            number, started = self._running.pop(future)
+            number, started, slot = self._running.pop(future)
+            self._slots.give_back(slot)
             found, facts = future.result()
             facts = {**facts, "timeout": self._of.settings.timeout} if isinstance(found, str) else facts
             self._journal.end(number, found, time.monotonic() - started, facts)

@@ -17,7 +17,9 @@ from bunchtrain.config.synthesize import Search
 from bunchtrain.errors import BunchtrainError, TrainingError
 from bunchtrain.files import exclusive, read_json, sha256, write_json, write_text
 from bunchtrain.scan import evaluation, process, search
+from bunchtrain.scan.evaluation import Asked
 from bunchtrain.scan.journal import Journal, Trial
+from bunchtrain.scan.slots import Slot
 from bunchtrain.scan.space import Values
 
 FIGURES = "figures.json"
@@ -60,9 +62,9 @@ class Students(NamedTuple):
         student = varied(self.spec.core.settings.student, values, "--spec", "synthesize.search.space")
         return of_student(self.spec.core, student, "--spec")
 
-    def command(self, values: Values, folder: Path) -> list[str]:
+    def steps(self, asked: Asked, slot: Slot) -> list[list[str]]:
         """Return the training of a student, with the estimate of its cost."""
-        return [*self.synthesis(values, folder), "--estimate"]
+        return [slot.command([*self.synthesis(asked.values, asked.folder), "--estimate"])]
 
     def synthesis(self, values: Values, folder: Path) -> list[str]:
         """Return the training and the synthesis of a student."""
