@@ -147,8 +147,8 @@ def test_the_same_values_are_not_trained_again(sample, tmp_path, monkeypatch):
     started = []
 
     def answered(evaluation, asked, slot):
-        started.append(values["weight_bits"])
-        return [0.5 + 0.01 * values["weight_bits"], -float(values["weight_bits"])], {"auc": 0.6, "lut": 9}
+        started.append(asked.values["weight_bits"])
+        return [0.5 + 0.01 * asked.values["weight_bits"], -float(asked.values["weight_bits"])], {"auc": 0.6, "lut": 9}
 
     monkeypatch.setattr(evaluation, "evaluate", answered)
     few = search_spec(trials=9, parallel=1, space={"weight_bits": {"low": 5, "high": 6}})
