@@ -24,9 +24,11 @@ from bunchtrain.dag import Plan
 from bunchtrain.errors import CampaignError, TrainingError
 from bunchtrain.files import read_json, write_json
 from bunchtrain.report import front as page
-from bunchtrain.scan import evaluation, process, search, space, students
+from bunchtrain.scan import evaluation, process, search, students
 from bunchtrain.scan.journal import Journal, Trial
 from bunchtrain.scan.slots import Slot
+from bunchtrain.scan.space import Space
+from bunchtrain.scan.suggest import suggest
 from cores import spec
 
 SPACE = {"weight_bits": {"low": 2, "high": 6}, "sparsity": {"low": 0.1, "high": 0.9}}
@@ -38,12 +40,12 @@ def search_spec(**settings) -> SearchSpec:
 
 
 def done(number, area, lut):
-    return Trial(number, {}, 0.0, [area, -np.log10(lut)], facts={"auc": area, "lut": lut})
+    return Trial(number, {}, result=[area, -np.log10(lut)], facts={"auc": area, "lut": lut})
 
 
 def test_the_front_is_what_no_other_beats():
     trials = [done(0, 0.9, 1000), done(1, 0.95, 3000), done(2, 0.89, 1500), done(3, 0.9, 900), done(4, 0.95, 2900)]
-    trials.append(Trial(5, {}, 0.0, "F_timeout"))
+    trials.append(Trial(5, {}, result="F_timeout"))
     assert [trial.number for trial in students.front(trials)] == [3, 4]
     assert students.front([]) == []
 
@@ -67,21 +69,20 @@ def test_deephyper_finds_a_front_of_two_objectives(tmp_path, monkeypatch):
     """On a known pair of objectives the suggestions lie nearer to the front than random points do, in the mean."""
     monkeypatch.chdir(tmp_path)
     settings = Trials(trials=24, initial=8, space={name: {"low": 0.0, "high": 1.0} for name in "abcd"})
-    problem = space.problem(settings)
+    own = dict.fromkeys("abcd", 0.5)
 
     def results(values):
         away = sum((values[name] - 0.3) ** 2 for name in "bcd")
         return [values["a"] - away, -values["a"] - away]
 
-    def distance(seed, informed):
-        found = []
+    def distance(seed, method):
+        found, of = [], Space(settings.model_copy(update={"method": method}), own)
         for number in range(24):
-            known = found if informed else []
-            values = space.suggest(settings, problem, number, known, 1000 * seed, "unused")
+            values = suggest(of, number, found, 1000 * seed, "unused")
             found.append((values, "F_nan" if number == 3 else results(values)))
         return np.mean([-sum(result) for _, result in found[12:] if not isinstance(result, str)])
 
-    informed, random = (np.mean([distance(seed, way) for seed in range(4)]) for way in (True, False))
+    informed, random = (np.mean([distance(seed, way) for seed in range(4)]) for way in ("bayesian", "random"))
     assert informed < 0.8 * random
 
 
@@ -166,12 +167,12 @@ def test_values_that_do_not_fit_are_a_result_not_an_end(tmp_path):
 
 @pytest.mark.parametrize("damage", ["", "{}", "[]", "{"])
 def test_figures_with_a_damaged_record_are_made_again(sample, tmp_path, damage):
-    task, trial = students.Students(search_spec(), *sample), Trial(0, {"weight_bits": 4}, 0.0)
+    task, trial = students.Students(search_spec(), *sample), Trial(0, {"weight_bits": 4})
     figures = tmp_path / "figures.json"
     write_json(figures, {})
     record(figures, task, trial)
     assert students._is_there(figures, task, trial)
-    assert not students._is_there(figures, task, Trial(0, {"weight_bits": 5}, 0.0))
+    assert not students._is_there(figures, task, Trial(0, {"weight_bits": 5}))
     other = tmp_path / "other"
     shutil.copytree(sample[1], other)
     (other / "model.json").write_text((other / "model.json").read_text() + "\n")

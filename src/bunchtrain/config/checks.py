@@ -10,10 +10,11 @@ from bunchtrain.config import literals
 from bunchtrain.config.asked import check_asked
 from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.candidates import KEY, candidates, check_kinds
+from bunchtrain.config.combinations import described, lies_in
 from bunchtrain.config.prepare import Graph
 from bunchtrain.config.samples import OF_EVENTS
 from bunchtrain.config.sources import generated
-from bunchtrain.config.spaces import SPACE, check_spaces, described, lies_in, searched
+from bunchtrain.config.spaces import SPACE, check_spaces, searched
 from bunchtrain.config.systematics import check_systematics
 from bunchtrain.errors import CampaignError
 from bunchtrain.levels import LEVELS

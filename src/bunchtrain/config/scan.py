@@ -3,7 +3,14 @@
 import math
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from bunchtrain.config.base import Positive, Section
 
@@ -14,7 +21,38 @@ Value = int | float | str | bool
 Range = TypeVar("Range", "Integers", "Floats")
 
 
-class Integers(Section):
+class Between(Section):
+    """Any number from `low` to `high`, either of which may be left out."""
+
+    low: float | None = None
+    high: float | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Between":
+        if self.low is None and self.high is None:
+            raise ValueError("give `low`, `high`, or both")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"empty range: low {self.low} is above high {self.high}")
+        return self
+
+
+#: What the value of a dimension is asked for: to be this one, one of these, or between two.
+Wanted = Value | list[Value] | Between
+
+
+class Conditional(Section):
+    """A dimension that may depend on others."""
+
+    when: dict[str, Wanted] = Field(
+        default_factory=dict, description="varied only where these dimensions have such values"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_unset(self, usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in usual(self).items() if key != "when" or value}
+
+
+class Integers(Conditional):
     """A whole number between two bounds, both included."""
 
     low: int
@@ -26,7 +64,7 @@ class Integers(Section):
         return _checked(self)
 
 
-class Floats(Section):
+class Floats(Conditional):
     """A real number between two bounds."""
 
     low: float
@@ -38,7 +76,7 @@ class Floats(Section):
         return _checked(self)
 
 
-class Choice(Section):
+class Choice(Conditional):
     """One of a list."""
 
     choices: Annotated[list[Value], Field(min_length=2)]
@@ -57,7 +95,7 @@ def _shaped(value: Any) -> Any:
     """Say what a dimension is before each of its forms says why it is not that one."""
     if isinstance(value, Integers | Floats | Choice):
         return value
-    keys = set(value) if isinstance(value, dict) else set()
+    keys = set(value) - {"when"} if isinstance(value, dict) else set()
     if keys == {"choices"}:
         choices = value["choices"]
         if not isinstance(choices, list) or not all(isinstance(one, int | float | str) for one in choices):
@@ -70,7 +108,7 @@ def _shaped(value: Any) -> Any:
         if not all(_is_number(value[key]) for key in ("low", "high")):
             raise ValueError("the ends of a range are finite numbers")
         return value
-    expected = "give `low` and `high` (and `log`), or `choices`"
+    expected = "give `low` and `high` (and `log`), or `choices`, and `when` it counts if not always"
     raise ValueError(f"a dimension has no key {unknown[0]}: {expected}" if unknown else expected)
 
 
@@ -103,7 +141,22 @@ class Trials(Section):
         2, description="evaluations before the surrogate model suggests; the first is the campaign's own values"
     )
     timeout: Positive = Field(600, description="seconds after which an evaluation is stopped")
+    method: Literal["bayesian", "random", "quasi_random"] = Field(
+        "bayesian", description="of suggesting; the last two do not learn from results"
+    )
+    asynchronous: bool = Field(
+        False, description="no slot waits for a slower evaluation; the order of ends then shapes the search"
+    )
+    ahead: int = Field(
+        0, ge=0, le=100, description="suggestions kept ready, for evaluations that last no longer than a suggestion"
+    )
     space: dict[str, Dimension] = Field(default_factory=dict)
+    forbid: list[Annotated[dict[str, Wanted], Field(min_length=1)]] = Field(
+        default_factory=list, description="combinations of values that are not evaluated"
+    )
+    start: list[Annotated[dict[str, Value], Field(min_length=1)]] = Field(
+        default_factory=list, description="points to evaluate after the campaign's own, which gives keys left out"
+    )
 
     @model_validator(mode="after")
     def _something(self) -> "Trials":
@@ -111,10 +164,19 @@ class Trials(Section):
             raise ValueError("evaluations of some number need a `space`")
         return self
 
+    @property
+    def lag(self) -> int:
+        """A repeatable search rests suggestion n on the results of 0 ... n - lag."""
+        return self.parallel + self.ahead
+
 
 class Scan(Trials):
     """The search for a network and its training. Keys of `space` are `model.<key>` or `train.<key>`."""
 
     epochs: Positive = Field(3, description="epochs of one evaluation")
     max_jets: Positive | None = Field(None, description="training jets of one evaluation")
+    warm_start: list[str] = Field(
+        default_factory=list,
+        description="results.csv of earlier scans: the first suggestions learn from them",
+    )
     objective: Literal["validation_loss", "validation_auc"] = "validation_loss"

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from bunchtrain import registry
+from bunchtrain.config import points
 from bunchtrain.config.candidates import own_value, varied
+from bunchtrain.config.combinations import check_combinations, described, lies_in
 from bunchtrain.config.explain import explain
-from bunchtrain.config.scan import Choice, Dimension, Floats, Integers
-from bunchtrain.config.synthesize import Student
+from bunchtrain.config.scan import Choice, Dimension, Floats
+from bunchtrain.config.synthesize import Search, Student
 from bunchtrain.config.train import Train
 from bunchtrain.errors import CampaignError
 
@@ -50,8 +52,11 @@ def check_spaces(campaign: Campaign, file: str | Path) -> None:
     """
     for name, dimension in campaign.scan.space.items():
         _check_dimension(campaign, name, dimension, file)
-        if campaign.scan.trials:
-            _check_own_value(_own_value(campaign, name), name, dimension, f"scan.space.{name}", file)
+    own = {name: _own_value(campaign, name) for name in campaign.scan.space}
+    if campaign.scan.trials:
+        for name, value in points.active(campaign.scan.space, own).items():
+            _check_own_value(value, name, campaign.scan.space[name], f"scan.space.{name}", file)
+    check_combinations(campaign.scan, own, "scan", file)
     search = campaign.synthesize.search
     if search is None:
         return
@@ -59,16 +64,20 @@ def check_spaces(campaign: Campaign, file: str | Path) -> None:
         value = own_value(student, name)
         if not lies_in(value, search.space[name]):
             raise CampaignError("a value does not fit", file=file, key=f"{SPACE}.{name}", expected=_kind_of(value))
-    for name, dimension in search.space.items():
-        own = own_value(campaign.synthesize.student, name)
-        _check_own_value(own, f"synthesize.student.{name}", dimension, f"{SPACE}.{name}", file)
-    _check_together(campaign.synthesize.student, search.space, file)
+    own = {name: own_value(campaign.synthesize.student, name) for name in search.space}
+    for name, value in points.active(search.space, own).items():
+        _check_own_value(value, f"synthesize.student.{name}", search.space[name], f"{SPACE}.{name}", file)
+    check_combinations(search, own, "synthesize.search", file)
+    _check_together(campaign.synthesize.student, search, file)
 
 
-def _check_together(student: Student, space: Mapping[str, Dimension], file: str | Path) -> None:
+def _check_together(student: Student, search: Search, file: str | Path) -> None:
     """Check that the dimensions go together: whatever stands in one, the values of the others must fit."""
+    space = search.space
     for values in itertools.islice(itertools.product(*(_ends(one) for one in space.values())), _MOST_TOGETHER):
-        varied(student, dict(zip(space, values, strict=True)), file, SPACE)
+        point = dict(zip(space, values, strict=True))
+        if not points.forbidden(search, point):
+            varied(student, points.active(space, point), file, SPACE)
 
 
 def _kind_of(value: Any) -> str:
@@ -139,20 +148,3 @@ def _check_own_value(value: Any, key: str, dimension: Dimension, space: str, fil
         expected=f"{described(dimension)}, as {space} says",
         mend=f"change {key}, or widen the space",
     )
-
-
-def lies_in(value: Any, dimension: Dimension) -> bool:
-    """Return whether a dimension has a value."""
-    if isinstance(dimension, Choice):
-        return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in dimension.choices)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return dimension.low <= value <= dimension.high and (isinstance(dimension, Floats) or value == int(value))
-
-
-def described(dimension: Dimension) -> str:
-    """Return a dimension in words."""
-    if isinstance(dimension, Choice):
-        return "one of " + ", ".join(map(str, dimension.choices))
-    kind = "a whole number" if isinstance(dimension, Integers) else "a number"
-    return f"{kind} from {dimension.low} to {dimension.high}"

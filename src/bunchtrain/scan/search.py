@@ -18,10 +18,11 @@ from bunchtrain.scan import evaluation, process, slots
 from bunchtrain.scan.evaluation import Asked, Evaluation, Result
 from bunchtrain.scan.journal import Journal, Trial
 from bunchtrain.scan.slots import Slot
-from bunchtrain.scan.space import Values, problem, suggest
+from bunchtrain.scan.space import Space, Values
+from bunchtrain.scan.suggest import Known, suggest
 
 #: Settings that may differ when a journal is continued.
-_FREE = {"trials", "parallel", "timeout", "finalists"}
+_FREE = {"trials", "parallel", "ahead", "asynchronous", "timeout", "finalists"}
 
 
 def mark(spec: ScanSpec | SearchSpec, inputs: Sequence[Path]) -> str:
@@ -32,83 +33,123 @@ def mark(spec: ScanSpec | SearchSpec, inputs: Sequence[Path]) -> str:
 
 
 class Search:
-    """Keeps `parallel` evaluations going, in an order that does not depend on which of them is faster.
+    """Keeps every slot busy and every result.
 
-    Evaluation n is suggested from the results of 0 ... n - parallel, so the scan's outcome follows from the seed alone.
+    A repeatable search rests suggestion n on the results of 0 ... n - lag, whatever else has ended: its outcome
+    follows from the seed alone. An asynchronous one rests it on all results there are, so that no slot waits.
+
+    Parameters
+    ----------
+    of : Evaluation
+        What is evaluated.
+    journal : Journal
+        What happened, and happens.
+    out : path
+        Folder of the search.
+    name : str
+        How it calls itself in what it prints.
+    earlier : sequence of (values, result)
+        Evaluations of earlier scans.
     """
 
-    def __init__(self, of: Evaluation, journal: Journal, out: Path, name: str) -> None:
-        self._of, self._journal, self._out, self._name = of, journal, out, name
-        self._space = problem(of.settings)
+    def __init__(self, of: Evaluation, journal: Journal, out: Path, name: str, earlier: Known = ()) -> None:
+        self._of, self._journal, self._out, self._name, self._earlier = of, journal, out, name, earlier
+        self._space = Space(of.settings, of.own())
         self._slots = slots.here(of.settings.parallel)
+        self._queue: list[int] = []  # asked for, not running
         self._running: dict[Future[tuple[Result, dict[str, Any]]], tuple[int, float, Slot]] = {}
+        self._asking: dict[Future[Values], tuple[int, int | None]] = {}
 
     def run(self) -> None:
         """Run until every evaluation has a result."""
-        settings, trials = self._of.settings, self._journal.trials
-        done = sum(trial.done for trial in trials.values())
+        settings, journal = self._of.settings, self._journal
+        done = sum(trial.done for trial in journal.trials.values())
         if done:
             print(f"[{self._name}] goes on: {done} of {settings.trials} evaluations are done", flush=True)
-        again = {number for number, trial in trials.items() if self._worth_another_try(trial)}
-        with ThreadPoolExecutor(settings.parallel) as pool:
+        journal.run(trials=settings.trials, slots=len(self._slots), name=self._name)
+        self._queue = sorted(number for number, trial in journal.trials.items() if self._is_due(trial))
+        with ThreadPoolExecutor(1) as asker, ThreadPoolExecutor(len(self._slots)) as pool:
             try:
-                number = 0
-                while number < settings.trials or self._running:
-                    if number < settings.trials and self._may_start(number):
-                        if number in again or not (number in trials and trials[number].done):
-                            self._start(pool, number)
-                        number += 1
-                    else:
-                        self._collect()
+                while self._queue or self._running or self._asking or len(journal.trials) < settings.trials:
+                    self._start_what_waits(pool)
+                    self._ask_ahead(asker)
+                    self._collect()
             except BaseException:
                 process.end_all()  # the pool would wait for them
                 raise
 
-    def _worth_another_try(self, trial: Trial) -> bool:
-        """Return whether an earlier run's failure may not come again; values that diverge always do."""
+    def _is_due(self, trial: Trial) -> bool:
+        """Return whether an evaluation has no result, or an earlier run's failure that may not come again."""
+        if trial.number >= self._of.settings.trials:
+            return False
         longer = self._of.settings.timeout > trial.facts.get("timeout", 0)
-        return trial.result in ("F_crash", "F_oom") or (trial.result == "F_timeout" and longer)
+        again = trial.result in ("F_crash", "F_oom") or (trial.result == "F_timeout" and longer)
+        return again or not trial.done
 
-    def _may_start(self, number: int) -> bool:
-        """Return whether a slot is free and what the suggestion rests on is known."""
-        settings = self._of.settings
-        known = all(
-            i in self._journal.trials and self._journal.trials[i].done for i in range(number - settings.parallel + 1)
-        )
-        return known and bool(self._slots.free)
+    def _start_what_waits(self, pool: ThreadPoolExecutor) -> None:
+        while self._queue and self._slots.free:
+            self._start(pool, self._queue.pop(0))
 
     def _start(self, pool: ThreadPoolExecutor, number: int) -> None:
-        trials = self._journal.trials
-        values = trials[number].values if number in trials else self._suggest(number)
-        self._journal.start(number, values)
-        print(f"[{self._name}] evaluation {number + 1}/{self._of.settings.trials}: {_readable(values)}", flush=True)
-        twin = next((one for one in trials.values() if one.done and not one.failed and one.values == values), None)
-        if twin is not None and twin.result is not None:  # a training repeats itself to the bit
-            self._journal.end(number, twin.result, 0.0, {**twin.facts, "same_as": twin.number})
+        journal, trial = self._journal, self._journal.trials[number]
+        said = f"[{self._name}] evaluation {number + 1}/{self._of.settings.trials}: {_readable(trial.values)}"
+        print(said, flush=True)
+        if (twin := self._twin(trial)) is not None and twin.result is not None:
+            journal.start(number, None)
+            journal.end(number, twin.result, 0.0, {**twin.facts, "same_as": twin.number})
             print(f"[{self._name}] the same values as in evaluation {twin.number + 1}", flush=True)
             return
         slot, folder = self._slots.lease(), self._out / "trials" / f"{number:04d}"
-        future = pool.submit(evaluation.evaluate, self._of, Asked(number, values, folder), slot)
+        journal.start(number, slot.number)
+        known = [journal.trials[one] for one in sorted(self._known(number, trial.knew))]
+        future = pool.submit(evaluation.evaluate, self._of, Asked(number, trial.values, folder, known), slot)
         self._running[future] = (number, time.monotonic(), slot)
 
-    def _suggest(self, number: int) -> Values:
-        settings = self._of.settings
-        if number == 0:
-            return self._of.own()
-        trials = [self._journal.trials[i] for i in range(max(0, number - settings.parallel + 1))]
-        known = [(trial.values, trial.result) for trial in trials if trial.result is not None]
-        return suggest(settings, self._space, number, known, self._of.seed, str(self._out / "deephyper"))
+    def _twin(self, trial: Trial) -> Trial | None:
+        """Return an evaluation that had a result with the same values."""
+        trials = self._journal.trials.values()
+        return next((one for one in trials if one.done and not one.failed and one.values == trial.values), None)
+
+    def _known(self, number: int, knew: int | None) -> set[int]:
+        """Return the evaluations on whose results one rests."""
+        return set(range(number - self._of.settings.lag + 1)) if knew is None else set(self._journal.ends[:knew])
+
+    def _ask_ahead(self, asker: ThreadPoolExecutor) -> None:
+        """Ask for the next suggestion, if a slot waits for it or it is to be kept ready, and it may be made."""
+        settings, journal = self._of.settings, self._journal
+        number = len(journal.trials)
+        wanted = settings.ahead + bool(self._slots.free)
+        if self._asking or number >= settings.trials or len(self._queue) >= wanted:
+            return
+        knew = len(journal.ends) if settings.asynchronous else None
+        known = [journal.trials[one] for one in sorted(self._known(number, knew)) if one in journal.trials]
+        pending = {one for one, _, _ in self._running.values()} | set(self._queue)
+        if knew is None and (len(known) <= number - settings.lag or pending & {trial.number for trial in known}):
+            return
+        told = [(trial.values, trial.result) for trial in known if trial.result is not None]
+        folder = str(self._out / "deephyper")
+        future = asker.submit(suggest, self._space, number, told, self._of.seed, folder, self._earlier)
+        self._asking[future] = (number, knew)
 
     def _collect(self) -> None:
-        finished, _ = wait(self._running, return_when=FIRST_COMPLETED)
-        for future in finished:
-            number, started, slot = self._running.pop(future)
-            self._slots.give_back(slot)
-            found, facts = future.result()
-            facts = {**facts, "timeout": self._of.settings.timeout} if isinstance(found, str) else facts
-            self._journal.end(number, found, time.monotonic() - started, facts)
-            shown = found if isinstance(found, str) else self._of.told(facts)
-            print(f"[{self._name}] evaluation {number + 1}/{self._of.settings.trials}: {shown}", flush=True)
+        """Wait for a suggestion or a result, and note it."""
+        if not (self._running or self._asking):
+            return
+        waited: list[Future[Any]] = [*self._running, *self._asking]
+        wait(waited, return_when=FIRST_COMPLETED)
+        for ended in [one for one in self._running if one.done()]:
+            self._note(*self._running.pop(ended), *ended.result())
+        for made in [one for one in self._asking if one.done()]:
+            number, knew = self._asking.pop(made)
+            self._journal.ask(number, made.result(), knew)
+            self._queue.append(number)
+
+    def _note(self, number: int, started: float, slot: Slot, found: Result, facts: dict[str, Any]) -> None:
+        self._slots.give_back(slot)
+        facts = {**facts, "timeout": self._of.settings.timeout} if isinstance(found, str) else facts
+        self._journal.end(number, found, time.monotonic() - started, facts)
+        shown = found if isinstance(found, str) else self._of.told(facts)
+        print(f"[{self._name}] evaluation {number + 1}/{self._of.settings.trials}: {shown}", flush=True)
 
 
 def _readable(values: Values) -> str:
@@ -149,5 +190,5 @@ def table(settings: Trials, trials: Sequence[Trial], facts: Sequence[str]) -> st
         status, times = trial.result if trial.failed else "ok", [f"{trial.started:.3f}", f"{trial.seconds:.3f}"]
         known = {"objective": "" if trial.failed else trial.result, **trial.facts}
         values = [known.get(name, "") for name in facts]
-        writer.writerow([trial.number, status, *values, *times, *(trial.values[name] for name in names)])
+        writer.writerow([trial.number, status, *values, *times, *(trial.values.get(name, "") for name in names)])
     return stream.getvalue()

@@ -1,24 +1,24 @@
-"""From the campaign's space to DeepHyper, and the next suggestion as a pure function of what is known."""
+"""The space of a search: its points, and as DeepHyper's problem."""
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from bunchtrain.config.scan import Choice, Trials
+import numpy as np
+
+from bunchtrain.config import points
+from bunchtrain.config.combinations import lies_in
+from bunchtrain.config.scan import Choice, Dimension, Trials
+from bunchtrain.errors import TrainingError
 
 if TYPE_CHECKING:
     from deephyper.hpo import HpProblem
 
 Values = dict[str, Any]
 
-#: Values with their results: a number, several, or the reason of a failure.
-Known = Sequence[tuple[Values, float | list[float] | str]]
-
-#: Points at which the surrogate model is asked for each suggestion.
-CANDIDATES = 1000
+#: Draws after which a space is taken for one without an allowed point.
+DRAWS = 100_000
 
 
 def defaults(settings: Trials, sections: Mapping[str, Mapping[str, Any]]) -> Values:
@@ -30,76 +30,88 @@ def defaults(settings: Trials, sections: Mapping[str, Mapping[str, Any]]) -> Val
     return found
 
 
-def problem(settings: Trials) -> HpProblem:
-    """Return the space as DeepHyper's problem."""
-    from deephyper.hpo import HpProblem
+class Space:
+    """The points of a search.
 
-    space = HpProblem()
-    for name, dimension in settings.space.items():
-        if isinstance(dimension, Choice):
-            space.add_hyperparameter(list(dimension.choices), name)
-        else:
-            prior = "log-uniform" if dimension.log else "uniform"
-            space.add_hyperparameter((dimension.low, dimension.high, prior), name)
-    return space
-
-
-def exploration(number: int, initial: int) -> float:
-    """Return the weight of the surrogate's uncertainty in suggestion `number`.
-
-    It falls by the same factor with every suggestion and starts again after ten: DeepHyper's periodic exponential
-    decay, there the state of one search, here a function of the suggestion's number.
-    """
-    return 1.96 * math.exp(-math.log(1.96 / 0.01) / 10 * ((number - 1 - initial) % 10))
-
-
-def suggest(settings: Trials, space: HpProblem, number: int, known: Known, seed: int, folder: str) -> Values:
-    """Return the values of evaluation `number`, by centralised Bayesian optimisation.
-
-    A fresh search is told everything and asked once, so that a suggestion depends on seed, number and known results
-    alone: a killed scan goes on with the very suggestions it would have made.
+    An evaluation has the values that count: a dimension whose `when` is not met is left out, and the campaign's own
+    value stands. Models see every dimension, one that does not count at a fixed value.
 
     Parameters
     ----------
-    settings, space
-        The campaign's section and its DeepHyper problem.
-    number : int
-        Which evaluation this is.
-    known : sequence of (values, result)
-        A result is a number, larger is better, or a reason that starts with `F_`. Of several numbers each is an
-        objective; what is looked for is then the front, by Chebyshev's scalarisation with weights drawn anew each time.
-    seed : int
-        Of the scan.
-    folder : str
-        Where DeepHyper may write its logs.
+    settings : Trials
+        The campaign's section.
+    own : dict
+        The campaign's own value of every dimension.
     """
-    from deephyper.hpo import CBO
 
-    search = CBO(
-        space,
-        random_state=seed + number,
-        log_dir=folder,
-        checkpoint_history_to_csv=False,
-        surrogate_model="ET",
-        acq_func="UCBd",
-        acq_func_kwargs={"kappa": exploration(number, settings.initial), "scheduler": {"type": "constant"}},
-        acq_optimizer="sampling",
-        acq_optimizer_kwargs={"max_total_failures": -1, "n_points": CANDIDATES},
-        n_initial_points=settings.initial,
-    )
-    if known:
-        search.tell(_of_one_length(known))
-    with warnings.catch_warnings():  # in a small space points come again; the loop does not evaluate them twice
-        warnings.filterwarnings("ignore", "The objective has been evaluated", UserWarning)
-        return {name: _plain(value) for name, value in search.ask(1)[0].items()}
+    def __init__(self, settings: Trials, own: Values) -> None:
+        self.settings, self.own = settings, own
+        self._rest = {
+            name: own[name] if lies_in(own[name], one) else _first(one) for name, one in settings.space.items()
+        }
+
+    def counting(self, values: Values) -> Values:
+        """Return the values that count."""
+        return points.active(self.settings.space, values)
+
+    def full(self, values: Values) -> Values:
+        """Return a value for every dimension."""
+        return points.full(self.settings.space, values, self._rest)
+
+    def given(self) -> list[Values]:
+        """Return the points that the campaign names: its own, then those to start from."""
+        return [self.counting({**self.own, **one}) for one in ({}, *self.settings.start)]
+
+    def drawn(self, source: np.random.Generator, count: int) -> list[Values]:
+        """Return allowed points, all dimensions of each.
+
+        Raises
+        ------
+        TrainingError
+            If hardly any point is allowed.
+        """
+        found: list[Values] = []
+        tried = 0
+        while len(found) < count:
+            if tried > DRAWS and not found:
+                raise TrainingError("the forbidden combinations leave hardly a point of the space", key="forbid")
+            found += self._allowed(source.random((count, len(self.settings.space))))
+            tried += count
+        return found[:count]
+
+    def even(self, number: int, seed: int) -> Values:
+        """Return point `number` of a scrambled Sobol sequence over the allowed points, all its dimensions."""
+        from scipy.stats import qmc
+
+        sequence = qmc.Sobol(len(self.settings.space), seed=np.random.default_rng(seed))
+        found: list[Values] = []
+        size, tried = 1 << number.bit_length(), 0  # a power of two, as the sequence wants it
+        while len(found) <= number:
+            if tried > DRAWS and not found:
+                raise TrainingError("the forbidden combinations leave hardly a point of the space", key="forbid")
+            found += self._allowed(sequence.random(size))
+            tried += size
+        return found[number]
+
+    def _allowed(self, units: np.typing.NDArray[np.float64]) -> list[Values]:
+        placed = (points.place(self.settings.space, unit) for unit in units.tolist())
+        return [self.full(point) for point in placed if not points.forbidden(self.settings, point)]
+
+    def problem(self, seed: int) -> HpProblem:
+        """Return the space as DeepHyper's problem, whose candidates are allowed points that follow from a seed."""
+        from deephyper.hpo import HpProblem
+
+        problem = HpProblem()
+        for name, dimension in sorted(self.settings.space.items()):
+            if isinstance(dimension, Choice):
+                problem.add_hyperparameter(list(dimension.choices), name)
+            else:
+                prior = "log-uniform" if dimension.log else "uniform"
+                problem.add_hyperparameter((dimension.low, dimension.high, prior), name)
+        source = np.random.default_rng(seed)
+        problem.set_sampling_fn(lambda size: self.drawn(source, size))
+        return problem
 
 
-def _of_one_length(known: Known) -> list[tuple[Values, Any]]:
-    """Return what is known with a failure for every objective where there are several."""
-    count = max((len(result) for _, result in known if isinstance(result, list)), default=0)
-    return [(values, [result] * count if count and isinstance(result, str) else result) for values, result in known]
-
-
-def _plain(value: Any) -> Any:
-    """Return numpy scalars as Python's own."""
-    return value.item() if hasattr(value, "item") else value
+def _first(dimension: Dimension) -> Any:
+    return dimension.choices[0] if isinstance(dimension, Choice) else dimension.low
