@@ -85,8 +85,25 @@ def index(spec: SpecText, shards: Annotated[list[Path], typer.Argument(help="HDF
     beside.index(parse_spec(IndexSpec, spec), shards, out)
 
 
+def _scan_status(folder: Path | None) -> None:
+    if folder is not None:
+        from bunchtrain.scan.status import told
+
+        typer.echo(told(folder))
+        raise typer.Exit
+
+
 @app.command(rich_help_panel=CHAIN)
-def scan(spec: SpecText, dataset: DatasetPath, scaler: ScalerPath, out: Out) -> None:
+def scan(
+    spec: SpecText,
+    dataset: DatasetPath,
+    scaler: ScalerPath,
+    out: Out,
+    status: Annotated[
+        Path | None,
+        typer.Option("--status", is_eager=True, callback=_scan_status, help="say what the scan in a folder has done"),
+    ] = None,
+) -> None:
     """Scan the hyperparameters with DeepHyper; every evaluation is a training of its own."""
     from bunchtrain.config.specs import ScanSpec, parse_spec
     from bunchtrain.scan import run

@@ -162,3 +162,15 @@ def exclusive(path: str | Path) -> Iterator[None]:
             print(f"another process is at work in {path.parent}; waiting for it", flush=True)
             fcntl.flock(stream, fcntl.LOCK_EX)
         yield
+
+
+def held(path: str | Path) -> bool:
+    """Return whether a living process holds the lock file `path`."""
+    try:
+        with Path(path).open() as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

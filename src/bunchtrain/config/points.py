@@ -27,6 +27,8 @@ def same(value: Any, other: Any) -> bool:
 
 def active(space: Mapping[str, Dimension], point: Point) -> Point:
     """Return the values that count: those whose `when` is met by values that count themselves."""
+    if not any(dimension.when for dimension in space.values()):
+        return {name: point[name] for name in sorted(space) if name in point}
     found: Point = {}
     for name in in_order(space):
         when = space[name].when
@@ -47,6 +49,8 @@ def in_order(space: Mapping[str, Dimension]) -> list[str]:
 
 def forbidden(settings: Trials, point: Point) -> bool:
     """Return whether a combination of values that count is forbidden."""
+    if not settings.forbid:
+        return False
     counting = active(settings.space, point)
     return any(
         all(name in counting and meets(counting[name], wanted) for name, wanted in one.items())

@@ -92,7 +92,7 @@ class Search:
 
     def _start(self, pool: ThreadPoolExecutor, number: int) -> None:
         journal, trial = self._journal, self._journal.trials[number]
-        said = f"[{self._name}] evaluation {number + 1}/{self._of.settings.trials}: {_readable(trial.values)}"
+        said = f"[{self._name}] evaluation {number + 1}/{self._of.settings.trials}: {readable(trial.values)}"
         print(said, flush=True)
         if (twin := self._twin(trial)) is not None and twin.result is not None:
             journal.start(number, None)
@@ -152,7 +152,8 @@ class Search:
         print(f"[{self._name}] evaluation {number + 1}/{self._of.settings.trials}: {shown}", flush=True)
 
 
-def _readable(values: Values) -> str:
+def readable(values: Values) -> str:
+    """Return values on one line."""
     return ", ".join(
         f"{name} = {value:.3g}" if isinstance(value, float) else f"{name} = {value}" for name, value in values.items()
     )
