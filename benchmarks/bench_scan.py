@@ -126,7 +126,7 @@ def kills(folder: Path, count: int, trials: int) -> list[Mark]:
     running = happened = 0
     checks: list[tuple[set[int], dict[int, Any], int]] = []
     while happened < count:
-        taken_up(out, trials, seconds, source.uniform(0, 2 * (start_up + whole_time / (count + 1))))
+        taken_up(out, trials, seconds, source.uniform(0, start_up + whole_time / (count + 1)))
         before, said = read(out / "journal.jsonl")[0], _said(out)
         if len(before.ends) >= trials:
             break

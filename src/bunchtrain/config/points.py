@@ -70,7 +70,7 @@ def _value(dimension: Dimension, share: float) -> Any:
         return _between(dimension.low, dimension.high, share, log=dimension.log)
     # Every whole number is as wide as its neighbours, also at the ends.
     found = _between(dimension.low - 0.5, dimension.high + 0.5, share, log=dimension.log)
-    return min(max(round(found), dimension.low), dimension.high)
+    return min(max(math.floor(found + 0.5), dimension.low), dimension.high)
 
 
 def _between(low: float, high: float, share: float, *, log: bool) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from bunchtrain.scan.journal import History
@@ -32,7 +33,7 @@ def windows(history: History, now: float) -> list[tuple[float, float, int]]:
     known = spans(history, now)
     found = []
     for place, run in enumerate(history.runs):
-        following = starts[place + 1] if place + 1 < len(starts) else now
+        following = starts[place + 1] if place + 1 < len(starts) else math.inf
         ends = [min(span.end, following) for span in known if run["time"] <= span.begin < following]
         found.append((run["time"], max(ends, default=run["time"]), run["slots"]))
     return found
