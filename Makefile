@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DEFAULT_GOAL := help
 .PHONY: help env demo test test-all lint lock schema clean bench-convert bench-training bench-models bench-scaling \
 	bench-lost-ranks bench-uncertainty bench-fpga bench-cores bench-distilled bench-faults bench-trigger bench-tracking \
-	bench-gpu
+	bench-gpu bench-scan bench-search
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -70,6 +70,12 @@ bench-trigger: env ## Place and route the anomaly score of a trigger
 
 bench-uncertainty: env ## Measure MC dropout: what passes cost, and the memory they take
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_uncertainty.py
+
+bench-scan: env ## Kill scans, count what is lost; measure slots and suggestions
+	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_scan.py
+
+bench-search: env ## Compare searches at equal evaluations with Optuna's
+	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_search.py
 
 bench-gpu: env ## Measure training on a GPU, or on the CPU where there is none
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_gpu.py
