@@ -123,7 +123,7 @@ def test_a_stopped_training_is_the_beginning_of_the_whole_one(toy, tmp_path):
 
 
 def toy_evaluation(curve_of):
-    """Answer as a training would whose validation losses a function of its values gives, and that looks at its rungs."""
+    """Answer as a training would that minds its rungs, and whose validation losses a function of its values gives."""
 
     def evaluated(of, asked, slot):
         spec, curve = objective.training_spec(of.spec, asked), curve_of(asked.values)

@@ -10,7 +10,7 @@ from bunchtrain.config.scan import Choice, Dimension, Scan
 from bunchtrain.scan.journal import Trial
 from bunchtrain.scan.objective import larger_is_better
 from bunchtrain.scan.results import finished
-from bunchtrain.scan.space import Values
+from bunchtrain.scan.space import Space, Values
 
 #: Finished evaluations below which no model says anything.
 FEWEST = 10
@@ -44,10 +44,8 @@ def importance(settings: Scan, trials: Sequence[Trial], own: Values, seed: int) 
     done = [trial for trial in finished(trials) if "same_as" not in trial.facts]
     if len(done) < FEWEST:
         return {"absent": f"{len(done)} evaluations with values of their own were finished, and it takes {FEWEST}"}
-    rows = [
-        [_number(dimension, trial.values.get(name, own[name])) for name, dimension in settings.space.items()]
-        for trial in done
-    ]
+    whole = Space(settings, own).full
+    rows = [[_number(settings.space[name], value) for name, value in whole(trial.values).items()] for trial in done]
     found: dict[str, Any] = {}
     for name in settings.objectives:
         values = [larger_is_better(name, trial.facts[name]) for trial in done]

@@ -57,7 +57,7 @@ def table(settings: Trials, trials: Sequence[Trial], facts: Sequence[str]) -> st
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["trial", "status", *facts, "started", "seconds", *names])
     for trial in trials:
-        known = {"objective": "" if trial.failed else trial.result, **trial.facts}
+        known = {"objective": "" if trial.failed else trial.result, "slot": trial.slot, **trial.facts}
         cells = [known.get(name) for name in facts]
         times = [f"{trial.started:.3f}", f"{trial.seconds:.3f}"]
         plain = ["" if cell is None else cell for cell in cells]
