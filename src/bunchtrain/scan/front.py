@@ -55,10 +55,12 @@ def _shown(settings: Scan, trial: Trial) -> dict[str, Any]:
 
 def _volume(points: Sequence[Sequence[float]], reference: Sequence[float]) -> float:
     """Return the volume of what is worse than some point and better than the reference, all numbers to be large."""
-    import numpy as np
-    from deephyper.skopt.moo import hypervolume
-
     inside = [point for point in points if all(one > other for one, other in zip(point, reference, strict=True))]
     if not inside:  # beyond the reference it would count what is not there
         return 0.0
+    if len(reference) == 1:
+        return max(point[0] for point in inside) - reference[0]
+    import numpy as np
+    from deephyper.skopt.moo import hypervolume
+
     return float(hypervolume(-np.array(inside), -np.array(reference)))  # which wants numbers that are to be small

@@ -1,4 +1,7 @@
-"""How much each hyperparameter matters to each objective, by a model of the finished evaluations."""
+"""How much each hyperparameter matters to each objective, by a model of the finished evaluations.
+
+N: evaluation, D: hyperparameter, R: repeat.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,16 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bunchtrain.config.scan import Choice, Dimension, Scan
 from bunchtrain.scan.journal import Trial
 from bunchtrain.scan.objective import larger_is_better
 from bunchtrain.scan.results import finished
 from bunchtrain.scan.space import Space, Values
+
+Floats = NDArray[np.float64]
 
 #: Finished evaluations below which no model says anything.
 FEWEST = 10
@@ -44,8 +52,8 @@ def importance(settings: Scan, trials: Sequence[Trial], own: Values, seed: int) 
     done = [trial for trial in finished(trials) if "same_as" not in trial.facts]
     if len(done) < FEWEST:
         return {"absent": f"{len(done)} evaluations with values of their own were finished, and it takes {FEWEST}"}
-    whole = Space(settings, own).full
-    rows = [[_number(settings.space[name], value) for name, value in whole(trial.values).items()] for trial in done]
+    whole = [Space(settings, own).full(trial.values) for trial in done]
+    rows = [[_number(dimension, values[name]) for name, dimension in settings.space.items()] for values in whole]
     found: dict[str, Any] = {}
     for name in settings.objectives:
         values = [larger_is_better(name, trial.facts[name]) for trial in done]
@@ -54,24 +62,33 @@ def importance(settings: Scan, trials: Sequence[Trial], own: Values, seed: int) 
 
 
 def _of_one(settings: Scan, rows: Sequence[Sequence[float]], values: Sequence[float], seed: int) -> dict[str, Any]:
-    import numpy as np
-    from sklearn.inspection import permutation_importance
     from sklearn.model_selection import KFold
 
-    x, y = np.array(rows), (np.array(values) - np.mean(values)) / np.std(values)
-    errors, shuffled = [], []
-    for train, test in KFold(_FOLDS, shuffle=True, random_state=seed % 2**32).split(x):
-        model = _model(settings, seed).fit(x[train], y[train])
-        errors.append(np.mean((model.predict(x[test]) - y[test]) ** 2))
-        options: dict[str, Any] = {"n_repeats": _REPEATS, "random_state": seed % 2**32}
-        grown = permutation_importance(model, x[test], y[test], scoring="neg_mean_squared_error", **options)
-        shuffled.append(grown.importances)
-    mean_DR = np.mean(shuffled, axis=0)  # over the folds: hyperparameter, repeat
+    x_ND, y_N = np.array(rows), (np.array(values) - np.mean(values)) / np.std(values)
+    random = np.random.default_rng(seed)
+    errors, grown = [], []
+    for train, test in KFold(_FOLDS, shuffle=True, random_state=seed % 2**32).split(x_ND):
+        model = _model(settings, seed).fit(x_ND[train], y_N[train])
+        errors.append(np.mean((model.predict(x_ND[test]) - y_N[test]) ** 2))
+        grown.append(_shuffled(model, x_ND[test], y_N[test], random) - errors[-1])
+    mean_DR = np.mean(grown, axis=0)  # over the folds
     found = {
         name: {"importance": float(row.mean()), "spread": float(row.std(ddof=1))}
         for name, row in zip(settings.space, mean_DR, strict=True)
     }
     return {"explained": 1 - float(np.mean(errors)), "hyperparameters": found}
+
+
+def _shuffled(model: Any, x_ND: Floats, y_N: Floats, random: np.random.Generator) -> Floats:
+    """Return the squared error [D, R] of a model when a hyperparameter's values are shuffled, in every repeat."""
+    count, axes = x_ND.shape
+    x_DRND = np.tile(x_ND, (axes, _REPEATS, 1, 1))
+    for axis in range(axes):
+        for repeat in range(_REPEATS):
+            x_DRND[axis, repeat, :, axis] = random.permutation(x_ND[:, axis])
+    said_DRN = model.predict(x_DRND.reshape(-1, axes)).reshape(axes, _REPEATS, count)  # all at once: it has many trees
+    found: Floats = np.mean((said_DRN - y_N) ** 2, axis=-1)
+    return found
 
 
 def _model(settings: Scan, seed: int) -> Any:
