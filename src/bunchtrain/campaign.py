@@ -14,6 +14,7 @@ from rich.table import Table
 
 from bunchtrain.config.campaign import load_campaign
 from bunchtrain.config.candidates import own_value
+from bunchtrain.config.scanned import students
 from bunchtrain.config.spaces import searched
 from bunchtrain.config.specs import SynthesizeSpec, TrainSpec, of_student, parse_spec
 from bunchtrain.dag import Plan
@@ -61,6 +62,8 @@ def _checked_core(plan: Plan, file: Path) -> list[str]:
     others = {name: parse_spec(SynthesizeSpec, plan.spec("candidate", candidate=name)) for name in plan.candidates}
     for name, student in searched(plan.campaign, file):
         others[f"search.{name}-{own_value(student, name)}"] = of_student(core, student, file)
+    for name, value, student in students(plan.campaign, file):
+        others[f"scan.{name}-{value}"] = of_student(core, student, file)
     try:
         return asked.check(core, others, len(plan.campaign.classes))
     except SynthesisError as error:

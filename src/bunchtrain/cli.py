@@ -164,6 +164,15 @@ def evaluate(
 
 
 @app.command(rich_help_panel=CHAIN)
+def assess(spec: SpecText, model: ModelPath, dataset: DatasetPath, out: Out, threads: Threads = 1) -> None:
+    """Judge one training on the validation split, as a scan chooses among trainings."""
+    from bunchtrain.config.specs import EvaluateSpec, parse_spec
+    from bunchtrain.evaluate import assess as judge
+
+    judge.assess(parse_spec(EvaluateSpec, spec), dataset, model, out, threads=threads)
+
+
+@app.command(rich_help_panel=CHAIN)
 def vary(spec: SpecText, model: ModelPath, dataset: DatasetPath, out: Out, threads: Threads = 1) -> None:
     """Judge a trained network on the test split as one systematic variation has it."""
     from bunchtrain.config.specs import VarySpec, parse_spec
@@ -192,6 +201,7 @@ def synthesize(
     model: ModelPath,
     dataset: DatasetPath,
     out: Out,
+    best: Annotated[Path | None, typer.Option("--best", help="best.json of a scan of the student's keys")] = None,
     unfamiliar: Unfamiliar = None,
 ) -> None:
     """Distil a compact student, quantise it, and make an FPGA IP core of it, proven bit for bit."""
@@ -200,7 +210,7 @@ def synthesize(
     from bunchtrain.synth import run, tools
 
     tools.end_in_order()
-    run.synthesize(parse_spec(SynthesizeSpec, spec), dataset, model, out, named(unfamiliar or ()))
+    run.synthesize(parse_spec(SynthesizeSpec, spec), dataset, model, out, named(unfamiliar or ()), best=best)
 
 
 @app.command(rich_help_panel=CHAIN)

@@ -19,10 +19,12 @@ from bunchtrain.config.convert import Columns
 from bunchtrain.config.evaluate import Evaluate
 from bunchtrain.config.explain import checked_kind
 from bunchtrain.config.inputs import Digests, is_remote
+from bunchtrain.config.objectives import ASSESSED, OF_CORE
 from bunchtrain.config.prepare import Graph, Prepare
 from bunchtrain.config.samples import OF_EVENTS
 from bunchtrain.config.sources import beside, sources
 from bunchtrain.config.specs import (
+    STUDENT,
     ConvertSpec,
     EvaluateSpec,
     IndexSpec,
@@ -39,6 +41,7 @@ from bunchtrain.config.specs import (
     as_text,
     of_student,
 )
+from bunchtrain.config.synthesize import Synthesize
 from bunchtrain.config.systematics import Variation, variations
 from bunchtrain.errors import CampaignError
 from bunchtrain.groups import Group, check_length, cut, found
@@ -177,6 +180,12 @@ class Plan:
         """Whether students are searched for."""
         return self.core and self.campaign.synthesize.search is not None
 
+    @property
+    def scans_student(self) -> bool:
+        """Whether the scan says which student is synthesised."""
+        scanned = self.campaign.scan
+        return bool(scanned.trials) and any(name.startswith(STUDENT) for name in scanned.space)
+
     def ends(self) -> list[str]:
         """Return the files that the chain ends in."""
         core = [f"{self.output}/synthesize/core.zip"] if self.core else []
@@ -286,9 +295,27 @@ class Plan:
             "tensorboard": False,
         }
         settings = training.settings.model_copy(update={**fixed, "max_jets": scanned.max_jets})
+        wanted = set(scanned.objectives) if scanned.trials else set()
         return ScanSpec(
-            version=scan.VERSION, settings=scanned, training=training.model_copy(update={"settings": settings})
+            version=scan.VERSION,
+            settings=scanned,
+            training=training.model_copy(update={"settings": settings}),
+            judged=self._assess() if wanted & ASSESSED else None,
+            core=self._estimated() if wanted & OF_CORE else None,
         )
+
+    def _assess(self) -> EvaluateSpec:
+        """Return how trainings of the scan are judged: of `evaluate` what a single pass is asked, and no more."""
+        judged, scanned = self._evaluate(), self.campaign.scan
+        point = scanned.working_point or judged.settings.working_points[0]
+        asked = {"working_points": [point], "bins": judged.settings.bins}
+        return judged.model_copy(update={"settings": Evaluate().model_copy(update=asked)})
+
+    def _estimated(self) -> SynthesizeSpec:
+        """Return the core whose student the scan estimates, without what an estimate does not read."""
+        core = self._synthesize()
+        idle = {key: Synthesize.model_fields[key].default for key in ("working_points", "auc_loss")}
+        return core.model_copy(update={"settings": core.settings.model_copy(update=idle)})
 
     def _evaluate(self) -> EvaluateSpec:
         campaign = self.campaign

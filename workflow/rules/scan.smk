@@ -5,6 +5,7 @@ rule scan:
     output:
         table=f"{PLAN.output}/scan/results.csv",
         best=f"{PLAN.output}/scan/best.json",
+        front=f"{PLAN.output}/scan/front.json",
     log:
         f"{PLAN.output}/logs/scan.log",
     benchmark:

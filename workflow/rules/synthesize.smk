@@ -4,6 +4,7 @@ rule synthesize:
         weights=f"{PLAN.output}/train/seed0/model.safetensors",
         card=f"{PLAN.output}/train/seed0/model.json",
         unfamiliar=PLAN.unfamiliar().values(),
+        best=[rules.scan.output.best] if PLAN.scans_student else [],
     output:
         core=report(
             f"{PLAN.output}/synthesize/core.zip",
@@ -28,11 +29,12 @@ rule synthesize:
         model=subpath(input.weights, parent=True),
         out=subpath(output.core, parent=True),
         unfamiliar=UNFAMILIAR,
+        best=lambda wildcards, input: ["--best", input.best] if input.best else [],
     message:
         "synthesize a compact student into an IP core"
     shell:
         "bunchtrain synthesize --spec {params.spec:q} --model {params.model:q} --dataset {input.dataset:q}"
-        " --out {params.out:q} {params.unfamiliar:q} 2>&1 | tee {log:q}"
+        " --out {params.out:q} {params.unfamiliar:q} {params.best:q} 2>&1 | tee {log:q}"
 
 
 rule candidate:

@@ -13,6 +13,8 @@ from bunchtrain.config.candidates import KEY, candidates, check_kinds
 from bunchtrain.config.combinations import described, lies_in
 from bunchtrain.config.prepare import Graph
 from bunchtrain.config.samples import OF_EVENTS
+from bunchtrain.config.scanned import check_scan
+from bunchtrain.config.scanned import students as scanned_students
 from bunchtrain.config.sources import generated
 from bunchtrain.config.spaces import SPACE, check_spaces, searched
 from bunchtrain.config.systematics import check_systematics
@@ -34,6 +36,7 @@ def check_campaign(campaign: Campaign, file: str | Path) -> None:
     CampaignError
         Naming file, key, what was found and what would do.
     """
+    check_scan(campaign, file)
     check_spaces(campaign, file)
     _check_rows(campaign, file)
     _check_classes(campaign, file)
@@ -200,6 +203,7 @@ def _check_dropout(campaign: Campaign, file: str | Path) -> None:
 def _check_student(campaign: Campaign, file: str | Path) -> None:
     students = [("synthesize.student", campaign.synthesize.student)]
     students += [(f"{SPACE}.{name}", one) for name, one in searched(campaign, file)]
+    students += [(f"scan.space.{name}", one) for name, _, one in scanned_students(campaign, file)]
     students += [(f"{KEY}.{name}", one) for name, one in candidates(campaign.synthesize, file).items()]
     check_kinds(campaign.synthesize.student, file, "synthesize.student")
     kept = campaign.prepare.constituents

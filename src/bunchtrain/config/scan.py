@@ -12,7 +12,8 @@ from pydantic import (
     model_validator,
 )
 
-from bunchtrain.config.base import Positive, Section
+from bunchtrain.config.base import Positive, Probability, Section
+from bunchtrain.config.objectives import Objective, checked
 
 #: More evaluations than any search comes to.
 MOST_TRIALS = 1_000_000
@@ -171,7 +172,10 @@ class Trials(Section):
 
 
 class Scan(Trials):
-    """The search for a network and its training. Keys of `space` are `model.<key>` or `train.<key>`."""
+    """The search for a network and its training.
+
+    Keys of `space` are `model.<key>` or `train.<key>`, and `student.<key>` where a student is judged.
+    """
 
     epochs: Positive = Field(3, description="epochs of one evaluation")
     max_jets: Positive | None = Field(None, description="training jets of one evaluation")
@@ -179,4 +183,31 @@ class Scan(Trials):
         default_factory=list,
         description="results.csv of earlier scans: the first suggestions learn from them",
     )
-    objective: Literal["validation_loss", "validation_auc"] = "validation_loss"
+    objective: Annotated[Objective | list[Objective], BeforeValidator(checked)] = Field(
+        "validation_loss", description="what is looked for, or a list: the first decides, the others make a front"
+    )
+    working_point: Probability | None = Field(
+        None, description="signal efficiency of the objective rejection; null: the first of evaluate.working_points"
+    )
+    limits: dict[Objective, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict,
+        description="what the best keeps to: at most so much, at least where more is better",
+    )
+    halving: float | None = Field(
+        None, ge=1.5, le=100, description="rungs are so much apart, and at each the best 1 / halving go on"
+    )
+    first_epochs: Positive = Field(1, description="with halving: epochs up to the first rung")
+
+    @property
+    def objectives(self) -> list[Objective]:
+        """What is looked for, the decisive one first."""
+        return self.objective if isinstance(self.objective, list) else [self.objective]
+
+    @property
+    def rungs(self) -> list[int]:
+        """The epochs after which an evaluation may have to end."""
+        found, rung = [], float(self.first_epochs)
+        while self.halving is not None and rung < self.epochs:
+            found.append(int(rung))
+            rung *= self.halving
+        return sorted(set(found))

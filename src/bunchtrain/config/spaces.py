@@ -109,6 +109,8 @@ def _ends(dimension: Dimension) -> list[Any]:
 
 def _check_dimension(campaign: Campaign, name: str, dimension: Dimension, file: str | Path) -> None:
     """Check that a dimension is a key that a scan can vary, and that the key takes the dimension's values."""
+    if name.startswith("student."):
+        return  # see `scanned`
     model = registry.declared("models", campaign.model.kind)
     keys = [*(f"model.{key}" for key in model.model_fields), *(f"train.{key}" for key in Train.model_fields)]
     known = [name for name in keys if name not in _FIXED]
@@ -132,6 +134,8 @@ def _check_dimension(campaign: Campaign, name: str, dimension: Dimension, file: 
 def _own_value(campaign: Campaign, name: str) -> Any:
     """Return the campaign's own value of a dimension of the scan."""
     head, _, tail = name.partition(".")
+    if head == "student":
+        return own_value(campaign.synthesize.student, tail)
     section = campaign.model.checked("models", "model") if head == "model" else campaign.train.model_dump()
     return section[tail]
 

@@ -6,6 +6,7 @@ A rule hands its stage one of these as JSON (`bunchtrain <verb> --spec '{...}'`)
 
 import contextlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from bunchtrain.config.base import Name, Positive, Section, Seed
 from bunchtrain.config.campaign import KINDS, parse_section
+from bunchtrain.config.candidates import varied
 from bunchtrain.config.convert import Columns
 from bunchtrain.config.evaluate import Evaluate
 from bunchtrain.config.explain import checked_kind
@@ -23,7 +25,11 @@ from bunchtrain.config.scan import Scan
 from bunchtrain.config.simulate import Simulate
 from bunchtrain.config.synthesize import Search, Student, Synthesize
 from bunchtrain.config.train import Train
-from bunchtrain.errors import CampaignError
+from bunchtrain.errors import CampaignError, InputError
+from bunchtrain.files import read_json
+
+#: How names of a scan's space begin that are keys of the student.
+STUDENT = "student."
 
 
 class Spec(Section):
@@ -85,25 +91,23 @@ class IndexSpec(Spec):
 
 
 class TrainSpec(Spec):
-    """One training; `variations` are those that `settings.vary` asks for, with their options."""
+    """One training.
+
+    `variations` are those that `settings.vary` asks for, with their options. After the epochs of `stops` it ends if its
+    best validation loss is above a number.
+    """
 
     seed: Seed
     task: dict[str, Any]
     model: dict[str, Any]
     settings: Train
     variations: list[dict[str, Any]] = Field(default_factory=list)
+    stops: list[tuple[Positive, float]] = Field(default_factory=list)
 
     @model_serializer(mode="wrap")
     def _without_none(self, usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave variations out where there are none: specs of trainings without stay as they are."""
-        return {key: value for key, value in usual(self).items() if key != "variations" or value}
-
-
-class ScanSpec(Spec):
-    """The search: the space and the training that it varies."""
-
-    settings: Scan
-    training: TrainSpec
+        """Leave out what there is none of: specs of trainings without stay as they are."""
+        return {key: value for key, value in usual(self).items() if key not in ("variations", "stops") or value}
 
 
 class EvaluateSpec(Spec):
@@ -140,6 +144,23 @@ class SynthesizeSpec(Spec):
     settings: Synthesize
 
 
+class ScanSpec(Spec):
+    """The search: the space and the training that it varies; how trainings are judged, and the core of their students.
+
+    The last two are there only if an objective asks for them.
+    """
+
+    settings: Scan
+    training: TrainSpec
+    judged: EvaluateSpec | None = None
+    core: SynthesizeSpec | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not asked for: a change of it reruns no scan."""
+        return {key: value for key, value in usual(self).items() if value is not None}
+
+
 class SearchSpec(Spec):
     """The search for students: the space and the core whose student it varies."""
 
@@ -162,6 +183,35 @@ def of_student(spec: SynthesizeSpec, student: Student, file: str | Path = "") ->
     network = checked_kind(student.network, KINDS[key], key, file)
     settings = spec.settings.model_copy(update={"student": student})
     return spec.model_copy(update={"network": network, "settings": settings})
+
+
+def best_values(best: str | Path) -> dict[str, Any]:
+    """Return the values that a scan found best.
+
+    Raises
+    ------
+    InputError
+        If the file holds none.
+    """
+    read = read_json(best)
+    found = read.get("values") if isinstance(read, dict) else None
+    if not isinstance(found, dict):
+        raise InputError("a file holds no best values", file=best, expected="best.json", mend="name what scan wrote")
+    return found
+
+
+def with_values(spec: SynthesizeSpec, values: Mapping[str, Any], file: str | Path) -> SynthesizeSpec:
+    """Return what a stage is asked for with the student of a scan's values; those of network and training do not count.
+
+    Raises
+    ------
+    CampaignError
+        If a student has no such key, or the values do not fit together.
+    """
+    changes = {name.removeprefix(STUDENT): value for name, value in values.items() if name.startswith(STUDENT)}
+    if not changes:
+        return spec
+    return of_student(spec, varied(spec.settings.student, changes, file, "scan.space.student"), file)
 
 
 AnySpec = TypeVar("AnySpec", bound=Spec)

@@ -160,7 +160,7 @@ def scan(rows: Sequence[Mapping[str, str]]) -> str:
     """Validation loss of each evaluation and the best so far."""
     with _figure() as (axes, svg):
         good = [(int(row["trial"]) + 1, float(row["validation_loss"])) for row in rows if row["status"] == "ok"]
-        failed = [int(row["trial"]) + 1 for row in rows if row["status"] != "ok"]
+        failed = [int(row["trial"]) + 1 for row in rows if row["status"].startswith("F_")]
         if good:
             numbers, losses = np.array(good).T
             axes.plot(numbers, losses, "o", color=BLUE, label="evaluation")

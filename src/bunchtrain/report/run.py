@@ -273,8 +273,7 @@ def _confusion(metrics: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _scan(inputs: _Inputs) -> dict[str, Any]:
-    fixed = {"trial", "status", "objective", "validation_loss", "validation_auc", "started", "seconds"}
-    dimensions = [name for name in (inputs.scan[0] if inputs.scan else {}) if name not in fixed]
+    dimensions = [name for name in (inputs.scan[0] if inputs.scan else {}) if "." in name]  # as model.hidden
     rows = [
         {
             "number": int(row["trial"]) + 1,

@@ -103,7 +103,9 @@ def _course(rows: Sequence[Row], objective: Mapping[str, Any]) -> tuple[str, str
         for status, colour, marker in (("ok", BLUE, "o"), ("stopped", GREY, "x")):
             points = [(int(row["trial"]) + 1, float(row[name])) for row in rows if row["status"] == status]
             if points:
-                axes.plot(*zip(*points, strict=True), marker, color=colour, label={"ok": "finished"}.get(status, status))
+                axes.plot(
+                    *zip(*points, strict=True), marker, color=colour, label={"ok": "finished"}.get(status, status)
+                )
                 if status == "ok":
                     numbers, values = zip(*points, strict=True)
                     so_far = np.maximum.accumulate(values) if larger else np.minimum.accumulate(values)
@@ -233,7 +235,9 @@ def _slots(rows: Sequence[Row]) -> tuple[str, str]:
     with panels(1, 5.4, 1.4 + 0.22 * min(len(slots), 40)) as ((axes,), svg):
         for slot, start, length, status in spans:
             colour = ORANGE if status.startswith("F_") else GREY if status == "stopped" else BLUE
-            axes.barh(slots.index(slot), length / unit, 0.8, start / unit, color=colour, edgecolor="white", linewidth=0.5)
+            axes.barh(
+                slots.index(slot), length / unit, 0.8, start / unit, color=colour, edgecolor="white", linewidth=0.5
+            )
         axes.set(xlabel=f"{word} since the scan began", ylabel="slot", xlim=(0, end / unit))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y", visible=False)

@@ -1,48 +1,60 @@
-"""The scan of networks and trainings: a table and the best values come out."""
+"""The scan of networks and trainings: a table, the best values and the front come out."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from bunchtrain import provenance
 from bunchtrain.config.specs import ScanSpec
 from bunchtrain.files import exclusive, write_json, write_text
-from bunchtrain.scan import search
-from bunchtrain.scan.journal import Journal
+from bunchtrain.scan import results, search
+from bunchtrain.scan.front import front
+from bunchtrain.scan.importance import importance
+from bunchtrain.scan.journal import Journal, Trial
 from bunchtrain.scan.objective import Trainings
+
+TABLE, BEST, FRONT = "results.csv", "best.json", "front.json"
+
+#: Columns of the table beside the objectives.
+_FACTS = ("validation_loss", "validation_auc", "rank_seconds", "epochs", "stopped_at", "seed", "slot")
 
 
 def scan(spec: ScanSpec, dataset: Path, scaler: Path, out: Path) -> None:
-    """Write `results.csv` and `best.json` into `out`; `journal.jsonl` there lets a killed scan go on.
+    """Write `results.csv`, `front.json` and `best.json` into `out`; `journal.jsonl` there lets a killed scan go on.
 
     Raises
     ------
     TrainingError
-        If no evaluation has ended well.
+        If no evaluation has ended well, or none keeps to the limits; table and front are written all the same.
     """
+    trainings = Trainings(spec, dataset, scaler)
     with exclusive(out / ".lock"):
         journal = Journal(out / "journal.jsonl", search.mark(spec, [dataset, scaler]))
         if spec.settings.trials:
-            search.Search(Trainings(spec, dataset, scaler), journal, out, "scan").run()
-        _write(spec, journal, out, [dataset, scaler])
+            search.Search(trainings, journal, out, "scan").run()
+        _write(trainings, results.ended(spec.settings, journal, out), out)
 
 
-def _write(spec: ScanSpec, journal: Journal, out: Path, inputs: list[Path]) -> None:
-    trials = search.ended(spec.settings, journal, out)
-    good = [(trial.result, trial) for trial in trials if isinstance(trial.result, float)]
-    best = max(good, key=lambda pair: pair[0])[1] if good else None
+def _write(trainings: Trainings, trials: Sequence[Trial], out: Path) -> None:
+    settings = trainings.settings
+    names = settings.objectives
+    columns = list(dict.fromkeys(["objective", *names, *_FACTS] if len(names) == 1 else [*names, *_FACTS]))
+    write_text(out / TABLE, results.table(settings, trials, columns))
+    matters = importance(settings, trials, trainings.own(), trainings.seed)
+    write_json(out / FRONT, {**front(settings, trials), "importance": matters})
+    best = results.best(settings, trials)
     facts = {
         "trial": best.number if best else None,
         "objective": best.result if best else None,
-        "name": spec.settings.objective,
+        "name": settings.objective,
+        "figures": {name: best.facts[name] for name in names} if best else {},
     }
-    columns = ["objective", "validation_loss", "validation_auc"]
-    write_text(out / "results.csv", search.table(spec.settings, trials, columns))
-    write_json(out / "best.json", {"values": best.values if best else {}, **facts})
+    write_json(out / BEST, {"values": best.values if best else {}, **facts})
     provenance.record(
-        [out / "results.csv", out / "best.json"],
+        [out / TABLE, out / BEST, out / FRONT],
         stage="scan",
-        spec=spec.model_dump(mode="json"),
-        inputs=inputs,
+        spec=trainings.spec.model_dump(mode="json"),
+        inputs=[trainings.dataset, trainings.scaler],
         facts=facts,
     )

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from bunchtrain.config.scan import Trials
 from bunchtrain.config.specs import ScanSpec, SearchSpec
-from bunchtrain.errors import TrainingError
 from bunchtrain.files import fingerprint, sha256
 from bunchtrain.scan import evaluation, process, slots
 from bunchtrain.scan.evaluation import Asked, Evaluation, Result
@@ -22,7 +18,7 @@ from bunchtrain.scan.space import Space, Values
 from bunchtrain.scan.suggest import Known, suggest
 
 #: Settings that may differ when a journal is continued.
-_FREE = {"trials", "parallel", "ahead", "asynchronous", "timeout", "finalists"}
+_FREE = {"trials", "parallel", "ahead", "asynchronous", "timeout", "limits", "finalists"}
 
 
 def mark(spec: ScanSpec | SearchSpec, inputs: Sequence[Path]) -> str:
@@ -157,39 +153,3 @@ def readable(values: Values) -> str:
     return ", ".join(
         f"{name} = {value:.3g}" if isinstance(value, float) else f"{name} = {value}" for name, value in values.items()
     )
-
-
-def ended(settings: Trials, journal: Journal, out: Path) -> list[Trial]:
-    """Return the evaluations with a result, in their order.
-
-    Raises
-    ------
-    TrainingError
-        If there are some, and all failed.
-    """
-    trials = [trial for _, trial in sorted(journal.trials.items()) if trial.done and trial.number < settings.trials]
-    if trials and all(trial.failed for trial in trials):
-        reasons = ", ".join(sorted({str(trial.result) for trial in trials}))
-        log = out / "trials" / "0000" / evaluation.LOG
-        told = process.last_error(log) or trials[0].facts.get("error")
-        raise TrainingError(
-            "no evaluation ended well",
-            file=log,
-            found=f"{reasons}: {told}" if told else reasons,
-            mend="mend what the log says of the first one, and run it again",
-        )
-    return trials
-
-
-def table(settings: Trials, trials: Sequence[Trial], facts: Sequence[str]) -> str:
-    """Return the evaluations as CSV: number, status, some of the facts, times, and the values."""
-    names = list(settings.space)
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["trial", "status", *facts, "started", "seconds", *names])
-    for trial in trials:
-        status, times = trial.result if trial.failed else "ok", [f"{trial.started:.3f}", f"{trial.seconds:.3f}"]
-        known = {"objective": "" if trial.failed else trial.result, **trial.facts}
-        values = [known.get(name, "") for name in facts]
-        writer.writerow([trial.number, status, *values, *times, *(trial.values.get(name, "") for name in names)])
-    return stream.getvalue()

@@ -16,7 +16,7 @@ from bunchtrain.config.specs import SearchSpec, SynthesizeSpec, as_text, of_stud
 from bunchtrain.config.synthesize import Search
 from bunchtrain.errors import BunchtrainError, TrainingError
 from bunchtrain.files import exclusive, read_json, sha256, write_json, write_text
-from bunchtrain.scan import evaluation, process, search
+from bunchtrain.scan import evaluation, process, results, search
 from bunchtrain.scan.evaluation import Asked
 from bunchtrain.scan.journal import Journal, Trial
 from bunchtrain.scan.slots import Slot
@@ -97,14 +97,14 @@ def propose(spec: SearchSpec, dataset: Path, model: Path, out: Path) -> None:
     with exclusive(out / ".lock"):
         journal = Journal(out / "journal.jsonl", search.mark(spec, inputs))
         search.Search(students, journal, out, "search").run()
-        trials = search.ended(spec.settings, journal, out)
+        trials = results.ended(spec.settings, journal, out)
         best = front(trials)
         figures = _all_synthesised(students, out, spread(best, spec.settings.finalists))
         done = sum(one["status"] == "done" for one in figures)
         failed = sum(trial.failed for trial in trials)
         counts = {"trials": len(trials), "failed": failed, "front": len(best), "finalists": done}
         points = [[trial.facts["lut"], trial.facts["auc"]] for trial in trials if not trial.failed]
-        write_text(out / TABLE, search.table(spec.settings, trials, ["auc", "lut"]))
+        write_text(out / TABLE, results.table(spec.settings, trials, ["auc", "lut"]))
         write_json(out / FRONT, {**counts, "estimated": points, "students": figures})
         written = [out / TABLE, out / FRONT]
         provenance.record(written, stage="search", spec=spec.model_dump(mode="json"), inputs=inputs, facts=counts)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bunchtrain import provenance, registry
-from bunchtrain.config.specs import SynthesizeSpec
+from bunchtrain.config.specs import SynthesizeSpec, best_values, with_values
 from bunchtrain.errors import SynthesisError
 from bunchtrain.events.reader import Dataset
 from bunchtrain.files import exclusive, sha256, write_json
@@ -52,7 +52,13 @@ Found = TypeVar("Found")
 
 
 def synthesize(
-    spec: SynthesizeSpec, dataset: Path, model: Path, out: Path, unfamiliar: Mapping[str, Path] | None = None
+    spec: SynthesizeSpec,
+    dataset: Path,
+    model: Path,
+    out: Path,
+    unfamiliar: Mapping[str, Path] | None = None,
+    *,
+    best: Path | None = None,
 ) -> None:
     """Write the IP core, the report and the student into `out`, with a provenance record beside each.
 
@@ -68,6 +74,8 @@ def synthesize(
         in the same folder waits for the first.
     unfamiliar : mapping, optional
         Indices of samples that no network has learnt from, by name; their jets go through C++ and RTL too.
+    best : Path, optional
+        The scan's best configuration, which replaces keys of the student.
 
     Raises
     ------
@@ -77,6 +85,7 @@ def synthesize(
         If a tool is not installed; known before any work starts.
     """
     clock = Stopwatch()
+    spec = spec if best is None else with_values(spec, best_values(best), best)
     chosen = steps.backend_of(spec)
     steps.require(spec, chosen)
     independent.require()
@@ -84,8 +93,9 @@ def synthesize(
     others = dict(unfamiliar or {})
     with clock("tagger's answers"):
         stuff = material.with_more(material.gather(spec, dataset, model), spec, dataset, model, others)
+    sources = [dataset, model / WEIGHTS, model / CARD, *others.values(), *([best] if best else [])]
     with exclusive(out / ".lock"):
-        _make(spec, stuff, chosen, out, clock, [dataset, model / WEIGHTS, model / CARD, *others.values()])
+        _make(spec, stuff, chosen, out, clock, sources)
 
 
 def _make(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import NoReturn
@@ -53,6 +53,8 @@ class Trainer:
         Order of jets and random numbers follow from it.
     say : callable
         Prints a line on rank 0.
+    stops : sequence of (epoch, loss)
+        Epochs after which it ends where its best validation loss is above a number.
     """
 
     def __init__(
@@ -63,10 +65,11 @@ class Trainer:
         *,
         seed: int,
         say: Callable[[str], None],
+        stops: Sequence[tuple[int, float]] = (),
     ) -> None:
         self.state, self.checkpoints, self.tracker = state, checkpoints, tracker
         self.settings, self.parallel = state.settings, state.parallel
-        self.seed, self.say = seed, say
+        self.seed, self.say, self.stops = seed, say, dict(stops)
         self.progress = Progress()
         self.best: dict[str, Tensor] = state.judged.state_dict()
         self.stop = StopSignal()
@@ -87,8 +90,17 @@ class Trainer:
         self._restore()
         with self.stop.listening():
             while self.progress.epoch < self.settings.epochs and not self._out_of_patience():
+                if self.stopped_early:
+                    self.say(f"ends early: best validation loss {self.progress.best_loss:.4f}")
+                    break
                 self._epoch(train, validation)
         return self.best
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the epochs so far have left it too bad a loss; one loss for all ranks, so they end together."""
+        limit, best = self.stops.get(self.progress.epoch), self.progress.best_loss
+        return limit is not None and best is not None and best > limit
 
     @property
     def steps_done(self) -> int:
@@ -115,7 +127,9 @@ class Trainer:
         self.tracker.go_on_from(self.steps_done)
 
     def _epoch(self, train: Split, validation: Split) -> None:
+        begun = self.progress.step  # above 0 if it goes on in the middle of the epoch
         clock = self._run_steps(train)
+        seconds = clock.seconds * self._steps / max(self._steps - begun, 1)  # of the whole epoch
         rates, rate = clock.rates(), self._rate_of(self.steps_done - 1)
         if self.progress.weight_sum <= 0:
             raise NonFiniteLoss(
@@ -134,6 +148,7 @@ class Trainer:
             "validation_auc": sums.auc,
             "learning_rate": rate,
             **rates,
+            **({"step_seconds": seconds} if rates else {}),
             "validation_seconds": time.perf_counter() - validating,
         }
         progress.history.append(row)

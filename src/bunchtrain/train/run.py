@@ -14,7 +14,7 @@ from bunchtrain.config import literals
 from bunchtrain.config.base import Kind
 from bunchtrain.config.campaign import parse_section
 from bunchtrain.config.explain import checked_kind
-from bunchtrain.config.specs import TrainSpec
+from bunchtrain.config.specs import TrainSpec, best_values
 from bunchtrain.config.train import Train
 from bunchtrain.errors import CampaignError, InputError
 from bunchtrain.events.layout import CONTRACT
@@ -85,17 +85,14 @@ def _check_kinds(spec: TrainSpec) -> None:
 
 
 def with_best(spec: TrainSpec, best: Path | None) -> TrainSpec:
-    """Return `spec` with the values that the scan found, checked again."""
+    """Return `spec` with the values that the scan found for network and training, checked again."""
     if best is None:
         return spec
-    read = read_json(best)
-    found = read.get("values") if isinstance(read, dict) else None
-    if not isinstance(found, dict):
-        raise InputError("a file holds no best values", file=best, expected="best.json", mend="name what scan wrote")
     model, settings = dict(spec.model), spec.settings.model_dump()
-    for name, value in found.items():
+    for name, value in best_values(best).items():
         section, _, key = name.partition(".")
-        (model if section == "model" else settings)[key] = value
+        if section != "student":  # which learns from this training
+            (model if section == "model" else settings)[key] = value
     return spec.model_copy(update={"model": model, "settings": parse_section(Train, settings, best)})
 
 
@@ -122,7 +119,7 @@ def _train(
     torch.manual_seed(spec.seed)
     state = Optimisation(models.build(spec.model, shape), task, parallel, settings, device)
     tracker = Tracker(out if parallel.rank == 0 else None, settings.log_every, settings.tensorboard)
-    trainer = Trainer(state, checkpoints, tracker, seed=spec.seed, say=say)
+    trainer = Trainer(state, checkpoints, tracker, seed=spec.seed, say=say, stops=spec.stops)
     kept = max(1, round(len(data.indices("validation")) * settings.validate_fraction))
     splits = [
         _split(seen, name, most, spec, state) for name, most in (("train", settings.max_jets), ("validation", kept))
@@ -174,6 +171,7 @@ def _keep(trainer: Trainer, spec: TrainSpec, about: dict[str, Any], out: Path, i
     written = models.save_model(out, trainer.state.judged, card)
     progress = trainer.progress
     history = {"rows": progress.history, "best_epoch": progress.best_epoch + 1, "ranks": facts["ranks"]}
+    history |= {"stopped_early": trainer.stopped_early} if spec.stops else {}
     write_json(out / HISTORY, history)
     outputs = [*written, out / HISTORY, out / STEPS]
     provenance.record(outputs, stage="train", spec=spec.model_dump(mode="json"), inputs=inputs, facts=facts)
