@@ -177,6 +177,17 @@ class Plan:
         """Whether students are searched for."""
         return self.core and self.campaign.synthesize.search is not None
 
+    def scan_nodes(self) -> dict[str, int | str]:
+        """Return the resources by which the scan's job asks Slurm for several nodes; none where one is enough.
+
+        With `mpi` Snakemake's plugin does not start the job as a step, which would hold the first node's cores.
+        """
+        scanned = self.campaign.scan
+        if scanned.nodes == 1:
+            return {}
+        cores = scanned.per_node * scanned.ranks
+        return {"nodes": scanned.nodes, "tasks": scanned.nodes, "cpus_per_task": cores, "mpi": "srun"}
+
     def ends(self) -> list[str]:
         """Return the files that the chain ends in."""
         core = [f"{self.output}/synthesize/core.zip"] if self.core else []
@@ -278,16 +289,10 @@ class Plan:
     def _scan(self) -> ScanSpec:
         """Return the scan's spec; settings of the final training that its evaluations override do not count."""
         training, scanned = self._train(), self.campaign.scan
-        fixed = {
-            "ranks": 1,
-            "backend": "serial",
-            "epochs": scanned.epochs,
-            "patience": scanned.epochs,
-            "tensorboard": False,
-        }
-        settings = training.settings.model_copy(update={**fixed, "max_jets": scanned.max_jets})
+        settings = training.settings.model_copy(update=scanned.short(training.settings.backend))
+        asked = scanned.model_copy(update={"nodes": 1})  # where it runs changes nothing
         return ScanSpec(
-            version=scan.VERSION, settings=scanned, training=training.model_copy(update={"settings": settings})
+            version=scan.VERSION, settings=asked, training=training.model_copy(update={"settings": settings})
         )
 
     def _evaluate(self) -> EvaluateSpec:

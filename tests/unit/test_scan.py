@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import platform
 import signal
 import statistics
 import subprocess
@@ -295,7 +296,7 @@ def test_a_training_killed_once_is_tried_once_more(toy, tmp_path, monkeypatch):
     statuses = iter([-signal.SIGKILL, 0])
     monkeypatch.setattr(process, "_run", lambda *arguments: next(statuses))
     monkeypatch.setattr(objective.Trainings, "result", lambda *arguments: (-0.3, {}))
-    assert evaluated(short(toy), {}, tmp_path) == (-0.3, {})
+    assert evaluated(short(toy), {}, tmp_path) == (-0.3, {"slot": 0, "node": platform.node()})
 
 
 def test_a_scan_without_any_good_end_says_what_the_first_training_said(toy, tmp_path):

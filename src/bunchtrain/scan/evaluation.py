@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,6 +57,15 @@ class Evaluation(Protocol):
 
 def evaluate(evaluation: Evaluation, asked: Asked, slot: Slot) -> tuple[Result, dict[str, Any]]:
     """Evaluate what is asked in a slot; return the result, and facts for the record."""
+    place = {"slot": slot.number, "node": slot.node or platform.node()}
+    try:
+        result, facts = _evaluated(evaluation, asked, slot)
+    except OSError as error:  # no room for its files, or none that can be written
+        result, facts = "F_crash", {"error": str(error)}
+    return result, {**facts, **place}
+
+
+def _evaluated(evaluation: Evaluation, asked: Asked, slot: Slot) -> tuple[Result, dict[str, Any]]:
     try:
         steps, log = evaluation.steps(asked, slot), asked.folder / LOG
     except CampaignError as error:  # values that fit alone, but not together

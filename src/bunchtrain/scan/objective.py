@@ -14,7 +14,7 @@ from bunchtrain.config.train import Train
 from bunchtrain.files import read_json
 from bunchtrain.scan import space
 from bunchtrain.scan.evaluation import Asked
-from bunchtrain.scan.slots import Slot
+from bunchtrain.scan.slots import Need, Slot
 from bunchtrain.scan.space import Values
 
 
@@ -35,6 +35,11 @@ class Trainings(NamedTuple):
         """The training's."""
         return self.spec.training.seed
 
+    @property
+    def need(self) -> Need:
+        """What one training takes."""
+        return Need(self.settings.ranks, gpus=self.spec.training.settings.device != "cpu")
+
     def own(self) -> Values:
         """Return the campaign's own network and training."""
         sections = {"model": self.spec.training.model, "train": self.spec.training.settings.model_dump()}
@@ -42,9 +47,12 @@ class Trainings(NamedTuple):
 
     def steps(self, asked: Asked, slot: Slot) -> list[list[str]]:
         """Return the training."""
-        spec = as_text(training_spec(self.spec, asked.values))
+        spec, ranks = as_text(training_spec(self.spec, asked.values)), self.settings.ranks
         command = [sys.executable, "-m", "bunchtrain", "train", "--spec", spec, "--dataset", str(self.dataset)]
-        return [slot.command([*command, "--scaler", str(self.scaler), "--out", str(asked.folder)])]
+        command += ["--scaler", str(self.scaler), "--out", str(asked.folder), "--threads", str(slot.threads(ranks))]
+        if ranks > 1:
+            command += ["--launcher", slot.launcher(ranks), "--ranks", str(ranks)]
+        return [slot.command(command, ranks)]
 
     def result(self, folder: Path) -> tuple[float, dict[str, Any]]:
         """Return the objective of a finished training, and its validation curve."""
@@ -70,6 +78,5 @@ def training_spec(spec: ScanSpec, values: dict[str, Any]) -> TrainSpec:
     for name, value in values.items():
         section, _, key = name.partition(".")
         (model if section == "model" else settings)[key] = value
-    short = {"epochs": spec.settings.epochs, "patience": spec.settings.epochs, "max_jets": spec.settings.max_jets}
-    settings |= {**short, "ranks": 1, "backend": "serial", "tensorboard": False}
+    settings |= spec.settings.short(settings["backend"])
     return spec.training.model_copy(update={"model": model, "settings": parse_section(Train, settings, "scan.space")})
