@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from bunchtrain.config.scan import Trials
 from bunchtrain.errors import CampaignError
-from bunchtrain.scan import process
+from bunchtrain.scan import machine, process
 from bunchtrain.scan.journal import Trial
 from bunchtrain.scan.slots import Slot
 from bunchtrain.scan.space import Values
@@ -57,7 +56,7 @@ class Evaluation(Protocol):
 
 def evaluate(evaluation: Evaluation, asked: Asked, slot: Slot) -> tuple[Result, dict[str, Any]]:
     """Evaluate what is asked in a slot; return the result, and facts for the record."""
-    place = {"slot": slot.number, "node": slot.node or platform.node()}
+    place = {"slot": slot.number, "node": slot.node or machine.name()}
     try:
         result, facts = _evaluated(evaluation, asked, slot)
     except OSError as error:  # no room for its files, or none that can be written

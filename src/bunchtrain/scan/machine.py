@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,11 @@ from bunchtrain.scan.slots import Need, Slot
 
 #: Words in CUDA_VISIBLE_DEVICES that stand for no GPU.
 _NONE = {"", "-1", "NoDevFiles", "none", "void"}
+
+
+def name() -> str:
+    """Return what this machine is called, by Slurm where it has named it."""
+    return os.environ.get("SLURMD_NODENAME") or platform.node()
 
 
 def cpus() -> list[int]:

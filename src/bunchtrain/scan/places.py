@@ -93,7 +93,8 @@ def in_job(
     mine = sum(slot.node == own for slot in found)
     if mine:
         devices = machine.gpus() if need.gpus else []
-        local = machine.slots(mine, need, machine.cpus(), devices, most=cores, node=own)
+        share = next(node.cores for node in nodes if node.name == own)
+        local = machine.slots(mine, need, machine.cpus(), devices, most=min(share, cores or share), node=own)
         found = [*local, *(slot for slot in found if slot.node != own)]
         found = [slot._replace(number=place) for place, slot in enumerate(found)]
     if space > settings.parallel:

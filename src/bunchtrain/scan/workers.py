@@ -6,7 +6,6 @@ Ranks wait without spinning: they share the cores with what they evaluate.
 from __future__ import annotations
 
 import pickle
-import platform
 import queue
 import threading
 import time
@@ -116,7 +115,7 @@ def opened(name: str, settings: Trials, need: Need, cores: int | None) -> Iterat
         mend = "mpirun -n 5 bunchtrain scan ..., for 4 evaluations at a time; or --workers here"
         raise CampaignError("no rank is left to evaluate", key="--workers mpi", found=found, mend=mend)
     devices = machine.gpus() if need.gpus else []
-    there = comm.gather((platform.node(), machine.cpus(), devices))
+    there = comm.gather((machine.name(), machine.cpus(), devices))
     if there is None:
         serve(comm)
         yield None
