@@ -32,6 +32,16 @@ Unfamiliar = Annotated[
     list[str] | None,
     typer.Option(help="NAME=INDEX: jets that no network has learnt from; may be repeated"),
 ]
+Workers = Annotated[
+    str,
+    typer.Option(
+        help="where evaluations run: here, on the ranks of an mpirun (mpi), or auto: these, else on all nodes of the "
+        "Slurm job, else here"
+    ),
+]
+Cores = Annotated[
+    int | None, typer.Option("--cores", min=1, help="cores of this machine for all evaluations, else all it may use")
+]
 Threads = Annotated[int, typer.Option("--threads", min=1, max=1024, help="CPU threads of each process")]
 
 CHAIN = "The chain"
@@ -99,6 +109,8 @@ def scan(
     dataset: DatasetPath,
     scaler: ScalerPath,
     out: Out,
+    workers: Workers = "auto",
+    cores: Cores = None,
     status: Annotated[
         Path | None,
         typer.Option("--status", is_eager=True, callback=_scan_status, help="say what the scan in a folder has done"),
@@ -106,9 +118,9 @@ def scan(
 ) -> None:
     """Scan the hyperparameters with DeepHyper; every evaluation is a training of its own."""
     from bunchtrain.config.specs import ScanSpec, parse_spec
-    from bunchtrain.scan import run
+    from bunchtrain.scan import places, run
 
-    run.scan(parse_spec(ScanSpec, spec), dataset, scaler, out)
+    run.scan(parse_spec(ScanSpec, spec), dataset, scaler, out, places.where(workers, cores))
 
 
 @app.command(rich_help_panel=CHAIN)
@@ -236,12 +248,15 @@ def search(
     model: ModelPath,
     dataset: DatasetPath,
     out: Out,
+    workers: Workers = "auto",
+    cores: Cores = None,
 ) -> None:
     """Let DeepHyper propose students that know much and cost little, and synthesise the best."""
     from bunchtrain.config.specs import SearchSpec, parse_spec
+    from bunchtrain.scan.places import where
     from bunchtrain.scan.students import propose
 
-    propose(parse_spec(SearchSpec, spec), dataset, model, out)
+    propose(parse_spec(SearchSpec, spec), dataset, model, out, where(workers, cores))
 
 
 @app.command(rich_help_panel=CHAIN)

@@ -186,6 +186,17 @@ class Plan:
         scanned = self.campaign.scan
         return bool(scanned.trials) and any(name.startswith(STUDENT) for name in scanned.space)
 
+    def scan_nodes(self) -> dict[str, int | str]:
+        """Return the resources by which the scan's job asks Slurm for several nodes; none where one is enough.
+
+        With `mpi` Snakemake's plugin does not start the job as a step, which would hold the first node's cores.
+        """
+        scanned = self.campaign.scan
+        if scanned.nodes == 1:
+            return {}
+        cores = scanned.per_node * scanned.ranks
+        return {"nodes": scanned.nodes, "tasks": scanned.nodes, "cpus_per_task": cores, "mpi": "srun"}
+
     def ends(self) -> list[str]:
         """Return the files that the chain ends in."""
         core = [f"{self.output}/synthesize/core.zip"] if self.core else []
@@ -287,18 +298,12 @@ class Plan:
     def _scan(self) -> ScanSpec:
         """Return the scan's spec; settings of the final training that its evaluations override do not count."""
         training, scanned = self._train(), self.campaign.scan
-        fixed = {
-            "ranks": 1,
-            "backend": "serial",
-            "epochs": scanned.epochs,
-            "patience": scanned.epochs,
-            "tensorboard": False,
-        }
-        settings = training.settings.model_copy(update={**fixed, "max_jets": scanned.max_jets})
+        settings = training.settings.model_copy(update=scanned.short(training.settings.backend))
+        asked = scanned.model_copy(update={"nodes": 1})  # where it runs changes nothing
         wanted = set(scanned.objectives) if scanned.trials else set()
         return ScanSpec(
             version=scan.VERSION,
-            settings=scanned,
+            settings=asked,
             training=training.model_copy(update={"settings": settings}),
             judged=self._assess() if wanted & ASSESSED else None,
             core=self._estimated() if wanted & OF_CORE else None,

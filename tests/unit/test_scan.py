@@ -16,7 +16,7 @@ from bunchtrain.config.scan import Scan
 from bunchtrain.config.specs import ScanSpec, as_text
 from bunchtrain.errors import InputError, TrainingError
 from bunchtrain.files import read_json
-from bunchtrain.scan import evaluation, objective, process, run
+from bunchtrain.scan import evaluation, machine, objective, process, run
 from bunchtrain.scan.journal import Journal
 from bunchtrain.scan.slots import Slot
 from bunchtrain.scan.space import Space
@@ -295,7 +295,7 @@ def test_a_training_killed_once_is_tried_once_more(toy, tmp_path, monkeypatch):
     statuses = iter([-signal.SIGKILL, 0])
     monkeypatch.setattr(process, "_run", lambda *arguments: next(statuses))
     monkeypatch.setattr(objective.Trainings, "result", lambda *arguments: (-0.3, {}))
-    assert evaluated(short(toy), {}, tmp_path) == (-0.3, {})
+    assert evaluated(short(toy), {}, tmp_path) == (-0.3, {"slot": 0, "node": machine.name()})
 
 
 def test_a_scan_without_any_good_end_says_what_the_first_training_said(toy, tmp_path):

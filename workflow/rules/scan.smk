@@ -12,10 +12,14 @@ rule scan:
         f"{PLAN.output}/benchmarks/scan.tsv"
     conda:
         "../../envs/scan.yaml"
-    threads: PLAN.campaign.scan.parallel
+    threads: PLAN.campaign.scan.parallel * PLAN.campaign.scan.ranks
     resources:
-        mem_mb=grow(4000),
+        # On each node: the search, and the ranks of all evaluations there.
+        mem_mb=grow(
+            1000 + 1500 * PLAN.campaign.scan.per_node * PLAN.campaign.scan.ranks
+        ),
         runtime=240,
+        **PLAN.scan_nodes(),
     params:
         spec=spec("scan"),
         out=subpath(output.best, parent=True),
@@ -23,4 +27,4 @@ rule scan:
         "scan hyperparameters"
     shell:
         "bunchtrain scan --spec {params.spec:q} --dataset {input.dataset:q} --scaler {input.scaler:q}"
-        " --out {params.out:q} 2>&1 | tee {log:q}"
+        " --out {params.out:q} --cores {threads} 2>&1 | tee {log:q}"

@@ -91,4 +91,4 @@ rule search:
         "search for students that know much and cost little"
     shell:
         "bunchtrain search --spec {params.spec:q} --model {params.model:q} --dataset {input.dataset:q}"
-        " --out {params.out:q} 2>&1 | tee {log:q}"
+        " --out {params.out:q} --cores {threads} 2>&1 | tee {log:q}"

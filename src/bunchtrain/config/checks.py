@@ -230,3 +230,12 @@ def _check_ranks(campaign: Campaign, file: str | Path) -> None:
             expected=1,
             mend="set train.ranks to 1, or train.backend to auto",
         )
+    scanned = campaign.scan
+    if scanned.trials and scanned.ranks * train.accumulation > train.batch_size:
+        raise CampaignError(
+            "a step has fewer jets than the ranks of an evaluation take pieces",
+            file=file,
+            key="scan.ranks",
+            found=f"{scanned.ranks}, with train.accumulation {train.accumulation}",
+            expected=f"ranks x accumulation of at most train.batch_size = {train.batch_size}",
+        )

@@ -177,6 +177,8 @@ class Scan(Trials):
     Keys of `space` are `model.<key>` or `train.<key>`, and `student.<key>` where a student is judged.
     """
 
+    ranks: Positive = Field(1, description="processes of one evaluation")
+    nodes: Positive = Field(1, description="nodes that the scan's job asks Slurm for")
     epochs: Positive = Field(3, description="epochs of one evaluation")
     max_jets: Positive | None = Field(None, description="training jets of one evaluation")
     warm_start: list[str] = Field(
@@ -211,3 +213,15 @@ class Scan(Trials):
             found.append(int(rung))
             rung *= self.halving
         return sorted(set(found))
+
+    @property
+    def per_node(self) -> int:
+        """Evaluations at the same time on each node."""
+        return -(-self.parallel // self.nodes)
+
+    def short(self, backend: str) -> dict[str, Any]:
+        """Return the keys of `train` that are an evaluation's own; `backend` is that of the campaign's training."""
+        several = "auto" if backend == "serial" else backend
+        spread = {"ranks": self.ranks, "backend": "serial" if self.ranks == 1 else several}
+        whole = {"epochs": self.epochs, "patience": self.epochs, "max_jets": self.max_jets, "tensorboard": False}
+        return {**spread, **whole}

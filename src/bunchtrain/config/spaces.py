@@ -27,8 +27,8 @@ _FIXED = {
     "train.epochs": "every evaluation takes scan.epochs",
     "train.patience": "every evaluation runs all of scan.epochs",
     "train.max_jets": "every evaluation takes scan.max_jets",
-    "train.ranks": "every evaluation has one rank",
-    "train.backend": "every evaluation has one rank",
+    "train.ranks": "every evaluation has scan.ranks",
+    "train.backend": "it has no say in what a training comes to",
     "train.seeds": "every evaluation is one training",
 }
 

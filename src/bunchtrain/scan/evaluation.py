@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from bunchtrain.config.scan import Trials
 from bunchtrain.errors import CampaignError
-from bunchtrain.scan import process
+from bunchtrain.scan import machine, process
 from bunchtrain.scan.journal import Trial
 from bunchtrain.scan.slots import Slot
 from bunchtrain.scan.space import Values
@@ -56,6 +56,15 @@ class Evaluation(Protocol):
 
 def evaluate(evaluation: Evaluation, asked: Asked, slot: Slot) -> tuple[Result, dict[str, Any]]:
     """Evaluate what is asked in a slot; return the result, and facts for the record."""
+    place = {"slot": slot.number, "node": slot.node or machine.name()}
+    try:
+        result, facts = _evaluated(evaluation, asked, slot)
+    except OSError as error:  # no room for its files, or none that can be written
+        result, facts = "F_crash", {"error": str(error)}
+    return result, {**facts, **place}
+
+
+def _evaluated(evaluation: Evaluation, asked: Asked, slot: Slot) -> tuple[Result, dict[str, Any]]:
     try:
         steps, log = evaluation.steps(asked, slot), asked.folder / LOG
     except CampaignError as error:  # values that fit alone, but not together

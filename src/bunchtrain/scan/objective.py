@@ -17,7 +17,7 @@ from bunchtrain.config.train import Train
 from bunchtrain.files import read_json
 from bunchtrain.scan import halving, space
 from bunchtrain.scan.evaluation import Asked, Result
-from bunchtrain.scan.slots import Slot
+from bunchtrain.scan.slots import Need, Slot
 from bunchtrain.scan.space import Values
 
 #: Folders of an evaluation beside its training, and the file in each.
@@ -44,6 +44,11 @@ class Trainings(NamedTuple):
         """The training's."""
         return self.spec.training.seed
 
+    @property
+    def need(self) -> Need:
+        """What one training takes."""
+        return Need(self.settings.ranks, gpus=self.spec.training.settings.device != "cpu")
+
     def own(self) -> Values:
         """Return the campaign's own network, training and student."""
         student: dict[str, Any] = {}
@@ -55,10 +60,13 @@ class Trainings(NamedTuple):
 
     def steps(self, asked: Asked, slot: Slot) -> list[list[str]]:
         """Return the training, and what else its objectives ask for."""
-        training = ["train", "--spec", as_text(training_spec(self.spec, asked)), "--scaler", str(self.scaler)]
+        ranks, training = self.settings.ranks, ["train", "--spec", as_text(training_spec(self.spec, asked))]
+        training += ["--scaler", str(self.scaler), "--out", str(asked.folder), "--threads", str(slot.threads(ranks))]
+        if ranks > 1:
+            training += ["--launcher", slot.launcher(ranks), "--ranks", str(ranks)]
         return [
-            slot.command([sys.executable, "-m", "bunchtrain", *words, "--dataset", str(self.dataset)])
-            for words in ([*training, "--out", str(asked.folder)], *self._judging(asked))
+            slot.command([sys.executable, "-m", "bunchtrain", *words, "--dataset", str(self.dataset)], processes)
+            for words, processes in [(training, ranks), *((words, 1) for words in self._judging(asked))]
         ]
 
     def _judging(self, asked: Asked) -> Iterator[list[str]]:
@@ -154,8 +162,7 @@ def training_spec(spec: ScanSpec, asked: Asked) -> TrainSpec:
         section, _, key = name.partition(".")
         if section != "student":
             (model if section == "model" else settings)[key] = value
-    short = {"epochs": scanned.epochs, "patience": scanned.epochs, "max_jets": scanned.max_jets}
-    settings |= {**short, "ranks": 1, "backend": "serial", "tensorboard": False}
+    settings |= scanned.short(settings["backend"])
     changes = {"model": model, "settings": parse_section(Train, settings, "scan.space")}
     if scanned.halving is not None:
         curves = halving.known_curves(asked.known)

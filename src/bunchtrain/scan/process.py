@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from bunchtrain.errors import NonFiniteLoss, Requeue
+from bunchtrain.scan import surroundings
 
 #: Seconds between the polite and the hard end of a training.
 GRACE = 10
@@ -47,7 +50,12 @@ def _run(command: Sequence[str], log: Path, timeout: float) -> int | None:
     with log.open("ab") as stream:
         # The training ends with this process, whatever ends it: no orphan writes beside its successor.
         process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "TERM", "--", *command], stdout=stream, stderr=stream, start_new_session=True
+            ["setpriv", "--pdeathsig", "TERM", "--", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+            env=surroundings.bare(),
         )
         _running.add(process)
         try:
@@ -60,6 +68,7 @@ def _run(command: Sequence[str], log: Path, timeout: float) -> int | None:
             raise
         finally:
             _running.discard(process)
+            _sweep(process.pid)
 
 
 def end_all() -> None:
@@ -75,9 +84,33 @@ def end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, number)
             process.wait(GRACE)
         except ProcessLookupError:
-            return
+            break
         except subprocess.TimeoutExpired:
             continue
+    _sweep(process.pid)
+
+
+def _sweep(session: int) -> None:
+    """End what an evaluation has left behind: mpirun gives each rank a process group of its own, but not a session."""
+    end = time.monotonic() + GRACE
+    while left := _members(session):
+        for one in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one, signal.SIGKILL)
+        if time.monotonic() > end:
+            return
+        time.sleep(0.01)
+
+
+def _members(session: int) -> list[int]:
+    """Return the processes of a session that still run; Linux alone tells them, by /proc."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, leader = status.read_text(errors="replace").rpartition(")")[2].split()[:4]
+            if int(leader) == session and state != "Z":
+                found.append(int(status.parent.name))
+    return found
 
 
 def failure(status: int, log: Path) -> str:
@@ -85,7 +118,8 @@ def failure(status: int, log: Path) -> str:
     if status == NonFiniteLoss.exit_code:
         return "F_nan"
     tail = log.read_text(errors="replace")[-4000:].lower()
-    if status in KILLED or "memoryerror" in tail or "out of memory" in tail:
+    lost = f"exit status {128 + signal.SIGKILL}"  # of a rank, as what starts them again says
+    if status in KILLED or any(words in tail for words in ("memoryerror", "out of memory", "oom_kill", lost)):
         return "F_oom"
     return "F_crash"
 

@@ -8,11 +8,13 @@ from pathlib import Path
 from bunchtrain import provenance
 from bunchtrain.config.specs import ScanSpec
 from bunchtrain.files import exclusive, write_json, write_text
-from bunchtrain.scan import results, search
+from bunchtrain.scan import places, results, search
 from bunchtrain.scan.front import front
 from bunchtrain.scan.importance import importance
 from bunchtrain.scan.journal import Journal, Trial
 from bunchtrain.scan.objective import Trainings
+from bunchtrain.scan.places import ALL, Where
+from bunchtrain.scan.slots import Slots
 
 TABLE, BEST, FRONT = "results.csv", "best.json", "front.json"
 
@@ -20,8 +22,10 @@ TABLE, BEST, FRONT = "results.csv", "best.json", "front.json"
 _FACTS = ("validation_loss", "validation_auc", "rank_seconds", "epochs", "stopped_at", "seed", "slot")
 
 
-def scan(spec: ScanSpec, dataset: Path, scaler: Path, out: Path) -> None:
+def scan(spec: ScanSpec, dataset: Path, scaler: Path, out: Path, where: Where = ALL) -> None:
     """Write `results.csv`, `front.json` and `best.json` into `out`; `journal.jsonl` there lets a killed scan go on.
+
+    A rank that evaluates for another scan's rank 0 writes nothing.
 
     Raises
     ------
@@ -29,10 +33,20 @@ def scan(spec: ScanSpec, dataset: Path, scaler: Path, out: Path) -> None:
         If no evaluation has ended well, or none keeps to the limits; table and front are written all the same.
     """
     trainings = Trainings(spec, dataset, scaler)
+    if not spec.settings.trials:
+        _scan(trainings, out, None)
+        return
+    with places.opened("scan", spec.settings, trainings.need, where) as slots:
+        if slots is not None:
+            _scan(trainings, out, slots)
+
+
+def _scan(trainings: Trainings, out: Path, slots: Slots | None) -> None:
+    spec, inputs = trainings.spec, [trainings.dataset, trainings.scaler]
     with exclusive(out / ".lock"):
-        journal = Journal(out / "journal.jsonl", search.mark(spec, [dataset, scaler]))
-        if spec.settings.trials:
-            search.Search(trainings, journal, out, "scan").run()
+        journal = Journal(out / "journal.jsonl", search.mark(spec, inputs))
+        if slots is not None:
+            search.Search(trainings, journal, out, "scan", places=slots).run()
         _write(trainings, results.ended(spec.settings, journal, out), out)
 
 

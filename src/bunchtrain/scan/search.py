@@ -10,15 +10,15 @@ from typing import Any
 
 from bunchtrain.config.specs import ScanSpec, SearchSpec
 from bunchtrain.files import fingerprint, sha256
-from bunchtrain.scan import evaluation, process, slots
+from bunchtrain.scan import evaluation, slots
 from bunchtrain.scan.evaluation import Asked, Evaluation, Result
 from bunchtrain.scan.journal import Journal, Trial
-from bunchtrain.scan.slots import Slot
+from bunchtrain.scan.slots import Pool, Slot
 from bunchtrain.scan.space import Space, Values
 from bunchtrain.scan.suggest import Known, suggest
 
 #: Settings that may differ when a journal is continued.
-_FREE = {"trials", "parallel", "ahead", "asynchronous", "timeout", "limits", "finalists"}
+_FREE = {"trials", "parallel", "ahead", "asynchronous", "timeout", "limits", "finalists", "nodes"}
 
 
 def mark(spec: ScanSpec | SearchSpec, inputs: Sequence[Path]) -> str:
@@ -46,12 +46,22 @@ class Search:
         How it calls itself in what it prints.
     earlier : sequence of (values, result)
         Evaluations of earlier scans.
+    places : Slots, optional
+        Where evaluations run, else plain slots of this machine.
     """
 
-    def __init__(self, of: Evaluation, journal: Journal, out: Path, name: str, earlier: Known = ()) -> None:
+    def __init__(
+        self,
+        of: Evaluation,
+        journal: Journal,
+        out: Path,
+        name: str,
+        earlier: Known = (),
+        places: slots.Slots | None = None,
+    ) -> None:
         self._of, self._journal, self._out, self._name, self._earlier = of, journal, out, name, earlier
         self._space = Space(of.settings, of.own())
-        self._slots = slots.here(of.settings.parallel)
+        self._slots = places or slots.here(of.settings.parallel)
         self._queue: list[int] = []  # asked for, not running
         self._running: dict[Future[tuple[Result, dict[str, Any]]], tuple[int, float, Slot]] = {}
         self._asking: dict[Future[Values], tuple[int, int | None]] = {}
@@ -64,14 +74,14 @@ class Search:
             print(f"[{self._name}] goes on: {done} of {settings.trials} evaluations are done", flush=True)
         journal.run(trials=settings.trials, slots=len(self._slots), name=self._name)
         self._queue = sorted(number for number, trial in journal.trials.items() if self._is_due(trial))
-        with ThreadPoolExecutor(1) as asker, ThreadPoolExecutor(len(self._slots)) as pool:
+        with ThreadPoolExecutor(1) as asker, self._slots.pool() as pool:
             try:
                 while self._queue or self._running or self._asking or len(journal.trials) < settings.trials:
                     self._start_what_waits(pool)
                     self._ask_ahead(asker)
                     self._collect()
             except BaseException:
-                process.end_all()  # the pool would wait for them
+                self._slots.end_all()  # the pool would wait for them
                 raise
 
     def _is_due(self, trial: Trial) -> bool:
@@ -82,11 +92,11 @@ class Search:
         again = trial.result in ("F_crash", "F_oom") or (trial.result == "F_timeout" and longer)
         return again or not trial.done
 
-    def _start_what_waits(self, pool: ThreadPoolExecutor) -> None:
+    def _start_what_waits(self, pool: Pool) -> None:
         while self._queue and self._slots.free:
             self._start(pool, self._queue.pop(0))
 
-    def _start(self, pool: ThreadPoolExecutor, number: int) -> None:
+    def _start(self, pool: Pool, number: int) -> None:
         journal, trial = self._journal, self._journal.trials[number]
         said = f"[{self._name}] evaluation {number + 1}/{self._of.settings.trials}: {readable(trial.values)}"
         print(said, flush=True)

@@ -16,10 +16,11 @@ from bunchtrain.config.specs import SearchSpec, SynthesizeSpec, as_text, of_stud
 from bunchtrain.config.synthesize import Search
 from bunchtrain.errors import BunchtrainError, TrainingError
 from bunchtrain.files import exclusive, read_json, sha256, write_json, write_text
-from bunchtrain.scan import evaluation, process, results, search
+from bunchtrain.scan import evaluation, places, process, results, search
 from bunchtrain.scan.evaluation import Asked
 from bunchtrain.scan.journal import Journal, Trial
-from bunchtrain.scan.slots import Slot
+from bunchtrain.scan.places import ALL, Where
+from bunchtrain.scan.slots import Need, Slot, Slots
 from bunchtrain.scan.space import Values
 
 FIGURES = "figures.json"
@@ -84,7 +85,7 @@ class Students(NamedTuple):
         return f"AUC {facts['auc']:.4f}, {facts['lut']} LUT estimated"
 
 
-def propose(spec: SearchSpec, dataset: Path, model: Path, out: Path) -> None:
+def propose(spec: SearchSpec, dataset: Path, model: Path, out: Path, where: Where = ALL) -> None:
     """Write `results.csv` and `front.json` into `out`; `journal.jsonl` there lets a killed search go on.
 
     Raises
@@ -93,10 +94,16 @@ def propose(spec: SearchSpec, dataset: Path, model: Path, out: Path) -> None:
         If no student became a circuit, or no synthesis ended well.
     """
     students = Students(spec, dataset, model)
-    inputs = students.sources
+    with places.opened("search", spec.settings, Need(), where) as slots:
+        if slots is not None:
+            _propose(students, out, slots)
+
+
+def _propose(students: Students, out: Path, slots: Slots) -> None:
+    spec, inputs = students.spec, students.sources
     with exclusive(out / ".lock"):
         journal = Journal(out / "journal.jsonl", search.mark(spec, inputs))
-        search.Search(students, journal, out, "search").run()
+        search.Search(students, journal, out, "search", places=slots).run()
         trials = results.ended(spec.settings, journal, out)
         best = front(trials)
         figures = _all_synthesised(students, out, spread(best, spec.settings.finalists))
