@@ -1,7 +1,11 @@
 rule report:
     input:
         summary=rules.prepare.output.summary,
-        scan=[rules.scan.output.table, rules.scan.output.best],
+        scan=[
+            rules.scan.output.table,
+            rules.scan.output.best,
+            rules.scan.output.front,
+        ],
         history=expand(
             f"{PLAN.output}/train/seed{{number}}/history.json",
             number=range(PLAN.campaign.train.seeds),

@@ -2,6 +2,7 @@ rule scan:
     input:
         dataset=rules.prepare.output.dataset,
         scaler=rules.prepare.output.scaler,
+        earlier=PLAN.campaign.scan.warm_start,
     output:
         table=f"{PLAN.output}/scan/results.csv",
         best=f"{PLAN.output}/scan/best.json",
@@ -14,12 +15,12 @@ rule scan:
         "../../envs/scan.yaml"
     threads: PLAN.campaign.scan.parallel * PLAN.campaign.scan.ranks
     resources:
+        **PLAN.scan_nodes(),
         # On each node: the search, and the ranks of all evaluations there.
         mem_mb=grow(
             1000 + 1500 * PLAN.campaign.scan.per_node * PLAN.campaign.scan.ranks
         ),
         runtime=240,
-        **PLAN.scan_nodes(),
     params:
         spec=spec("scan"),
         out=subpath(output.best, parent=True),

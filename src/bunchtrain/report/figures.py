@@ -156,25 +156,6 @@ def training(rows: Sequence[Mapping[str, float]], best_epoch: int) -> str:
     return svg[0]
 
 
-def scan(rows: Sequence[Mapping[str, str]]) -> str:
-    """Validation loss of each evaluation and the best so far."""
-    with _figure() as (axes, svg):
-        good = [(int(row["trial"]) + 1, float(row["validation_loss"])) for row in rows if row["status"] == "ok"]
-        failed = [int(row["trial"]) + 1 for row in rows if row["status"].startswith("F_")]
-        if good:
-            numbers, losses = np.array(good).T
-            axes.plot(numbers, losses, "o", color=BLUE, label="evaluation")
-            axes.step(
-                numbers, np.minimum.accumulate(losses), where="post", color=GREEN, label="best so far", linewidth=2
-            )
-        for number in failed:
-            axes.axvline(number, color=ORANGE, alpha=0.4)
-        axes.set(xlabel="evaluation", ylabel="validation loss")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _legend(axes)
-    return svg[0]
-
-
 def reliability(metrics: Mapping[str, Any]) -> str:
     """How often the network is right, against how sure it says it is."""
     with _figure() as (axes, svg):

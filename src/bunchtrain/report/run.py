@@ -85,6 +85,7 @@ class _Inputs:
         further = [one for path in panels for one in read_json(path)["panels"]]
         self.panels = {"panels": self.metrics["panels"], "trust": self.metrics["trust"] + further}
         self.best = read_json(results / "scan/best.json")
+        self.front = read_json(results / "scan/front.json")
         self.synthesis = read_json(results / "synthesize/report.json") if core else None
         self.searched = read_json(searched) if searched else None
         self.candidates = [read_json(path) for path in candidates] + (self.searched or {"students": []})["students"]
@@ -92,8 +93,9 @@ class _Inputs:
         self.sources = [entry for path in manifests for entry in read_json(path)["inputs"]]
         with (results / "scan/results.csv").open(encoding="utf-8", newline="") as stream:
             self.scan = list(csv.DictReader(stream))
-        fixed = "prepare/summary.json scan/results.csv scan/best.json evaluate/metrics.json evaluate/predictions.h5"
-        self.paths = [*(results / name for name in fixed.split()), *histories, *manifests, *candidates, *panels]
+        fixed = "prepare/summary.json scan/results.csv scan/best.json scan/front.json evaluate/metrics.json"
+        self.paths = [*(results / name for name in fixed.split()), results / "evaluate/predictions.h5"]
+        self.paths += [*histories, *manifests, *candidates, *panels]
         self.paths += [searched] if searched else []
         self.ends = ENDS + ENDS_WITH_CORE if core else ENDS
         self.paths += [results / "synthesize/report.json", results / "synthesize/core.zip"] if core else []
@@ -188,7 +190,7 @@ def _card(name: str, value: str, unit: str, note: str) -> dict[str, str]:
 
 
 def _figures(inputs: _Inputs) -> dict[str, Any]:
-    from bunchtrain.report import figures
+    from bunchtrain.report import figures, scans
 
     metrics = inputs.metrics
     with h5py.File(inputs.results / "evaluate/predictions.h5") as file:
@@ -201,7 +203,7 @@ def _figures(inputs: _Inputs) -> dict[str, Any]:
         "retention": figures.retention(metrics),
         "spread": figures.spread(spread, right, metrics["items"]),
         "training": figures.training(inputs.history["rows"], inputs.history["best_epoch"]),
-        "scan": figures.scan(inputs.scan) if inputs.scan else "",
+        "scan_figures": scans.drawn(inputs.scan, inputs.front, inputs.best["trial"]),
         "ladder": figures.ladder(fpga.ladder(metrics, inputs.synthesis)) if inputs.synthesis else "",
         "front": front.drawn(inputs.candidates, inputs.synthesis, inputs.searched)
         if inputs.candidates and inputs.synthesis
@@ -273,25 +275,29 @@ def _confusion(metrics: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _scan(inputs: _Inputs) -> dict[str, Any]:
-    dimensions = [name for name in (inputs.scan[0] if inputs.scan else {}) if "." in name]  # as model.hidden
+    from bunchtrain.report import scans
+
+    dimensions = scans.hyperparameters(inputs.scan)
+    names = [one["name"] for one in inputs.front["objectives"]]
+    shown = list(dict.fromkeys([*names, "validation_loss", "validation_auc"]))
     rows = [
         {
             "number": int(row["trial"]) + 1,
             "status": row["status"],
-            "loss": _short(row["validation_loss"]),
-            "auc": _short(row["validation_auc"]),
+            "figures": [_short(row[name]) for name in shown],
             "seconds": f"{float(row['seconds']):.0f}",
             "point": [_short(row[name]) for name in dimensions],
             "best": int(row["trial"]) == inputs.best["trial"],
         }
         for row in inputs.scan
     ]
-    text = (
-        f"{len(rows)} short trainings searched the hyperparameters; the best of them was then trained in full."
-        if rows
-        else "No scan was asked for; the campaign's own hyperparameters were trained."
-    )
-    return {"scan_rows": rows, "dimensions": dimensions, "scan_text": text}
+    return {
+        "scan_rows": rows,
+        "scan_names": [name.replace("_", " ") for name in shown],
+        "dimensions": dimensions,
+        "scan_text": scans.text(inputs.scan, inputs.front),
+        "scan_failures": scans.failures(inputs.scan),
+    }
 
 
 def _short(text: str) -> str:

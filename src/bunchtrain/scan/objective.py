@@ -35,6 +35,11 @@ class Trainings(NamedTuple):
     scaler: Path
 
     @property
+    def sources(self) -> list[Path]:
+        """The files that the scan follows from."""
+        return [self.dataset, self.scaler, *map(Path, self.settings.warm_start)]
+
+    @property
     def settings(self) -> Scan:
         """The campaign's section."""
         return self.spec.settings

@@ -9,6 +9,7 @@ from bunchtrain import provenance
 from bunchtrain.config.specs import ScanSpec
 from bunchtrain.files import exclusive, write_json, write_text
 from bunchtrain.scan import places, results, search
+from bunchtrain.scan.earlier import earlier
 from bunchtrain.scan.front import front
 from bunchtrain.scan.importance import importance
 from bunchtrain.scan.journal import Journal, Trial
@@ -19,7 +20,7 @@ from bunchtrain.scan.slots import Slots
 TABLE, BEST, FRONT = "results.csv", "best.json", "front.json"
 
 #: Columns of the table beside the objectives.
-_FACTS = ("validation_loss", "validation_auc", "rank_seconds", "epochs", "stopped_at", "seed", "slot")
+_FACTS = ("validation_loss", "validation_auc", "rank_seconds", "epochs", "stopped_at", "seed", "slot", "node")
 
 
 def scan(spec: ScanSpec, dataset: Path, scaler: Path, out: Path, where: Where = ALL) -> None:
@@ -42,11 +43,12 @@ def scan(spec: ScanSpec, dataset: Path, scaler: Path, out: Path, where: Where = 
 
 
 def _scan(trainings: Trainings, out: Path, slots: Slots | None) -> None:
-    spec, inputs = trainings.spec, [trainings.dataset, trainings.scaler]
+    spec, inputs = trainings.spec, trainings.sources
     with exclusive(out / ".lock"):
         journal = Journal(out / "journal.jsonl", search.mark(spec, inputs))
         if slots is not None:
-            search.Search(trainings, journal, out, "scan", places=slots).run()
+            known = earlier(spec.settings)
+            search.Search(trainings, journal, out, "scan", known, places=slots).run()
         _write(trainings, results.ended(spec.settings, journal, out), out)
 
 
@@ -69,6 +71,6 @@ def _write(trainings: Trainings, trials: Sequence[Trial], out: Path) -> None:
         [out / TABLE, out / BEST, out / FRONT],
         stage="scan",
         spec=trainings.spec.model_dump(mode="json"),
-        inputs=[trainings.dataset, trainings.scaler],
+        inputs=trainings.sources,
         facts=facts,
     )

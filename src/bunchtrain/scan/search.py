@@ -102,7 +102,7 @@ class Search:
         print(said, flush=True)
         if (twin := self._twin(trial)) is not None and twin.result is not None:
             journal.start(number, None)
-            journal.end(number, twin.result, 0.0, {**twin.facts, "same_as": twin.number})
+            journal.end(number, twin.result, 0.0, {**_elsewhere(twin.facts), "same_as": twin.number})
             print(f"[{self._name}] the same values as in evaluation {twin.number + 1}", flush=True)
             return
         slot, folder = self._slots.lease(), self._out / "trials" / f"{number:04d}"
@@ -163,3 +163,8 @@ def readable(values: Values) -> str:
     return ", ".join(
         f"{name} = {value:.3g}" if isinstance(value, float) else f"{name} = {value}" for name, value in values.items()
     )
+
+
+def _elsewhere(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return facts without those of the place."""
+    return {key: value for key, value in facts.items() if key not in ("slot", "node")}
