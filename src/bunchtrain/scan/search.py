@@ -18,7 +18,7 @@ from bunchtrain.scan.space import Space, Values
 from bunchtrain.scan.suggest import Known, suggest
 
 #: Settings that may differ when a journal is continued.
-_FREE = {"trials", "parallel", "ahead", "asynchronous", "timeout", "finalists"}
+_FREE = {"trials", "parallel", "ahead", "asynchronous", "timeout", "finalists", "limits"}
 
 
 def mark(spec: ScanSpec | SearchSpec, inputs: Sequence[Path]) -> str:
