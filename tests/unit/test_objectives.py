@@ -435,6 +435,9 @@ def test_limits_that_none_keeps_to_leave_the_table(toy, tmp_path, monkeypatch):
     with pytest.raises(TrainingError, match="keeps to its limits"):
         run.scan(scan_spec(limits={"validation_loss": 0.1}), *toy, tmp_path)
     assert len(table(tmp_path)) == 4 and not (tmp_path / "best.json").exists()
+    monkeypatch.delattr(evaluation, "evaluate")  # with looser limits nothing is evaluated again
+    run.scan(scan_spec(limits={"validation_loss": 0.6}), *toy, tmp_path)
+    assert read_json(tmp_path / "best.json")["trial"] == 0
 
 
 def test_the_best_student_reaches_the_core_and_not_the_training(tmp_path):

@@ -15,6 +15,7 @@ from bunchtrain.config.yamlfile import read_yaml
 from bunchtrain.dag import Plan
 from bunchtrain.discrimination import auc
 from bunchtrain.errors import CampaignError, ContractError, InputError
+from bunchtrain.evaluate.assess import assess
 from bunchtrain.evaluate.batches import Batches, _hits
 from bunchtrain.evaluate.run import evaluate
 from bunchtrain.events.hitdata import HitDataset, joined
@@ -107,6 +108,14 @@ def test_the_evaluation_judges_edges_and_tracks(events, trained, tmp_path):
     assert tracks["figures"]["efficiency, truth"] > 0.95 and graph["figures"]["graph efficiency"] > 0.95
     assert [plot["x"] for plot in tracks["plots"]] == ["fake rate", "pT (GeV)", "η"]
     assert metrics["seeds"][0]["efficiency, network"] == tracks["figures"]["efficiency, network"]
+
+
+def test_edges_are_assessed_for_a_scan(events, trained, tmp_path):
+    spec = EvaluateSpec(version=1, seed=1, task={"kind": "tracking"}, settings={"working_points": [0.9]})
+    assess(spec, events[0], trained, tmp_path)
+    figures = read_json(tmp_path / "figures.json")
+    assert figures["auc"] > 0.8 and figures["working_points"][0]["rejection"] > 1
+    assert figures["items"] > figures["working_points"][0]["background_total"] > 0
 
 
 def test_a_network_of_other_graphs_is_refused(events, trained, tmp_path):

@@ -33,7 +33,7 @@ def miniature(path, folder, network):
     values["output"] = "results"
     values["model"] |= network
     values["train"] |= {"epochs": 2, "batch_size": 64, "seeds": min(values["train"].get("seeds", 1), 2)}
-    values["scan"] |= {"trials": 2, "epochs": 1, "max_jets": 100}
+    values["scan"] |= {"trials": 2, "epochs": 1, "max_jets": 100, "objective": ["rejection", "calibration_error"]}
     if "model.hidden" in values["scan"]["space"]:
         values["scan"]["space"]["model.hidden"] = {"choices": [8, 12]}
     values["evaluate"] |= {"passes": 4, "bootstrap": 10}
