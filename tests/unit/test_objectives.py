@@ -172,7 +172,10 @@ def test_an_evaluation_takes_the_steps_that_its_objectives_need(tmp_path):
         settings = {"objective": list(names), "space": {**RATE, **(BITS if bits else {})}}
         spec = scan_spec(**settings).model_copy(update={"judged": judged(), "core": core_spec()})
         asked = Asked(3, {"train.learning_rate": 0.002, **({"student.weight_bits": 4} if bits else {})}, tmp_path)
-        return {command[3]: command for command in objective.Trainings(spec, "d", "s").steps(asked, Slot(0))}
+        return {
+            command[command.index("bunchtrain") + 1]: command
+            for command in objective.Trainings(spec, "d", "s").steps(asked, Slot(0))
+        }
 
     assert list(verbs("validation_loss", "rank_seconds")) == ["train"]
     assert list(verbs("rejection")) == ["train", "assess"]

@@ -79,6 +79,20 @@ def _between(low: float, high: float, share: float, *, log: bool) -> float:
     return min(max(found, low), high)
 
 
+def unit(space: Mapping[str, Dimension], point: Point) -> list[float]:
+    """Return where in the unit cube a point with a value for every dimension lies: what `place` makes that point of."""
+    return [_share(space[name], point[name]) for name in sorted(space)]
+
+
+def _share(dimension: Dimension, value: Any) -> float:
+    if isinstance(dimension, Choice):
+        place = next(place for place, one in enumerate(dimension.choices) if same(one, value))
+        return (place + 0.5) / len(dimension.choices)
+    wide = 0.0 if isinstance(dimension, Floats) else 0.5
+    low, high = dimension.low - wide, dimension.high + wide
+    return math.log(value / low) / math.log(high / low) if dimension.log else (value - low) / (high - low)
+
+
 def full(space: Mapping[str, Dimension], point: Point, own: Point) -> Point:
     """Return a value for every dimension: where one does not count, the campaign's own."""
     counting = active(space, point)

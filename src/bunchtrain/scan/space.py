@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,6 +79,21 @@ class Space:
             tried += count
         return found[:count]
 
+    def near(self, source: np.random.Generator, count: int, around: Sequence[Values]) -> list[Values]:
+        """Return at most so many allowed points near others: some of their values are others, most of them close by."""
+        if not around:
+            return []
+        cubes = np.array([points.unit(self.settings.space, self.full(values)) for values in around])
+        moved = cubes[source.integers(len(cubes), size=count)]
+        changed = source.random(moved.shape) < np.maximum(source.random((count, 1)), 1 / moved.shape[1])
+        width = 10 ** source.uniform(-2, -0.5, (count, 1))
+        moved = np.where(changed, moved + width * source.normal(size=moved.shape), moved)
+        # Choices have no neighbours: another one is drawn.
+        choices = [isinstance(self.settings.space[name], Choice) for name in sorted(self.settings.space)]
+        moved = np.where(changed & np.array(choices), source.random(moved.shape), moved)
+        # The very ends are left out: on its way through DeepHyper's logarithms one would lie beyond its range.
+        return self._allowed(np.clip(moved, 1e-6, 1 - 1e-6))
+
     def even(self, number: int, seed: int) -> Values:
         """Return point `number` of a scrambled Sobol sequence over the allowed points, all its dimensions."""
         from scipy.stats import qmc
@@ -97,8 +112,11 @@ class Space:
         placed = (points.place(self.settings.space, unit) for unit in units.tolist())
         return [self.full(point) for point in placed if not points.forbidden(self.settings, point)]
 
-    def problem(self, seed: int) -> HpProblem:
-        """Return the space as DeepHyper's problem, whose candidates are allowed points that follow from a seed."""
+    def problem(self, seed: int, around: Sequence[Values] = ()) -> HpProblem:
+        """Return the space as DeepHyper's problem, whose candidates are allowed points that follow from a seed.
+
+        Half of them lie near the points `around`, the others anywhere.
+        """
         from deephyper.hpo import HpProblem
 
         problem = HpProblem()
@@ -109,7 +127,12 @@ class Space:
                 prior = "log-uniform" if dimension.log else "uniform"
                 problem.add_hyperparameter((dimension.low, dimension.high, prior), name)
         source = np.random.default_rng(seed)
-        problem.set_sampling_fn(lambda size: self.drawn(source, size))
+
+        def sample(size: int) -> list[Values]:
+            close = self.near(source, size // 2, around)
+            return close + self.drawn(source, size - len(close))
+
+        problem.set_sampling_fn(sample)
         return problem
 
 

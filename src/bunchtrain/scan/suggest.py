@@ -17,6 +17,9 @@ Known = Sequence[tuple[Values, float | list[float] | str]]
 #: Points at which the surrogate model is asked for each suggestion.
 CANDIDATES = 1000
 
+#: The best points near which half of them lie.
+NEAREST = 5
+
 
 def exploration(number: int, initial: int) -> float:
     """Return the weight of the surrogate's uncertainty in suggestion `number`.
@@ -63,7 +66,7 @@ def suggest(space: Space, number: int, known: Known, seed: int, folder: str, ear
 
 def _learnt(known: Known) -> bool:
     """Return whether there is a result to learn from."""
-    return any(not isinstance(result, str) for _, result in known)
+    return any(not _failed(result) for _, result in known)
 
 
 def _bayesian(space: Space, number: int, known: Known, seed: int, folder: str) -> Values:
@@ -71,7 +74,7 @@ def _bayesian(space: Space, number: int, known: Known, seed: int, folder: str) -
     from deephyper.hpo import CBO
 
     search = CBO(
-        space.problem(seed + number),
+        space.problem(seed + number, _best(known)),
         random_state=seed + number,
         log_dir=folder,
         checkpoint_history_to_csv=False,
@@ -86,6 +89,22 @@ def _bayesian(space: Space, number: int, known: Known, seed: int, folder: str) -
     with warnings.catch_warnings():  # in a small space points come again; the loop does not evaluate them twice
         warnings.filterwarnings("ignore", "The objective has been evaluated", UserWarning)
         return {name: _plain(value) for name, value in search.ask(1)[0].items()}
+
+
+def _best(known: Known) -> list[Values]:
+    """Return the points near which to look: the best few, by the first objective or, of several, by each in turn."""
+    good = [(values, result if isinstance(result, list) else [result]) for values, result in known if not _failed(result)]
+    objectives = len(good[0][1])
+    each = -(-NEAREST // objectives)
+    return [
+        values
+        for objective in range(objectives)
+        for values, _ in sorted(good, key=lambda one: -float(one[1][objective]))[:each]
+    ]
+
+
+def _failed(result: float | list[float] | str) -> bool:
+    return isinstance(result, str)
 
 
 def _of_one_length(known: Known) -> list[tuple[Values, Any]]:
