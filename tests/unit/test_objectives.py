@@ -110,6 +110,16 @@ def test_students_are_varied_in_one_place(name):
     assert error.details["key"] == "scan.space.student.weight_bits" and f"synthesize.{name}" in str(error)
 
 
+def test_keys_of_a_student_that_do_not_go_together_are_refused():
+    ways, prunings = {"choices": ["straight_through", "hgq2"]}, {"choices": ["weights", "inputs"]}
+    space = {"student.compression.kind": ways, "student.pruning": prunings}
+    values = changed(scan={"trials": 2, "objective": "lut", "space": space})
+    error = refused(values)
+    assert error.details["key"] == "scan.space.student.pruning" and "hgq2 cannot prune inputs" in str(error)
+    values["scan"]["forbid"] = [{"student.compression.kind": "hgq2", "student.pruning": "inputs"}]
+    assert Plan(values, "my.yaml").scans_student
+
+
 @pytest.mark.parametrize("name", ["lut", "latency", "student_auc"])
 def test_a_task_without_a_core_has_no_student_to_judge(name):
     values = changed("pileup")
@@ -172,7 +182,10 @@ def test_an_evaluation_takes_the_steps_that_its_objectives_need(tmp_path):
         settings = {"objective": list(names), "space": {**RATE, **(BITS if bits else {})}}
         spec = scan_spec(**settings).model_copy(update={"judged": judged(), "core": core_spec()})
         asked = Asked(3, {"train.learning_rate": 0.002, **({"student.weight_bits": 4} if bits else {})}, tmp_path)
-        return {command[3]: command for command in objective.Trainings(spec, "d", "s").steps(asked, Slot(0))}
+        return {
+            command[command.index("bunchtrain") + 1]: command
+            for command in objective.Trainings(spec, "d", "s").steps(asked, Slot(0))
+        }
 
     assert list(verbs("validation_loss", "rank_seconds")) == ["train"]
     assert list(verbs("rejection")) == ["train", "assess"]
