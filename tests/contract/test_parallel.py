@@ -50,12 +50,12 @@ LAUNCHERS = {
 }
 
 
-def losses(toy, folder: Path, backend: str, launcher: list[str], precision: str) -> list[float]:
+def losses(toy, folder: Path, backend: str, launcher: list[str], precision: str, stops=()) -> list[float]:
     """Train with dropout and averaged weights, a step in two pieces; return the losses of all epochs."""
     options = {"batch_size": 64, "ranks": 2 if backend != "serial" else 1, "clip_norm": 1.0, "ema": 0.9}
     options["accumulation"] = 2 // options["ranks"]
     options["fusion_mb"] = 0.002 if precision == "float64" else 128.0  # several messages, or one
-    spec = train_spec(MODEL, backend=backend, precision=precision, **options)
+    spec = train_spec(MODEL, backend=backend, precision=precision, **options).model_copy(update={"stops": [*stops]})
     command = [*launcher, sys.executable, "-m", "bunchtrain", "train", "--spec", as_text(spec)]
     command += ["--dataset", str(toy[0]), "--scaler", str(toy[1]), "--out", str(folder)]
     environment = {**os.environ, "MASTER_PORT": "29617", "OMP_NUM_THREADS": "1"}
@@ -82,6 +82,13 @@ def test_two_ranks_equal_one_process(toy, reference, tmp_path, backend, how, pre
         pytest.fail(f"{LAUNCHERS[backend, how][0]} is missing: run make env")
     found = losses(toy, tmp_path, backend, LAUNCHERS[backend, how], precision)
     assert found == pytest.approx(reference[precision], **TOLERANCE[precision])
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("backend", ["horovod", "ddp"])
+def test_both_ranks_end_at_a_rung_that_their_training_does_not_reach(toy, reference, tmp_path, backend):
+    found = losses(toy, tmp_path, backend, MPIRUN, "float64", stops=[(1, 1e-6)])
+    assert found == pytest.approx(reference["float64"][:2], **TOLERANCE["float64"])
 
 
 @pytest.mark.parametrize(

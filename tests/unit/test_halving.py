@@ -13,6 +13,7 @@ from bunchtrain.files import read_json
 from bunchtrain.scan import evaluation, halving, objective, run
 from bunchtrain.scan.evaluation import Asked
 from bunchtrain.scan.journal import Trial
+from bunchtrain.train import run as training
 from bunchtrain.train.run import train
 from toys import train_spec
 
@@ -111,6 +112,20 @@ def test_a_training_ends_at_the_rung_that_it_does_not_reach(toy, tmp_path, stops
     assert len(history["rows"]) == epochs and history["stopped_early"] == (epochs < 4)
     train(spec, *toy, tmp_path)  # it is finished, and stays so
     assert read_json(tmp_path / "history.json") == history
+
+
+def test_a_training_that_is_killed_at_its_rung_ends_there_all_the_same(toy, tmp_path, monkeypatch):
+    spec = train_spec(epochs=4).model_copy(update={"stops": [(2, 1e-6)]})
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "_keep", interrupted)
+        train(spec, *toy, tmp_path)
+    assert not (tmp_path / "history.json").exists()
+    train(spec, *toy, tmp_path)
+    assert len(read_json(tmp_path / "history.json")["rows"]) == 2
+
+
+def interrupted(*arguments):
+    raise KeyboardInterrupt
 
 
 def test_a_stopped_training_is_the_beginning_of_the_whole_one(toy, tmp_path):

@@ -110,6 +110,16 @@ def test_students_are_varied_in_one_place(name):
     assert error.details["key"] == "scan.space.student.weight_bits" and f"synthesize.{name}" in str(error)
 
 
+def test_keys_of_a_student_that_do_not_go_together_are_refused():
+    ways, prunings = {"choices": ["straight_through", "hgq2"]}, {"choices": ["weights", "inputs"]}
+    space = {"student.compression.kind": ways, "student.pruning": prunings}
+    values = changed(scan={"trials": 2, "objective": "lut", "space": space})
+    error = refused(values)
+    assert error.details["key"] == "scan.space.student.pruning" and "hgq2 cannot prune inputs" in str(error)
+    values["scan"]["forbid"] = [{"student.compression.kind": "hgq2", "student.pruning": "inputs"}]
+    assert Plan(values, "my.yaml").scans_student
+
+
 @pytest.mark.parametrize("name", ["lut", "latency", "student_auc"])
 def test_a_task_without_a_core_has_no_student_to_judge(name):
     values = changed("pileup")

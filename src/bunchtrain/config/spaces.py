@@ -14,8 +14,8 @@ from bunchtrain.config import points
 from bunchtrain.config.candidates import own_value, varied
 from bunchtrain.config.combinations import check_combinations, described, lies_in
 from bunchtrain.config.explain import explain
-from bunchtrain.config.scan import Choice, Dimension, Floats
-from bunchtrain.config.synthesize import Search, Student
+from bunchtrain.config.scan import Choice, Dimension, Floats, Trials
+from bunchtrain.config.synthesize import Student
 from bunchtrain.config.train import Train
 from bunchtrain.errors import CampaignError
 
@@ -57,6 +57,7 @@ def check_spaces(campaign: Campaign, file: str | Path) -> None:
         for name, value in points.active(campaign.scan.space, own).items():
             _check_own_value(value, name, campaign.scan.space[name], f"scan.space.{name}", file)
     check_combinations(campaign.scan, own, "scan", file)
+    _check_together(campaign.synthesize.student, campaign.scan, file, "scan.space.student", "student.")
     search = campaign.synthesize.search
     if search is None:
         return
@@ -68,16 +69,17 @@ def check_spaces(campaign: Campaign, file: str | Path) -> None:
     for name, value in points.active(search.space, own).items():
         _check_own_value(value, f"synthesize.student.{name}", search.space[name], f"{SPACE}.{name}", file)
     check_combinations(search, own, "synthesize.search", file)
-    _check_together(campaign.synthesize.student, search, file)
+    _check_together(campaign.synthesize.student, search, file, SPACE)
 
 
-def _check_together(student: Student, search: Search, file: str | Path) -> None:
-    """Check that the dimensions go together: whatever stands in one, the values of the others must fit."""
-    space = search.space
+def _check_together(student: Student, settings: Trials, file: str | Path, where: str, prefix: str = "") -> None:
+    """Check that the student's dimensions go together: whatever stands in one, the values of the others must fit."""
+    space = {name: one for name, one in settings.space.items() if name.startswith(prefix)}
     for values in itertools.islice(itertools.product(*(_ends(one) for one in space.values())), _MOST_TOGETHER):
         point = dict(zip(space, values, strict=True))
-        if not points.forbidden(search, point):
-            varied(student, points.active(space, point), file, SPACE)
+        if space and not points.forbidden(settings, point):
+            counting = points.active(settings.space, point)
+            varied(student, {name.removeprefix(prefix): value for name, value in counting.items()}, file, where)
 
 
 def _kind_of(value: Any) -> str:
