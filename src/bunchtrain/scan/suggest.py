@@ -93,7 +93,7 @@ def _bayesian(space: Space, number: int, known: Known, seed: int, folder: str) -
 
 def _best(known: Known) -> list[Values]:
     """Return the points near which to look: the best few, by the first objective or, of several, by each in turn."""
-    good = [(values, result if isinstance(result, list) else [result]) for values, result in known if not _failed(result)]
+    good = [(values, one if isinstance(one, list) else [one]) for values, one in known if not _failed(one)]
     objectives = len(good[0][1])
     each = -(-NEAREST // objectives)
     return [
