@@ -72,6 +72,7 @@ def test_the_model_beats_random_on_a_known_function(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = Scan(
         trials=20,
+        initial=8,
         space={
             "train.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
             "model.hidden": {"low": 4, "high": 128},

@@ -85,7 +85,8 @@ class Space:
             return []
         cubes = np.array([points.unit(self.settings.space, self.full(values)) for values in around])
         moved = cubes[source.integers(len(cubes), size=count)]
-        changed = source.random(moved.shape) < np.maximum(source.random((count, 1)), 1 / moved.shape[1])
+        changed = source.random(moved.shape) < source.random((count, 1))
+        changed[np.arange(count), source.integers(moved.shape[1], size=count)] = True
         width = 10 ** source.uniform(-2, -0.5, (count, 1))
         moved = np.where(changed, moved + width * source.normal(size=moved.shape), moved)
         # Choices have no neighbours: another one is drawn.
@@ -112,10 +113,10 @@ class Space:
         placed = (points.place(self.settings.space, unit) for unit in units.tolist())
         return [self.full(point) for point in placed if not points.forbidden(self.settings, point)]
 
-    def problem(self, seed: int, around: Sequence[Values] = ()) -> HpProblem:
+    def problem(self, seed: int, around: Sequence[Values] = (), known: Sequence[Values] = ()) -> HpProblem:
         """Return the space as DeepHyper's problem, whose candidates are allowed points that follow from a seed.
 
-        Half of them lie near the points `around`, the others anywhere.
+        Half of them lie near the points `around`, but for those that are `known`; the others anywhere.
         """
         from deephyper.hpo import HpProblem
 
@@ -127,10 +128,12 @@ class Space:
                 prior = "log-uniform" if dimension.log else "uniform"
                 problem.add_hyperparameter((dimension.low, dimension.high, prior), name)
         source = np.random.default_rng(seed)
+        seen = {tuple(self.full(values).values()) for values in known}
 
         def sample(size: int) -> list[Values]:
-            close = self.near(source, size // 2, around)
-            return close + self.drawn(source, size - len(close))
+            close = [point for point in self.near(source, size // 2, around) if tuple(point.values()) not in seen]
+            # Of candidates that the surrogate takes for equal the first is chosen: not one close to the best.
+            return self.drawn(source, size - len(close)) + close
 
         problem.set_sampling_fn(sample)
         return problem

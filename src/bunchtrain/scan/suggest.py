@@ -74,7 +74,7 @@ def _bayesian(space: Space, number: int, known: Known, seed: int, folder: str) -
     from deephyper.hpo import CBO
 
     search = CBO(
-        space.problem(seed + number, _best(known)),
+        space.problem(seed + number, _best(known), [values for values, _ in known]),
         random_state=seed + number,
         log_dir=folder,
         checkpoint_history_to_csv=False,
