@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DEFAULT_GOAL := help
 .PHONY: help env demo test test-all lint lock schema clean bench-convert bench-training bench-models bench-scaling \
 	bench-lost-ranks bench-uncertainty bench-fpga bench-cores bench-distilled bench-faults bench-trigger bench-tracking \
-	bench-gpu bench-scan bench-search
+	bench-gpu bench-scan bench-halving bench-search
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -73,6 +73,9 @@ bench-uncertainty: env ## Measure MC dropout: what passes cost, and the memory t
 
 bench-scan: env ## Kill scans, count what is lost; measure slots and suggestions
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_scan.py
+
+bench-halving: env ## Count the epochs that successive halving spends, and what it keeps
+	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_halving.py
 
 bench-search: env ## Compare searches at equal evaluations with Optuna's
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_search.py

@@ -11,6 +11,7 @@ from bunchtrain.errors import InputError, nearest
 from bunchtrain.files import held
 from bunchtrain.scan import usage
 from bunchtrain.scan.journal import History, Trial, read
+from bunchtrain.scan.results import finished
 from bunchtrain.scan.search import readable
 
 JOURNAL = "journal.jsonl"
@@ -54,7 +55,7 @@ def _slot(trial: Trial) -> str:
 
 def _best(ended: Sequence[Trial]) -> list[str]:
     """Return the best by the first objective."""
-    good = [(first(trial), trial) for trial in ended if not trial.failed]
+    good = [(first(trial), trial) for trial in finished(ended)]
     if not good:
         return []
     value, trial = max(good, key=lambda pair: pair[0])
