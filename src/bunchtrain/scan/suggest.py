@@ -92,15 +92,12 @@ def _bayesian(space: Space, number: int, known: Known, seed: int, folder: str) -
 
 
 def _best(known: Known) -> list[Values]:
-    """Return the points near which to look: the best few, by the first objective or, of several, by each in turn."""
-    good = [(values, one if isinstance(one, list) else [one]) for values, one in known if not _failed(one)]
-    objectives = len(good[0][1])
-    each = -(-NEAREST // objectives)
-    return [
-        values
-        for objective in range(objectives)
-        for values, _ in sorted(good, key=lambda one: -float(one[1][objective]))[:each]
-    ]
+    """Return the points near which to look: the best few, and none where there are several objectives.
+
+    There the neighbourhood of what is best in one of them drew suggestions away from the front.
+    """
+    good = [(values, float(result)) for values, result in known if isinstance(result, int | float)]
+    return [values for values, _ in sorted(good, key=lambda one: -one[1])[:NEAREST]]
 
 
 def _failed(result: float | list[float] | str) -> bool:
