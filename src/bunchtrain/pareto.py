@@ -31,13 +31,5 @@ def joined(front: Iterable[int], points: Sequence[Sequence[float]], place: int) 
     return [*(one for one in found if not _as_good(new, points[one])), place]
 
 
-def undominated(points: Sequence[Sequence[float]]) -> list[int]:
-    """Return the places of the points, of which all numbers should be large, that no other beats; see `joined`."""
-    found: list[int] = []
-    for place in range(len(points)):
-        found = joined(found, points, place)
-    return found
-
-
 def _as_good(one: Sequence[float], other: Sequence[float]) -> bool:
     return all(a >= b for a, b in zip(one, other, strict=True))

@@ -10,6 +10,9 @@ from bunchtrain.config.scan import Between, Choice, Dimension, Floats, Trials, W
 
 Point = dict[str, Any]
 
+#: A number between the ends of a range that is no whole one: it tells keys that take whole numbers alone.
+_BETWEEN = 0.3719
+
 
 def meets(value: Any, wanted: Wanted) -> bool:
     """Return whether a value is the one wanted, one of them, or between two."""
@@ -97,3 +100,11 @@ def full(space: Mapping[str, Dimension], point: Point, own: Point) -> Point:
     """Return a value for every dimension: where one does not count, the campaign's own."""
     counting = active(space, point)
     return {name: counting.get(name, own[name]) for name in sorted(space)}
+
+
+def ends(dimension: Dimension) -> list[Any]:
+    """Return values that show whether all fit: every choice, or the ends of a range, and what lies between numbers."""
+    if isinstance(dimension, Choice):
+        return list(dimension.choices)
+    between = [dimension.low + _BETWEEN * (dimension.high - dimension.low)] if isinstance(dimension, Floats) else []
+    return [dimension.low, *between, dimension.high]

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bunchtrain.config import literals
+from bunchtrain.config import literals, points
 from bunchtrain.config.candidates import varied
 from bunchtrain.config.objectives import NAMES, OF_CORE
-from bunchtrain.config.scan import Choice, Floats
 from bunchtrain.config.synthesize import Student
 from bunchtrain.errors import CampaignError
 
@@ -83,7 +82,7 @@ def _check_halving(campaign: Campaign, file: str | Path) -> None:
 
 def _check_student(campaign: Campaign, wanted: Sequence[str], file: str | Path) -> None:
     """Check that a student in the space is judged, that nothing else searches for one, and that its keys fit."""
-    names = [name for name in campaign.scan.space if f"scan.space.{name}".startswith(f"{STUDENT}.")]
+    names = [name for name in campaign.scan.space if name.startswith("student.")]
     if not names:
         return
     key = f"scan.space.{names[0]}"
@@ -121,10 +120,5 @@ def students(campaign: Campaign, file: str | Path) -> Iterator[tuple[str, Any, S
         head, _, key = name.partition(".")
         if head != "student":
             continue
-        if isinstance(dimension, Choice):
-            values = list(dimension.choices)
-        else:  # a number between the ends tells keys that take whole numbers alone
-            between = [0.6281 * dimension.low + 0.3719 * dimension.high] if isinstance(dimension, Floats) else []
-            values = [dimension.low, *between, dimension.high]
-        for value in values:
+        for value in points.ends(dimension):
             yield name, value, varied(campaign.synthesize.student, {key: value}, file, STUDENT)

@@ -14,7 +14,7 @@ from bunchtrain.config import points
 from bunchtrain.config.candidates import own_value, varied
 from bunchtrain.config.combinations import check_combinations, described, lies_in
 from bunchtrain.config.explain import explain
-from bunchtrain.config.scan import Choice, Dimension, Floats, Trials
+from bunchtrain.config.scan import Dimension, Trials
 from bunchtrain.config.synthesize import Student
 from bunchtrain.config.train import Train
 from bunchtrain.errors import CampaignError
@@ -32,9 +32,6 @@ _FIXED = {
     "train.seeds": "every evaluation is one training",
 }
 
-
-#: A number between the ends of a range that is no whole one: it tells keys that take whole numbers alone.
-_BETWEEN = 0.3719
 
 #: Combinations of ends that are looked at; few spaces have more.
 _MOST_TOGETHER = 2000
@@ -75,7 +72,7 @@ def check_spaces(campaign: Campaign, file: str | Path) -> None:
 def _check_together(student: Student, settings: Trials, file: str | Path, where: str, prefix: str = "") -> None:
     """Check that the student's dimensions go together: whatever stands in one, the values of the others must fit."""
     space = {name: one for name, one in settings.space.items() if name.startswith(prefix)}
-    for values in itertools.islice(itertools.product(*(_ends(one) for one in space.values())), _MOST_TOGETHER):
+    for values in itertools.islice(itertools.product(*(points.ends(one) for one in space.values())), _MOST_TOGETHER):
         point = dict(zip(space, values, strict=True))
         if space and not points.forbidden(settings, point):
             counting = points.active(settings.space, point)
@@ -97,16 +94,8 @@ def searched(campaign: Campaign, file: str | Path) -> Iterator[tuple[str, Studen
     """
     search = campaign.synthesize.search
     for name, dimension in search.space.items() if search else ():
-        for value in _ends(dimension):
+        for value in points.ends(dimension):
             yield name, varied(campaign.synthesize.student, {name: value}, file, SPACE)
-
-
-def _ends(dimension: Dimension) -> list[Any]:
-    """Return values that show whether all fit: every choice, or the ends of a range, and what lies between numbers."""
-    if isinstance(dimension, Choice):
-        return list(dimension.choices)
-    between = [dimension.low + _BETWEEN * (dimension.high - dimension.low)] if isinstance(dimension, Floats) else []
-    return [dimension.low, *between, dimension.high]
 
 
 def _check_dimension(campaign: Campaign, name: str, dimension: Dimension, file: str | Path) -> None:
@@ -123,7 +112,7 @@ def _check_dimension(campaign: Campaign, name: str, dimension: Dimension, file: 
     if name not in known:
         raise CampaignError("the scan varies a key that does not exist", file=file, key=key, found=name, choices=known)
     head, _, tail = name.partition(".")
-    for value in _ends(dimension):
+    for value in points.ends(dimension):
         try:
             if head == "model":
                 model.model_validate({**campaign.model.options(), tail: value})
