@@ -166,7 +166,9 @@ def page(tmp_path_factory):
     (results / "scan/results.csv").write_text("trial,status\n")
     (results / "scan/best.json").write_text(json.dumps({"trial": None}))
     front = {"objectives": [{"name": "validation_loss", "larger": False, "limit": None}], "front": [], "reference": {}}
-    (results / "scan/front.json").write_text(json.dumps({**front, "hypervolume": [], "importance": {"absent": "-"}}))
+    (results / "scan/front.json").write_text(
+        json.dumps({**front, "hypervolume": [], "importance": {"absent": "-"}, "busy": None})
+    )
     provenance.record([results / "scan/best.json"], stage="scan", spec={"version": 1}, inputs=[])
     asked = ReportSpec(version=1, title="Tracks", name="tracking", classes=["collision"], core=False)
     report(asked, results, [], [results / "train/seed0/history.json"], results / "report.html")

@@ -68,7 +68,7 @@ def drawn(rows: Sequence[Row], front: Mapping[str, Any], best: int | None) -> li
     if "absent" not in front["importance"]:
         found.append(_importance(front["importance"]))
     if any(row.get("slot") for row in rows):
-        found.append(_slots(rows))
+        found.append(_slots(rows, front["busy"]))
     return found
 
 
@@ -224,8 +224,8 @@ def _importance(found: Mapping[str, Any]) -> tuple[str, str]:
     return svg[0], "What mattered. Where a model explains little of an objective, its bars say nothing."
 
 
-def _slots(rows: Sequence[Row]) -> tuple[str, str]:
-    """Draw what every slot did over time."""
+def _slots(rows: Sequence[Row], busy: float | None) -> tuple[str, str]:
+    """Draw what every slot did over time; `busy` is their share of the time of all runs."""
     ran = [row for row in rows if row["slot"] != ""]
     begin = min(float(row["started"]) for row in ran)
     spans = list(_spans(ran, begin))
@@ -241,9 +241,8 @@ def _slots(rows: Sequence[Row]) -> tuple[str, str]:
         axes.set(xlabel=f"{word} since the scan began", ylabel="slot", xlim=(0, end / unit))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y", visible=False)
-    busy = sum(length for _, _, length, _ in spans) / (end * len(slots)) if end else 1.0
-    told = "orange ones failed, grey ones were stopped early"
-    return svg[0], f"What the slots did: a block is an evaluation, {told}. They were busy {busy:.0%} of the time."
+    told = "What the slots did: a block is an evaluation, orange ones failed, grey ones were stopped early."
+    return svg[0], told if busy is None else f"{told} They were busy {busy:.0%} of the time."
 
 
 def _spans(rows: Sequence[Row], begin: float) -> Iterator[tuple[int, float, float, str]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from bunchtrain import provenance
 from bunchtrain.config.specs import ScanSpec
 from bunchtrain.files import exclusive, write_json, write_text
-from bunchtrain.scan import places, results, search
+from bunchtrain.scan import places, results, search, usage
 from bunchtrain.scan.earlier import earlier
 from bunchtrain.scan.front import front
 from bunchtrain.scan.importance import importance
@@ -49,16 +50,17 @@ def _scan(trainings: Trainings, out: Path, slots: Slots | None) -> None:
         if slots is not None:
             known = earlier(spec.settings)
             search.Search(trainings, journal, out, "scan", known, places=slots).run()
-        _write(trainings, results.ended(spec.settings, journal, out), out)
+        trials = results.ended(spec.settings, journal, out)
+        _write(trainings, trials, usage.utilisation(journal, time.time()), out)
 
 
-def _write(trainings: Trainings, trials: Sequence[Trial], out: Path) -> None:
+def _write(trainings: Trainings, trials: Sequence[Trial], busy: float | None, out: Path) -> None:
     settings = trainings.settings
     names = settings.objectives
     columns = list(dict.fromkeys(["objective", *names, *_FACTS] if len(names) == 1 else [*names, *_FACTS]))
     write_text(out / TABLE, results.table(settings, trials, columns))
     matters = importance(settings, trials, trainings.own(), trainings.seed)
-    write_json(out / FRONT, {**front(settings, trials), "importance": matters})
+    write_json(out / FRONT, {**front(settings, trials), "importance": matters, "busy": busy})
     best = results.best(settings, trials)
     facts = {
         "trial": best.number if best else None,

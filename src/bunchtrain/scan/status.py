@@ -55,14 +55,14 @@ def _slot(trial: Trial) -> str:
 
 def _best(ended: Sequence[Trial]) -> list[str]:
     """Return the best by the first objective."""
-    good = [(first(trial), trial) for trial in finished(ended)]
+    good = [(_first(trial), trial) for trial in finished(ended)]
     if not good:
         return []
     value, trial = max(good, key=lambda pair: pair[0])
     return [f"  best     evaluation {trial.number + 1}, {value:.5g}: {readable(trial.values)}"]
 
 
-def first(trial: Trial) -> float:
+def _first(trial: Trial) -> float:
     """Return the first objective of an evaluation that ended well; larger is better."""
     result = trial.result
     return float(result[0] if isinstance(result, list) else result)  # type: ignore[arg-type]
