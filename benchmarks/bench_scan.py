@@ -8,6 +8,7 @@ Each part can be run alone: `bench_scan.py kills --kills 3 --trials 12`.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import random
@@ -68,6 +69,7 @@ class Sleeping(NamedTuple):
     settings: Trials
     out: Path
     seconds: float
+    uneven: bool = True
     seed: int = 3
 
     def own(self) -> dict[str, Any]:
@@ -80,7 +82,8 @@ class Sleeping(NamedTuple):
         (asked.folder / "values.json").write_text(json.dumps(asked.values))
         work = [sys.executable, "-S", "-E", "-c", WORK, str(self.out / SAID), str(asked.number)]
         # Some are twice as long as others: what ends first must not matter.
-        return [slot.command([*work, str(self.seconds * (1 + asked.number % 3 / 2))])]
+        longer = 1 + asked.number % 3 / 2 if self.uneven else 1.5
+        return [slot.command([*work, str(self.seconds * longer)])]
 
     def result(self, folder: Path) -> tuple[float, dict[str, Any]]:
         """Return the function's value."""
@@ -91,9 +94,11 @@ class Sleeping(NamedTuple):
         return ""
 
 
-def search(out: Path, trials: int, seconds: float, **settings: Any) -> None:
+def search(out: Path, trials: int, seconds: float, *, uneven: bool = True, **settings: Any) -> None:
     """Run a search in a folder, or go on with it."""
-    of = Sleeping(Trials.model_validate({"trials": trials, "initial": 10, "space": MIXED, **settings}), out, seconds)
+    of = Sleeping(
+        Trials.model_validate({"trials": trials, "initial": 10, "space": MIXED, **settings}), out, seconds, uneven
+    )
     Search(of, Journal(out / "journal.jsonl", "bench"), out, "bench").run()
 
 
@@ -166,9 +171,11 @@ def _length(history: History) -> float:
 def busy(folder: Path, trials: int) -> list[Mark]:
     """Keep four slots busy with evaluations of a second."""
     rows, marks = [], []
-    for name, settings in (("repeatable", {"ahead": 4}), ("asynchronous", {"ahead": 1, "asynchronous": True})):
+    orders: dict[str, dict[str, Any]] = {"repeatable": {"ahead": 4}, "asynchronous": {"ahead": 1, "asynchronous": True}}
+    for (order, settings), uneven in itertools.product(orders.items(), (False, True)):
+        name = f"{order}{'_uneven' if uneven else ''}"
         out = folder / name
-        search(out, trials, 2 / 3, parallel=4, **settings)  # 2/3, 1 and 4/3 s: 1 s in the mean
+        search(out, trials, 2 / 3, uneven=uneven, parallel=4, **settings)  # all 1 s, or 2/3, 1 and 4/3 s
         history = read(out / "journal.jsonl")[0]
         share = usage.utilisation(history, 0.0) or 0.0
         rows.append([name, trials, f"{_length(history):.0f} s", f"{share:.3f}"])
