@@ -13,6 +13,18 @@ from rich.console import Console
 
 from bunchtrain.errors import BunchtrainError
 from bunchtrain.files import disk_problem
+from bunchtrain.options import (
+    Cores,
+    DatasetPath,
+    ModelPath,
+    Out,
+    ScalerPath,
+    SpecText,
+    Status,
+    Threads,
+    Unfamiliar,
+    Workers,
+)
 from bunchtrain.parallel import LAUNCHER, launched_ranks
 
 app = typer.Typer(
@@ -22,27 +34,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-SpecText = Annotated[str, typer.Option("--spec", help="what the stage reads of the campaign: JSON, or a file of it")]
-Out = Annotated[Path, typer.Option("--out", help="folder of the outputs")]
-ModelPath = Annotated[Path, typer.Option("--model", help="folder of the trained network")]
-DatasetPath = Annotated[Path, typer.Option("--dataset", help="dataset.h5 of the stage prepare")]
-ScalerPath = Annotated[Path, typer.Option("--scaler", help="scaler.json of the stage prepare")]
-Unfamiliar = Annotated[
-    list[str] | None,
-    typer.Option(help="NAME=INDEX: jets that no network has learnt from; may be repeated"),
-]
-Workers = Annotated[
-    str,
-    typer.Option(
-        help="where evaluations run: here, on the ranks of an mpirun (mpi), or auto: these, else on all nodes of the "
-        "Slurm job, else here"
-    ),
-]
-Cores = Annotated[
-    int | None, typer.Option("--cores", min=1, help="cores of this machine for all evaluations, else all it may use")
-]
-Threads = Annotated[int, typer.Option("--threads", min=1, max=1024, help="CPU threads of each process")]
 
 CHAIN = "The chain"
 LOOK = "Looking at things"
@@ -95,14 +86,6 @@ def index(spec: SpecText, shards: Annotated[list[Path], typer.Argument(help="HDF
     beside.index(parse_spec(IndexSpec, spec), shards, out)
 
 
-def _scan_status(folder: Path | None) -> None:
-    if folder is not None:
-        from bunchtrain.scan.status import told
-
-        typer.echo(told(folder))
-        raise typer.Exit
-
-
 @app.command(rich_help_panel=CHAIN)
 def scan(
     spec: SpecText,
@@ -111,10 +94,7 @@ def scan(
     out: Out,
     workers: Workers = "auto",
     cores: Cores = None,
-    status: Annotated[
-        Path | None,
-        typer.Option("--status", is_eager=True, callback=_scan_status, help="say what the scan in a folder has done"),
-    ] = None,
+    status: Status = None,
 ) -> None:
     """Scan the hyperparameters with DeepHyper; every evaluation is a training of its own."""
     from bunchtrain.config.specs import ScanSpec, parse_spec
