@@ -124,7 +124,8 @@ def _runs(journal: Path) -> int:
 
 def kills(folder: Path, count: int, trials: int) -> list[Mark]:
     """Kill a search at random times; count what was lost and what was done twice."""
-    seconds, source = 0.25, random.Random(1)
+    # So long that most kills find evaluations at work, and not the imports of the search.
+    seconds, source = 1.0, random.Random(1)
     alone, out = folder / "alone", folder / "killed"
     whole_time = taken_up(alone, trials, seconds, None)
     start_up = whole_time - _length(read(alone / "journal.jsonl")[0])
@@ -152,6 +153,7 @@ def kills(folder: Path, count: int, trials: int) -> list[Mark]:
     table(header, [[happened, trials, starts, running, sum(count > 1 for count in ends), other]])
     return [
         Mark("kills", happened, count),
+        Mark("evaluations_at_work_when_killed", running, count // 2),
         Mark("evaluations_lost", lost, 0, at_least=False),
         Mark("finished_ones_repeated", repeated + sum(count - 1 for count in ends), 0, at_least=False),
         Mark("suggestions_changed_by_kills", other, 0, at_least=False),

@@ -146,7 +146,7 @@ def test_the_status_of_nothing_says_where_to_look(tmp_path):
 
 def test_kills_lose_nothing_and_repeat_nothing():
     """The measurement of the benchmark, in small: a real process, killed at random times."""
-    command = [sys.executable, "benchmarks/bench_scan.py", "kills", "--kills", "2", "--trials", "6"]
+    command = [sys.executable, "benchmarks/bench_scan.py", "kills", "--kills", "1", "--trials", "4"]
     environment = {**os.environ, "PYTHONPATH": "tests"}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0 and "PASS evaluations_lost=0" in done.stdout, done.stdout + done.stderr
