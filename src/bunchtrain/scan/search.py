@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any
 
 from bunchtrain.config.specs import ScanSpec, SearchSpec
 from bunchtrain.files import fingerprint, sha256
-from bunchtrain.scan import evaluation, slots
+from bunchtrain.scan import asker, evaluation, slots
 from bunchtrain.scan.evaluation import Asked, Evaluation, Result
 from bunchtrain.scan.journal import Journal, Trial
 from bunchtrain.scan.slots import Pool, Slot
@@ -74,11 +74,11 @@ class Search:
             print(f"[{self._name}] goes on: {done} of {settings.trials} evaluations are done", flush=True)
         journal.run(trials=settings.trials, slots=len(self._slots), name=self._name)
         self._queue = sorted(number for number, trial in journal.trials.items() if self._is_due(trial))
-        with ThreadPoolExecutor(1) as asker, self._slots.pool() as pool:
+        with self._slots.pool() as pool:
             try:
                 while self._queue or self._running or self._asking or len(journal.trials) < settings.trials:
                     self._start_what_waits(pool)
-                    self._ask_ahead(asker)
+                    self._ask_ahead()
                     self._collect()
             except BaseException:
                 self._slots.end_all()  # the pool would wait for them
@@ -120,7 +120,7 @@ class Search:
         """Return the evaluations on whose results one rests."""
         return set(range(number - self._of.settings.lag + 1)) if knew is None else set(self._journal.ends[:knew])
 
-    def _ask_ahead(self, asker: ThreadPoolExecutor) -> None:
+    def _ask_ahead(self) -> None:
         """Ask for the next suggestion, if a slot waits for it or it is to be kept ready, and it may be made."""
         settings, journal = self._of.settings, self._journal
         number = len(journal.trials)
@@ -133,8 +133,8 @@ class Search:
         if knew is None and (len(known) <= number - settings.lag or pending & {trial.number for trial in known}):
             return
         told = [(trial.values, trial.result) for trial in known if trial.result is not None]
-        folder = str(self._out / "deephyper")
-        future = asker.submit(suggest, self._space, number, told, self._of.seed, folder, self._earlier)
+        folder = str(self._out.absolute() / "deephyper")
+        future = asker.ask(suggest, self._space, number, told, self._of.seed, folder, self._earlier)
         self._asking[future] = (number, knew)
 
     def _collect(self) -> None:
@@ -147,7 +147,7 @@ class Search:
             self._note(*self._running.pop(ended), *ended.result())
         for made in [one for one in self._asking if one.done()]:
             number, knew = self._asking.pop(made)
-            self._journal.ask(number, made.result(), knew)
+            self._journal.ask(number, asker.answer(made), knew)
             self._queue.append(number)
 
     def _note(self, number: int, started: float, slot: Slot, found: Result, facts: dict[str, Any]) -> None:
