@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +48,6 @@ def test_it_ends_with_a_parent_that_is_killed():
         pid = int(parent.stdout.readline())
         parent.kill()
     end = time.monotonic() + 20
-    while os.path.exists(f"/proc/{pid}"):
+    while Path(f"/proc/{pid}").exists():
         assert time.monotonic() < end, "it outlived its parent"
         time.sleep(0.05)
