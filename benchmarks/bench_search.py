@@ -78,7 +78,7 @@ def ours(name: str, seed: int, settings: Trials, own: dict[str, Any], value: Wor
 def tpe(seed: int, settings: Trials, own: dict[str, Any], value: Worth) -> list[float]:
     """Return the results of a search by Optuna."""
     space = settings.model_dump(mode="json")["space"]
-    asked = {"seed": seed, "initial": settings.initial, "own": own, "space": space}
+    asked = {"seed": seed, "trials": settings.trials, "initial": settings.initial, "own": own, "space": space}
     command = [peer_python(), Path(__file__).with_name("scan_peer.py"), json.dumps(asked)]
     found: list[float] = []
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as peer:

@@ -23,19 +23,16 @@ def suggested(trial, space):
 
 
 def main():
-    """Suggest until the input ends."""
+    """Suggest as often as asked."""
     asked = json.loads(sys.argv[1])
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = optuna.samplers.TPESampler(seed=asked["seed"], n_startup_trials=asked["initial"])
     study = optuna.create_study(direction="maximize", sampler=sampler)
     study.enqueue_trial(asked["own"])
-    while True:
+    for _ in range(asked["trials"]):
         trial = study.ask()
         print(json.dumps(suggested(trial, asked["space"])), flush=True)
-        line = sys.stdin.readline()
-        if not line:
-            return
-        study.tell(trial, float(line))
+        study.tell(trial, float(sys.stdin.readline()))
 
 
 if __name__ == "__main__":

@@ -299,6 +299,17 @@ def test_a_training_killed_once_is_tried_once_more(toy, tmp_path, monkeypatch):
     assert evaluated(short(toy), {}, tmp_path) == (-0.3, {"slot": 0, "node": machine.name()})
 
 
+def test_both_tries_share_one_time_limit(tmp_path):
+    """The first try is killed after a second of three; the second would take longer than what is left."""
+    once = f"test -e {tmp_path}/tried && sleep 60; touch {tmp_path}/tried; sleep 1; kill -9 $$"
+    limits = []
+    with pytest.MonkeyPatch.context() as patch:
+        real = process._run
+        patch.setattr(process, "_run", lambda *arguments: limits.append(arguments[2]) or real(*arguments))
+        assert process.evaluate(["sh", "-c", once], tmp_path / "log", 3) == "F_timeout"
+    assert limits[0] == pytest.approx(3, abs=0.1) and 0 < limits[1] <= 2
+
+
 def test_a_scan_without_any_good_end_says_what_the_first_training_said(toy, tmp_path):
     settings = {"trials": 1, "initial": 1, "space": {"train.learning_rate": {"low": 1e-3, "high": 1e-2}}}
     spec = ScanSpec(version=1, settings=settings, training=train_spec({"kind": "edge_network"}))

@@ -35,11 +35,12 @@ def evaluate(command: Sequence[str], log: Path, timeout: float) -> str | None:
         If it was asked to stop.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    limit = time.monotonic() + timeout
     status = _run(command, log, timeout)
     if status in STOPPED:
         raise Requeue("an evaluation was asked to stop", file=log, mend="run the scan again to go on")
     if status in KILLED:  # no verdict on these values: once more, from the checkpoint; out of memory comes again
-        status = _run(command, log, timeout)
+        status = _run(command, log, limit - time.monotonic())
     if status is None:
         return "F_timeout"
     return failure(status, log) if status else None

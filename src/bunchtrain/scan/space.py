@@ -80,11 +80,16 @@ class Space:
         return found[:count]
 
     def near(self, source: np.random.Generator, count: int, around: Sequence[Values]) -> list[Values]:
-        """Return at most so many allowed points near others: some of their values are others, most of them close by."""
+        """Return at most so many allowed points near others: some of their values are others, most of them close by.
+
+        Three in ten begin with the values of two of the others, mixed.
+        """
         if not around:
             return []
         cubes = np.array([points.unit(self.settings.space, self.full(values)) for values in around])
-        moved = cubes[source.integers(len(cubes), size=count)]
+        moved, partner = (cubes[source.integers(len(cubes), size=count)] for _ in range(2))
+        mixed = (source.random((count, 1)) < 0.3) & (source.random(moved.shape) < 0.5)
+        moved = np.where(mixed, partner, moved)
         changed = source.random(moved.shape) < source.random((count, 1))
         changed[np.arange(count), source.integers(moved.shape[1], size=count)] = True
         width = 10 ** source.uniform(-2, -0.5, (count, 1))
@@ -116,7 +121,7 @@ class Space:
     def problem(self, seed: int, around: Sequence[Values] = (), known: Sequence[Values] = ()) -> HpProblem:
         """Return the space as DeepHyper's problem, whose candidates are allowed points that follow from a seed.
 
-        Half of them lie near the points `around`, but for those that are `known`; the others anywhere.
+        Four in five lie near the points `around`, but for those that are `known`; the others anywhere.
         """
         from deephyper.hpo import HpProblem
 
@@ -131,7 +136,7 @@ class Space:
         seen = {tuple(self.full(values).values()) for values in known}
 
         def sample(size: int) -> list[Values]:
-            close = [point for point in self.near(source, size // 2, around) if tuple(point.values()) not in seen]
+            close = [point for point in self.near(source, size * 4 // 5, around) if tuple(point.values()) not in seen]
             # Of candidates that the surrogate takes for equal the first is chosen: not one close to the best.
             return self.drawn(source, size - len(close)) + close
 

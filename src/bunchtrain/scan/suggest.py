@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -17,17 +16,22 @@ Known = Sequence[tuple[Values, float | list[float] | str]]
 #: Points at which the surrogate model is asked for each suggestion.
 CANDIDATES = 1000
 
-#: The best points near which half of them lie.
-NEAREST = 5
+#: The best points near which most of them lie.
+NEAREST = 10
+
+#: The weight of the surrogate's uncertainty, from the first to the last of ten suggestions.
+EXPLORATION = (3.0, 0.3)
 
 
 def exploration(number: int, initial: int) -> float:
     """Return the weight of the surrogate's uncertainty in suggestion `number`.
 
     It falls by the same factor with every suggestion and starts again after ten: DeepHyper's periodic exponential
-    decay, there the state of one search, here a function of the suggestion's number.
+    decay, there the state of one search, here a function of the suggestion's number. With less of it searches of
+    choices that matter together stayed at the first good combination (`make bench-search`).
     """
-    return 1.96 * math.exp(-math.log(1.96 / 0.01) / 10 * ((number - 1 - initial) % 10))
+    first, last = EXPLORATION
+    return first * (last / first) ** ((number - 1 - initial) % 10 / 10)
 
 
 def suggest(space: Space, number: int, known: Known, seed: int, folder: str, earlier: Known = ()) -> Values:
@@ -79,6 +83,8 @@ def _bayesian(space: Space, number: int, known: Known, seed: int, folder: str) -
         log_dir=folder,
         checkpoint_history_to_csv=False,
         surrogate_model="ET",
+        # DeepHyper's own default stops trees early and relaxes that while a search stands still: a state of the search.
+        surrogate_model_kwargs={"min_impurity_decrease": 0.0},
         acq_func="UCBd",
         acq_func_kwargs={"kappa": exploration(number, space.settings.initial), "scheduler": {"type": "constant"}},
         acq_optimizer="sampling",
