@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -31,7 +32,7 @@ def exploration(number: int, initial: int) -> float:
     choices that matter together stayed at the first good combination (`make bench-search`).
     """
     first, last = EXPLORATION
-    return first * (last / first) ** ((number - 1 - initial) % 10 / 10)
+    return first * math.pow(last / first, (number - 1 - initial) % 10 / 10)
 
 
 def suggest(space: Space, number: int, known: Known, seed: int, folder: str, earlier: Known = ()) -> Values:
