@@ -115,7 +115,7 @@ def roc(metrics: Mapping[str, Any]) -> str:
         )
         axes.set(yscale="log", ylabel=f"{metrics['background']} rejection  1/ε$_B$", xlim=(0, 1), ylim=(1, None))
         (below or axes).set_xlabel(f"{metrics['signal']} efficiency")
-        _legend(axes)
+        legend(axes)
     return svg[0]
 
 
@@ -152,7 +152,7 @@ def training(rows: Sequence[Mapping[str, float]], best_epoch: int) -> str:
         axes.axvline(best_epoch, color=GREEN, linestyle="--", label="kept")
         axes.set(xlabel="epoch", ylabel="loss")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _legend(axes)
+        legend(axes)
     return svg[0]
 
 
@@ -177,7 +177,7 @@ def reliability(metrics: Mapping[str, Any]) -> str:
             )
         low = min(row["confidence"] for row in metrics["calibration"]["bins"])
         axes.set(xlabel="confidence", ylabel="share of right answers", xlim=(max(0, low - 0.05), 1.02), ylim=(0, 1.05))
-        _legend(axes)
+        legend(axes)
     return svg[0]
 
 
@@ -207,7 +207,7 @@ def plot(about: Mapping[str, Any]) -> str:
             axes.xaxis.set_major_formatter("{x:g}")
             axes.xaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
             axes.xaxis.set_minor_formatter("{x:g}")
-        _legend(axes)
+        legend(axes)
     return svg[0]
 
 
@@ -228,11 +228,11 @@ def bars(about: Mapping[str, Any]) -> str:
         axes.set(xlabel=about["x"], yticks=middles, yticklabels=[fill(name, 24) for name in names])
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
-        _legend(axes)
+        legend(axes)
     return svg[0]
 
 
-def _legend(axes: Axes) -> None:
+def legend(axes: Axes) -> None:
     """Put the legend below the axes, where it covers no curve."""
     figure = axes.figure
     if figure is not None:
@@ -266,7 +266,7 @@ def retention(metrics: Mapping[str, Any]) -> str:
                 [row["kept"] for row in rows], [row["accuracy"] for row in rows], color=colour, label=label + area
             )
         axes.set(xlabel=f"share of {metrics['items']} kept, most certain first", ylabel="accuracy", xlim=(0, 1))
-        _legend(axes)
+        legend(axes)
     return svg[0]
 
 
@@ -292,7 +292,7 @@ def scores(score: NDArray[Any], labels: NDArray[Any], metrics: Mapping[str, Any]
             yscale="log",
             xlim=(0, 1),
         )
-        _legend(axes)
+        legend(axes)
     return svg[0]
 
 
@@ -306,7 +306,7 @@ def spread(values: NDArray[Any], right: NDArray[np.bool_], items: str) -> str:
                     values[chosen], edges, density=True, histtype="stepfilled", alpha=0.45, color=colour, label=label
                 )
         axes.set(xlabel="spread of the score over passes", ylabel=f"{items}, normalised")
-        _legend(axes)
+        legend(axes)
     return svg[0]
 
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from bunchtrain.report.figures import BLUE, GREEN, GREY, ORANGE, panels
+from bunchtrain.report.figures import BLUE, GREEN, GREY, ORANGE, legend, panels
 
 Row = Mapping[str, str]
 
@@ -115,7 +115,7 @@ def _course(rows: Sequence[Row], objective: Mapping[str, Any]) -> tuple[str, str
             axes.axvline(number, color=ORANGE, alpha=0.4, label="" if place else "failed")
         axes.set(xlabel="evaluation", ylabel=_told(name))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(fontsize=8)
+        legend(axes)
     more = "more" if larger else "less"
     return svg[0], f"Each point is a training of its own; {more} is better."
 
@@ -219,9 +219,12 @@ def _importance(found: Mapping[str, Any]) -> tuple[str, str]:
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
         axes.axvline(0, color=GREY, linewidth=0.8)
-        axes.set(xlabel="importance: error of a model when the values are shuffled")
-        axes.legend(fontsize=8)
-    return svg[0], "What mattered. Where a model explains little of an objective, its bars say nothing."
+        axes.set(xlabel="importance")
+        legend(axes)
+    return svg[0], (
+        "What mattered: how much worse a model of the scan tells an objective when the values of one hyperparameter "
+        "are shuffled. Where it explains little of an objective, its bars say nothing."
+    )
 
 
 def _slots(rows: Sequence[Row], busy: float | None) -> tuple[str, str]:
@@ -239,7 +242,8 @@ def _slots(rows: Sequence[Row], busy: float | None) -> tuple[str, str]:
                 slots.index(slot), length / unit, 0.8, start / unit, color=colour, edgecolor="white", linewidth=0.5
             )
         axes.set(xlabel=f"{word} since the scan began", ylabel="slot", xlim=(0, end / unit))
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        told_of = range(0, len(slots), 1 + len(slots) // 12)
+        axes.set_yticks(told_of, [str(slots[place]) for place in told_of])
         axes.grid(axis="y", visible=False)
     told = "What the slots did: a block is an evaluation, orange ones failed, grey ones were stopped early."
     return svg[0], told if busy is None else f"{told} They were busy {busy:.0%} of the time."
