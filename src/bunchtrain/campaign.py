@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -164,4 +165,6 @@ def _alone(command: list[str], state: Path, cancel: bool) -> list[str]:
         subprocess.run([*command, "--unlock"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
         return []
+    if shutil.which("sacct"):
+        os.environ["PATH"] = f"{SNAKEFILE.parent / 'slurm/tools'}{os.pathsep}{os.environ['PATH']}"
     return [orphans.OPTION, orphans.named(state)]
