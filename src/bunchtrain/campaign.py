@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bunchtrain import orphans
+from bunchtrain import adopted, orphans
 from bunchtrain.config.campaign import load_campaign
 from bunchtrain.config.candidates import own_value
 from bunchtrain.config.scanned import students
@@ -151,20 +151,21 @@ def drive(file: Path, arguments: list[str], cancel: bool = False) -> None:
         ) from None
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--configfile", str(file)]
     if not {"-n", "--dry-run", "--dryrun"}.intersection(arguments):
-        command += _alone(command, state, cancel)
+        command += _alone(command, state, adopted.asked(plan), cancel)
     os.environ["BUNCHTRAIN_ROOT"] = str(SNAKEFILE.parent)  # for envs/post-deploy.sh
     os.set_inheritable(handle, True)  # Snakemake takes this process's place and keeps the lock
     os.execv(command[0], [*command, *arguments])
 
 
-def _alone(command: list[str], state: Path, cancel: bool) -> list[str]:
-    """Remove what a killed driver left; return the options by which the next one will know this one's jobs."""
+def _alone(command: list[str], state: Path, asked: str, cancel: bool) -> list[str]:
+    """Settle what a killed driver left; return the options by which the next one will know this one's jobs."""
     orphans.settle(state, cancel)
     if any((state / "locks").glob("*.lock")):
+        adopted.adopt(command, state, same=orphans.known(state).get("asked") == asked)
         print("removing the lock of a run that was killed", flush=True)
         subprocess.run([*command, "--unlock"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
         return []
     if shutil.which("sacct"):
         os.environ["PATH"] = f"{SNAKEFILE.parent / 'slurm/tools'}{os.pathsep}{os.environ['PATH']}"
-    return [orphans.OPTION, orphans.named(state)]
+    return [orphans.OPTION, orphans.named(state, asked)]

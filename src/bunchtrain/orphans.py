@@ -17,7 +17,7 @@ from pathlib import Path
 from bunchtrain.errors import BunchtrainError
 from bunchtrain.files import write_json
 
-#: In Snakemake's folder: the word that names of jobs begin with, and the folder that it was made for.
+#: In Snakemake's folder: the word that jobs' names begin with, the folder it was made for, what was asked for.
 RECORD = "slurm-jobs.json"
 
 #: Snakemake's option, and seconds between questions to Slurm.
@@ -25,21 +25,19 @@ OPTION = "--slurm-jobname-prefix"
 PAUSE = 5.0
 
 
-def known(state: Path) -> str | None:
-    """Return the word that names of this folder's jobs begin with; None before the first run, and in a copy."""
+def known(state: Path) -> dict[str, str]:
+    """Return what is kept; nothing before the first run, and in a copy of the folder."""
     try:
         record = json.loads((state / RECORD).read_text())
-        return str(record["name"]) if record["folder"] == str(state.resolve()) else None
+        return dict(record) if record["folder"] == str(state.resolve()) else {}
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return {}
 
 
-def named(state: Path) -> str:
-    """Return that word, which is made and kept first if there is none."""
-    name = known(state)
-    if name is None:
-        name = f"bunchtrain-{uuid.uuid4().hex[:12]}"
-        write_json(state / RECORD, {"name": name, "folder": str(state.resolve())})
+def named(state: Path, asked: str) -> str:
+    """Keep what is asked for; return the word that names of this folder's jobs begin with, a new one at first."""
+    name = known(state).get("name") or f"bunchtrain-{uuid.uuid4().hex[:12]}"
+    write_json(state / RECORD, {"name": name, "folder": str(state.resolve()), "asked": asked})
     return name
 
 
@@ -58,7 +56,7 @@ def settle(state: Path, cancel: bool) -> None:
     BunchtrainError
         If Slurm does not say whether there are any.
     """
-    name = known(state)
+    name = known(state).get("name")
     if name is None or shutil.which("squeue") is None:
         return
     told: list[str] = []
