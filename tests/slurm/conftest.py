@@ -134,6 +134,9 @@ class Disturbed(Campaign):
     def said(self):
         return (self.folder.parent / "output").read_text()
 
+    def log(self):
+        return (self.folder / "results/logs/train/seed0.log").read_text()
+
     def until(self, words, log="results/logs/train/seed0.log", seconds=300):
         """Wait until a log has some words."""
         path, end = self.folder / log, time.monotonic() + seconds

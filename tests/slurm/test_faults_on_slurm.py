@@ -5,7 +5,11 @@ import time
 
 import pytest
 
+from minicampaign import ROOT
+
 pytestmark = [pytest.mark.slurm, pytest.mark.mpi]
+
+TRAINED = "results/train/seed0/model.safetensors"
 
 MIDDLE = "epoch 3/12"
 
@@ -24,7 +28,12 @@ def test_a_driver_that_is_killed_finds_its_jobs_again(cluster, disturbed, traine
     assert disturbed.drive().wait(600) == 0, disturbed.said()
     assert f"1 job(s) of a driver that was killed: {number} running; waits for them" in disturbed.said()
     assert disturbed.starts() == [number] and disturbed.unharmed(trained)
-    assert disturbed.jobs("--", "results/train/seed0/model.safetensors") == {}
+    assert "3 output(s) were finished after their driver was killed: taken as they are" in disturbed.said()
+    assert disturbed.jobs("--", TRAINED) == {}
+    values = disturbed.values
+    values["train"]["epochs"] = 13
+    disturbed.write(values)
+    assert disturbed.jobs("--", TRAINED) == {"train": 1}
 
 
 def test_a_driver_that_is_killed_cancels_its_jobs_when_asked_to(cluster, disturbed, trained):
@@ -70,12 +79,26 @@ def test_a_job_that_is_cancelled_is_submitted_again(cluster, disturbed, trained)
     assert "CANCELLED" in disturbed.said() and len(disturbed.starts()) == 2 and disturbed.unharmed(trained)
 
 
+def preempt():
+    subprocess.run(["sbatch", "-N4", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 20"], check=True)
+
+
 @pytest.mark.slow
-def test_a_job_that_is_preempted_is_submitted_again(cluster, disturbed, trained):
+def test_a_training_that_is_preempted_goes_on_from_where_it_was(disturbed, trained):
     disturbed.guard()
     driver = disturbed.drive(profile=disturbed.profile(slurm_partition="spare"))
     disturbed.until(MIDDLE)
-    subprocess.run(["sbatch", "-N4", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 20"], check=True)
+    preempt()
+    assert driver.wait(600) == 0, disturbed.said()
+    assert "goes on from epoch" in disturbed.log() and len(disturbed.starts()) == 2 and disturbed.unharmed(trained)
+
+
+@pytest.mark.slow
+def test_a_preempted_job_that_does_not_listen_is_submitted_again(cluster, disturbed, trained):
+    disturbed.guard("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)")
+    driver = disturbed.drive(profile=disturbed.profile(slurm_partition="spare"))
+    disturbed.until(r"\d", "../tools/started-train")
+    preempt()
     assert driver.wait(600) == 0, disturbed.said()
     assert "CANCELLED" in disturbed.said() and len(disturbed.starts()) == 2 and disturbed.unharmed(trained)
 
@@ -105,4 +128,20 @@ def test_a_service_that_is_away_for_a_minute_harms_nothing(cluster, disturbed, t
     time.sleep(60)
     cluster(f"start-{service}")
     assert driver.wait(600) == 0, disturbed.said()
+    assert len(disturbed.starts()) == 1 and disturbed.unharmed(trained)
+
+
+def test_a_driver_in_a_job_of_its_own_is_queued_again_before_its_time_is_over(cluster, disturbed, trained):
+    disturbed.guard()
+    command = [ROOT / "slurm/submit.sh", "campaign.yaml", "--profile", ROOT / "slurm/test", "--", TRAINED]
+    done = subprocess.run(
+        command, cwd=disturbed.folder, env=disturbed.environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    driver = done.stdout.split()[-1]
+    log = f".snakemake/log/driver-{driver}.log"
+    disturbed.until(MIDDLE)
+    subprocess.run(["scancel", "--batch", "--signal=USR1", driver], check=True)  # what --signal does
+    disturbed.until(f"job {driver} is queued again", log)
+    disturbed.until("taken as they are(.|\n)*Nothing to be done", log)
     assert len(disturbed.starts()) == 1 and disturbed.unharmed(trained)
