@@ -47,6 +47,25 @@ def test_every_key_of_a_profile_is_an_option_of_snakemake(profile):
 
 
 @pytest.mark.parametrize("profile", PROFILES)
+def test_a_profile_is_understood(profile, tmp_path):
+    campaign = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    (tmp_path / "campaign.yaml").write_text(yaml.safe_dump({**campaign, "output": "results"}))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--configfile"]
+    done = subprocess.run(
+        [*command, "campaign.yaml", "--profile", str(ROOT / "slurm" / profile), "--dry-run", "--printshellcmds"],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    assert "bunchtrain train --launcher 'srun --mpi=pmix' --ranks 2" in output
+
+
+@pytest.mark.parametrize("profile", PROFILES)
 def test_a_profile_avoids_what_the_plugin_gets_wrong(profile):
     keys, text = values(profile), (ROOT / f"slurm/{profile}/config.yaml").read_text()
     assert keys["retries"] >= 1  # here, for in a rule they would count again inside each job
