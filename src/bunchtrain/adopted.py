@@ -24,7 +24,7 @@ def asked(plan: Plan) -> str:
     return fingerprint([plan.campaign.model_dump(mode="json"), [stage.VERSION for stage in _STAGES]])
 
 
-def adopt(command: Sequence[str], state: Path, same: bool) -> None:
+def adopt(command: Sequence[str], state: Path, since: float, same: bool) -> None:
     """Make outputs known that were finished while no driver lived.
 
     Parameters
@@ -33,22 +33,23 @@ def adopt(command: Sequence[str], state: Path, same: bool) -> None:
         Snakemake with its workflow and campaign.
     state : path
         Snakemake's folder.
+    since : float
+        When that driver was started. What is older was made known by others, or left unknown on purpose.
     same : bool
         Whether the campaign is the one that they were made for. If not, or if their inputs have changed since, they
         are removed, so that they are made again.
     """
     shown = subprocess.run([*command, "--summary"], capture_output=True, text=True, check=False).stdout
     names = [line.split("\t")[0] for line in shown.splitlines() if line.count("\t") == 5][1:]
-    loose = [name for name in names if Path(name).is_file() and not _noted(state, name)]
+    young = [name for name in names if Path(name).is_file() and Path(name).stat().st_mtime >= since]
+    loose = [name for name in young if not _noted(state, name)]
     good = [name for name in loose if same and record_path(name).exists() and not altered(name)]
     for name in loose:
         if name not in good:
             print(f"made again, as the campaign or an input has changed since: {name}", flush=True)
             Path(name).unlink()
     if good:
-        print(
-            f"{len(good)} output(s) were finished after their driver was killed; they are taken as they are", flush=True
-        )
+        print(f"{len(good)} output(s) were finished after their driver was killed: taken as they are", flush=True)
         # A trigger that never applies here, so that nothing but these is taken for done.
         touch = ["--touch", "--nolock", "--cores", "1", "--rerun-triggers", "software-env", "--force", "--", *good]
         subprocess.run([*command, *touch], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

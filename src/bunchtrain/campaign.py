@@ -161,7 +161,8 @@ def _alone(command: list[str], state: Path, asked: str, cancel: bool) -> list[st
     """Settle what a killed driver left; return the options by which the next one will know this one's jobs."""
     orphans.settle(state, cancel)
     if any((state / "locks").glob("*.lock")):
-        adopted.adopt(command, state, same=orphans.known(state).get("asked") == asked)
+        same = orphans.known(state).get("asked") == asked
+        adopted.adopt(command, state, orphans.started(state), same)
         print("removing the lock of a run that was killed", flush=True)
         subprocess.run([*command, "--unlock"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:

@@ -7,6 +7,7 @@ next driver there knows them.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -39,6 +40,11 @@ def named(state: Path, asked: str) -> str:
     name = known(state).get("name") or f"bunchtrain-{uuid.uuid4().hex[:12]}"
     write_json(state / RECORD, {"name": name, "folder": str(state.resolve()), "asked": asked})
     return name
+
+
+def started(state: Path) -> float:
+    """Return when the last driver of this folder was started, as a time of files; infinity if that is not known."""
+    return (state / RECORD).stat().st_mtime if known(state) else math.inf
 
 
 def settle(state: Path, cancel: bool) -> None:

@@ -58,11 +58,11 @@ def orphaned(folder, tmp_path, monkeypatch):
 
 
 def test_snakemake_is_told_of_an_output_and_reruns_it_after_a_change(orphaned, capsys):
-    adopted.adopt(orphaned, Path(".snakemake"), same=True)
+    adopted.adopt(orphaned, Path(".snakemake"), 0, same=True)
     assert "1 output(s) were finished after their driver was killed" in capsys.readouterr().out
     assert planned() == ["b"] and planned("--config", "number=2") == ["a", "b"]
     assert Path("out/a.txt").read_text() == "one"
-    adopted.adopt(orphaned, Path(".snakemake"), same=False)
+    adopted.adopt(orphaned, Path(".snakemake"), 0, same=False)
     assert capsys.readouterr().out == "" and Path("out/a.txt").exists()
 
 
@@ -72,11 +72,16 @@ def test_an_output_is_made_again_after_a_change(orphaned, capsys, change):
         Path({"input": "in.txt", "output": "out/a.txt"}[change]).write_text("two")
     if change == "no record":
         provenance.record_path("out/a.txt").unlink()
-    adopted.adopt(orphaned, Path(".snakemake"), same=change != "campaign")
+    adopted.adopt(orphaned, Path(".snakemake"), 0, same=change != "campaign")
     assert "made again" in capsys.readouterr().out and not Path("out/a.txt").exists()
 
 
 def test_a_workflow_that_cannot_be_read_changes_nothing(orphaned):
     Path("Snakefile").write_text("rule a: output: 3")
-    adopted.adopt(orphaned, Path(".snakemake"), same=False)
+    adopted.adopt(orphaned, Path(".snakemake"), 0, same=False)
     assert Path("out/a.txt").exists()
+
+
+def test_what_was_there_before_the_driver_is_left_alone(orphaned, capsys):
+    adopted.adopt(orphaned, Path(".snakemake"), Path("out/a.txt").stat().st_mtime + 1, same=False)
+    assert capsys.readouterr().out == "" and Path("out/a.txt").exists()

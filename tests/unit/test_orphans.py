@@ -1,6 +1,7 @@
 """Jobs of a killed driver: found by name among others', waited for, cancelled, and never guessed about."""
 
 import json
+import math
 import os
 
 import pytest
@@ -55,7 +56,7 @@ def test_a_folder_keeps_its_name_and_a_copy_gets_another(state, tmp_path):
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", json.dumps({"folder": 3})])
 def test_a_broken_record_is_none(state, text):
     (state / orphans.RECORD).write_text(text)
-    assert orphans.known(state) == {}
+    assert orphans.known(state) == {} and orphans.started(state) == math.inf
 
 
 def test_jobs_of_this_folder_are_waited_for(slurm, state, capsys):
