@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bunchtrain import adopted, orphans
 from bunchtrain.config.campaign import load_campaign
 from bunchtrain.config.candidates import own_value
 from bunchtrain.config.scanned import students
@@ -110,11 +113,20 @@ def scaling(file: Path, out: Path | None, request: Request) -> None:
     print(f"[scaling] {folder / run.RESULT}, {folder / 'scaling.svg'}")
 
 
-def drive(file: Path, arguments: list[str]) -> None:
+def drive(file: Path, arguments: list[str], cancel: bool = False) -> None:
     """Run the campaign `file` through Snakemake in this folder and exit with its status.
 
     The driver holds a lock of the kernel, which ends with it. When that lock is free, no driver lives, so the lock that
-    Snakemake keeps on disk is a leftover of a killed one and is removed.
+    Snakemake keeps on disk is a leftover of a killed one and is removed, once that one's jobs in Slurm have ended.
+
+    Parameters
+    ----------
+    file : path
+        Campaign file.
+    arguments : list of str
+        Options and targets for Snakemake.
+    cancel : bool
+        Cancel what a killed driver's jobs still do in Slurm; else wait for them.
 
     Raises
     ------
@@ -138,9 +150,23 @@ def drive(file: Path, arguments: list[str]) -> None:
             mend="wait for it, or run this one in another folder",
         ) from None
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--configfile", str(file)]
-    if any((state / "locks").glob("*.lock")):
-        print("removing the lock of a run that was killed", flush=True)
-        subprocess.run([*command, "--unlock"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    if not {"-n", "--dry-run", "--dryrun"}.intersection(arguments):
+        command += _alone(command, state, adopted.asked(plan), cancel)
     os.environ["BUNCHTRAIN_ROOT"] = str(SNAKEFILE.parent)  # for envs/post-deploy.sh
     os.set_inheritable(handle, True)  # Snakemake takes this process's place and keeps the lock
     os.execv(command[0], [*command, *arguments])
+
+
+def _alone(command: list[str], state: Path, asked: str, cancel: bool) -> list[str]:
+    """Settle what a killed driver left; return the options by which the next one will know this one's jobs."""
+    orphans.settle(state, cancel)
+    if any((state / "locks").glob("*.lock")):
+        same = orphans.known(state).get("asked") == asked
+        adopted.adopt(command, state, orphans.started(state), same)
+        print("removing the lock of a run that was killed", flush=True)
+        subprocess.run([*command, "--unlock"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
+        return []
+    if shutil.which("sacct"):
+        os.environ["PATH"] = f"{SNAKEFILE.parent / 'slurm/tools'}{os.pathsep}{os.environ['PATH']}"
+    return [orphans.OPTION, orphans.named(state, asked)]

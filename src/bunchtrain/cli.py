@@ -17,6 +17,7 @@ from bunchtrain.options import (
     Cores,
     DatasetPath,
     ModelPath,
+    Orphans,
     Out,
     ScalerPath,
     SpecText,
@@ -376,14 +377,16 @@ app.add_typer(campaign_app, name="campaign", rich_help_panel=CHAIN)
 def run(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="campaign file")] = Path("config/config.yaml"),
+    orphans: Annotated[Orphans, typer.Option("--orphans", help="Slurm jobs that a killed run left")] = Orphans.WAIT,
 ) -> None:
     """Run a campaign through Snakemake; what follows the file goes to Snakemake as it is.
 
-    A run that was killed is taken up where it stopped: its lock is removed once no other run holds this folder.
+    A run that was killed is taken up where it stopped: its lock is removed once no other run holds this folder, and its
+    jobs in Slurm have ended.
     """
     from bunchtrain.campaign import drive
 
-    drive(file, context.args)
+    drive(file, context.args, cancel=orphans is Orphans.CANCEL)
 
 
 def main() -> None:

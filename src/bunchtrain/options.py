@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -41,3 +42,10 @@ Status = Annotated[
     Path | None,
     typer.Option("--status", is_eager=True, callback=_tell_status, help="say what the scan in a folder has done"),
 ]
+
+
+class Orphans(StrEnum):
+    """What becomes of Slurm jobs that a killed run left."""
+
+    WAIT = "wait"
+    CANCEL = "cancel"

@@ -1,10 +1,6 @@
-"""Trainings under a real Slurm that are requeued go on where they were.
-
-Needs a cluster that answers `sinfo`, with PMIx, on which this machine's files are seen.
-"""
+"""Trainings under a real Slurm that are requeued go on where they were."""
 
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -17,15 +13,7 @@ from bunchtrain.models.base import load_weights
 from bunchtrain.train import run
 from toys import train_spec
 
-
-def answers():
-    """Whether there is a cluster."""
-    return (
-        bool(shutil.which("sinfo")) and subprocess.run(["sinfo", "-h"], capture_output=True, timeout=60).returncode == 0
-    )
-
-
-pytestmark = [pytest.mark.slurm, pytest.mark.mpi, pytest.mark.skipif(not answers(), reason="no Slurm answers here")]
+pytestmark = [pytest.mark.slurm, pytest.mark.mpi, pytest.mark.usefixtures("cluster")]
 
 PAGE = Path(__file__).parents[2] / "docs/training.md"
 

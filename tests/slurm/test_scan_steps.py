@@ -1,11 +1,7 @@
-"""A scan inside a real Slurm job uses all its nodes, and leaves no step behind.
-
-Needs a cluster of two nodes that answers `sinfo`, with PMIx, on which this machine's files are seen.
-"""
+"""A scan inside a real Slurm job uses all its nodes, and leaves no step behind."""
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -15,16 +11,7 @@ import pytest
 from bunchtrain.config.specs import ScanSpec, as_text
 from toys import train_spec
 
-
-def nodes():
-    """How many nodes there are."""
-    if not shutil.which("sinfo"):
-        return 0
-    asked = subprocess.run(["sinfo", "-h", "-N", "-o", "%N"], capture_output=True, text=True, timeout=60, check=False)
-    return len(set(asked.stdout.split()))
-
-
-pytestmark = [pytest.mark.slurm, pytest.mark.mpi, pytest.mark.skipif(nodes() < 2, reason="no Slurm of two nodes here")]
+pytestmark = [pytest.mark.slurm, pytest.mark.mpi, pytest.mark.usefixtures("cluster")]
 
 SPACE = {"train.learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}}
 

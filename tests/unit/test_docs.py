@@ -333,32 +333,6 @@ def test_the_picture_counts_the_demos_jobs():
     assert all(f"rule {name}:" in (ROOT / f"workflow/rules/{name}.smk").read_text() for name in shown)
 
 
-def test_the_slurm_profile_is_understood(tmp_path):
-    target = tmp_path / "results"
-    values = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-    (tmp_path / "campaign.yaml").write_text(yaml.safe_dump({**values, "output": target.name}))
-    command = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--configfile", "campaign.yaml"]
-    done = subprocess.run(
-        [*command, "--profile", str(ROOT / "slurm/generic"), "--dry-run", "--printshellcmds"],
-        cwd=tmp_path,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    output = done.stdout + done.stderr
-    assert done.returncode == 0, output
-    assert "bunchtrain train --launcher 'srun --mpi=pmix' --ranks 2" in output
-
-
-def test_every_key_of_the_slurm_profile_is_an_option_of_snakemake():
-    done = subprocess.run(["snakemake", "--help"], env=ENVIRONMENT, capture_output=True, text=True, check=True)
-    options = set(re.findall(r"--([a-z][a-z-]+)", done.stdout))
-    keys = yaml.safe_load((ROOT / "slurm/generic/config.yaml").read_text())
-    assert "executor" in keys and set(keys) <= options
-
-
 def test_the_spec_of_the_training_page_is_one():
     from bunchtrain.config.specs import TrainSpec, parse_spec
     from bunchtrain.train import VERSION

@@ -15,7 +15,7 @@ rule index:
     threads: 1
     resources:
         mem_mb=grow(2000),
-        runtime=20,
+        runtime=grow(20),
     params:
         spec=spec("index"),
         out=subpath(output.dataset, parent=True),

@@ -46,9 +46,9 @@ def spec(stage):
     )
 
 
-def grow(megabytes):
-    """Memory that doubles with every attempt."""
-    return lambda wildcards, attempt: megabytes * 2 ** (attempt - 1)
+def grow(amount):
+    """Memory or time that doubles with every attempt."""
+    return lambda wildcards, attempt: amount * 2 ** (attempt - 1)
 
 
 # Options that name the samples of no class.

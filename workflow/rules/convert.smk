@@ -13,7 +13,7 @@ rule convert:
     threads: 1
     resources:
         mem_mb=grow(2000),
-        runtime=30,
+        runtime=grow(30),
     params:
         spec=spec("convert"),
         digests=lambda wildcards: PLAN.digests(wildcards.sample, wildcards.group),

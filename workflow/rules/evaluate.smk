@@ -27,7 +27,7 @@ rule evaluate:
     threads: 1
     resources:
         mem_mb=grow(4000),
-        runtime=60,
+        runtime=grow(60),
     params:
         spec=spec("evaluate"),
         trainings=PLAN.trainings(),

@@ -14,7 +14,7 @@ rule prepare:
     threads: 2
     resources:
         mem_mb=grow(4000),
-        runtime=30,
+        runtime=grow(30),
     params:
         spec=spec("prepare"),
         out=subpath(output.dataset, parent=True),

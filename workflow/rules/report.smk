@@ -33,7 +33,7 @@ rule report:
     threads: 1
     resources:
         mem_mb=grow(2000),
-        runtime=20,
+        runtime=grow(20),
     params:
         spec=spec("report"),
         results=subpath(output.page, parent=True),

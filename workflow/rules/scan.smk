@@ -20,7 +20,7 @@ rule scan:
         mem_mb=grow(
             1000 + 1500 * PLAN.campaign.scan.per_node * PLAN.campaign.scan.ranks
         ),
-        runtime=240,
+        runtime=grow(240),
     params:
         spec=spec("scan"),
         out=subpath(output.best, parent=True),

@@ -10,7 +10,7 @@ rule simulate:
     threads: 1
     resources:
         mem_mb=grow(1500),
-        runtime=30,
+        runtime=grow(30),
     params:
         spec=spec("simulate"),
     message:

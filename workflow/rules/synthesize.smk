@@ -23,7 +23,7 @@ rule synthesize:
     threads: 2
     resources:
         mem_mb=grow(6000),
-        runtime=240,
+        runtime=grow(240),
     params:
         spec=spec("synthesize"),
         model=subpath(input.weights, parent=True),
@@ -53,7 +53,7 @@ rule candidate:
     threads: 1
     resources:
         mem_mb=grow(4000),
-        runtime=120,
+        runtime=grow(120),
     params:
         spec=spec("candidate"),
         model=subpath(input.weights, parent=True),
@@ -82,7 +82,7 @@ rule search:
     threads: PLAN.campaign.synthesize.search.parallel if PLAN.searched else 1
     resources:
         mem_mb=grow(6000),
-        runtime=480,
+        runtime=grow(480),
     params:
         spec=spec("search"),
         model=subpath(input.weights, parent=True),

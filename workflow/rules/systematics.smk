@@ -18,7 +18,7 @@ rule vary:
     threads: 1
     resources:
         mem_mb=grow(4000),
-        runtime=60,
+        runtime=grow(60),
     params:
         spec=spec("vary"),
         model=subpath(input.weights, parent=True),
@@ -50,7 +50,7 @@ rule systematics:
     threads: 1
     resources:
         mem_mb=grow(4000),
-        runtime=60,
+        runtime=grow(60),
     params:
         spec=spec("systematics"),
         nominal=subpath(input.metrics, parent=True),

@@ -19,7 +19,7 @@ rule train:
         mpi=LAUNCHER,
         tasks=PLAN.campaign.train.ranks,
         mem_mb=grow(1500 * PLAN.campaign.train.ranks),
-        runtime=240,
+        runtime=grow(240),
     params:
         spec=spec("train"),
         best=lambda wildcards, input: (
