@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -162,10 +162,20 @@ def read(output: str | Path) -> dict[str, Any]:
         If there is none, or it is not a record.
     """
     path = record_path(output)
-    found = read_json(path)
+    return parsed(read_json(path), path)
+
+
+def parsed(found: Any, file: object) -> dict[str, Any]:
+    """Return what was read from a record's file, as a record.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
     if (key := _lacking(found)) is not None:
         mend = "make the file again with its stage"
-        raise InputError("a provenance record is damaged", file=path, key=key, mend=mend)
+        raise InputError("a provenance record is damaged", file=file, key=key, mend=mend)
     entry: dict[str, Any] = found
     return entry
 
@@ -217,6 +227,11 @@ class Found:
         for source in self.entry["inputs"]:
             if "://" not in source["path"]:
                 yield self.where(source["path"]), source
+
+    @property
+    def elsewhere(self) -> list[dict[str, Any]]:
+        """Return what the record says of inputs on other machines."""
+        return [source for source in self.entry["inputs"] if "://" in source["path"]]
 
 
 def walk(output: str | Path) -> tuple[list[Found], list[str]]:
@@ -274,29 +289,49 @@ def _brief(what: Mapping[str, str]) -> dict[str, str]:
     return {"name": "/".join(Path(what["path"]).parts[-2:]), "sha256": what["sha256"]}
 
 
+@dataclass(frozen=True)
+class Change:
+    """A file, or a record, that is no longer what it was."""
+
+    path: Path
+    what: str
+
+    def __str__(self) -> str:
+        """Return it as one line."""
+        return f"{self.path}: {self.what}"
+
+
 def altered(output: str | Path) -> list[str]:
     """Return a line for every file in the chain of `output` whose content, or record, is no longer what it was."""
     found, broken = walk(output)
-    return [*broken, *problems(found)]
+    return [*broken, *map(str, problems(found))]
 
 
-def problems(found: Iterable[Found]) -> list[str]:
-    """Return a line for every file that these records speak of and every record that is no longer what it was."""
-    lines: dict[Path, str] = {}
+def problems(found: Iterable[Found], reads: Callable[[Path], bool] = lambda _: True) -> list[Change]:
+    """Return every file that these records speak of, and every record, that is no longer what it was.
+
+    Parameters
+    ----------
+    found : iterable of Found
+        The records.
+    reads : callable, optional
+        Whether a file is to be read, by its path; of the others the records alone are looked at.
+    """
+    changes: dict[Path, str] = {}
     digests: dict[Path, str | None] = {}
     for one in found:
         for path, said in [(one.output, one.entry["output"]), *one.inputs]:
-            if path not in digests:
+            if path not in digests and reads(path):
                 digests[path] = sha256(path) if path.is_file() else None
-            if digests[path] != said["sha256"]:
-                change = "gone" if digests[path] is None else f"changed since {one.entry['made']}"
-                lines.setdefault(path, f"{path}: {change}")
+            if digests.get(path, said["sha256"]) != said["sha256"]:
+                changes.setdefault(path, f"changed since {one.entry['made']}" if digests[path] else "gone")
         if (line := unsealed(one.entry)) is not None:
-            lines[record_path(one.output)] = f"{record_path(one.output)}: {line}"
+            changes[record_path(one.output)] = line
         for path, said in one.inputs:
-            if "record" in said and digests[path] in (None, said["sha256"]) and (line := _other(path, said)):
-                lines.setdefault(record_path(path), f"{record_path(path)}: {line} {one.output} was made from")
-    return list(lines.values())
+            same = digests.get(path) in (None, said["sha256"])
+            if "record" in said and same and (line := _other(path, said)):
+                changes.setdefault(record_path(path), f"{line} {one.output} was made from")
+    return [Change(path, what) for path, what in changes.items()]
 
 
 def unsealed(entry: Mapping[str, Any]) -> str | None:
