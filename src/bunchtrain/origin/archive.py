@@ -14,8 +14,7 @@ from bunchtrain.errors import InputError
 from bunchtrain.files import as_json, atomic, sha256
 from bunchtrain.origin import unpacked
 from bunchtrain.origin.crate import METADATA, About, Content, metadata
-from bunchtrain.origin.prov import run_of
-from bunchtrain.origin.records import Records, key, reached
+from bunchtrain.origin.records import Records, key, together
 from bunchtrain.provenance import Found, record_path
 
 #: Data sets, which are left out unless all is asked for.
@@ -85,10 +84,7 @@ def _way(plan: Plan, records: Records, every: bool) -> list[Found]:
     if every:
         return records.found
     made = {key(one.output): one for one in records.found}
-    ends = [made[key(Path(end))] for end in plan.ends()]
-    below = reached(ends, lambda one: [made[key(path)] for path, _ in one.inputs if key(path) in made])
-    runs = {run_of(one) for one in below}
-    return [one for one in records.found if run_of(one) in runs]
+    return together(records.found, [made[key(Path(end))] for end in plan.ends()])
 
 
 def _check_end(plan: Plan, file: Path, partial: bool) -> None:

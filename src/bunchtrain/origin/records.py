@@ -8,7 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from bunchtrain.errors import BunchtrainError
+from bunchtrain.origin.prov import run_of
 from bunchtrain.provenance import SUFFIX, Found, read, record_path
+
+#: Stages that a campaign ends in.
+_ENDS = ("evaluate", "systematics", "synthesize", "report")
 
 
 def outputs_in(folder: Path) -> Iterator[Path]:
@@ -81,6 +85,21 @@ def reached(first: Iterable[Found], further: Callable[[Found], Iterable[Found]])
             seen[one.output] = one
             waiting += further(one)
     return list(seen.values())
+
+
+def together(found: Iterable[Found], ends: Iterable[Found]) -> list[Found]:
+    """Return the records of all that `ends` were made from, and of what else the same runs of stages made."""
+    made = {key(one.output): one for one in found}
+    below = reached(ends, lambda one: [made[key(path)] for path, _ in one.inputs if key(path) in made])
+    runs = {run_of(one) for one in below}
+    return [one for one in made.values() if run_of(one) in runs]
+
+
+def ending(found: Iterable[Found]) -> list[Found]:
+    """Return the records of a campaign's last results and of all below; without the trainings of its scan."""
+    every = list(found)
+    ends = [one for one in every if one.entry["stage"] in _ENDS]
+    return together(every, ends) if ends else every
 
 
 def _each_once(found: list[Found]) -> list[Found]:
