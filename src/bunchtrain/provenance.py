@@ -192,7 +192,9 @@ def _lacking(found: Any) -> str | None:
 
 
 def _is_file(what: Any) -> bool:
-    return isinstance(what, dict) and all(isinstance(what.get(key), str) for key in ("path", "sha256"))
+    if not isinstance(what, dict) or not all(isinstance(what.get(key), str) for key in ("path", "sha256")):
+        return False
+    return bool(what["path"]) and "\0" not in what["path"]
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,8 @@ def metadata(about: About, files: Mapping[str, Content], records: Mapping[str, F
 
 
 def _roots(about: About, published: str, files: Iterable[str], runs: list[str]) -> list[dict[str, Any]]:
-    licence = about.licence or "not stated: ask those who made the results"
+    licence = {"@id": about.licence or "#licence", "@type": "CreativeWork", "name": "licence of the results"}
+    licence |= {"description": about.licence or "not stated: ask those who made the results"}
     return [
         {"@id": METADATA, "@type": "CreativeWork", "about": _to("./"), "conformsTo": _to(CRATE)},
         {
@@ -81,13 +82,13 @@ def _roots(about: About, published: str, files: Iterable[str], runs: list[str]) 
             "name": about.name,
             "description": about.description,
             "datePublished": published,
-            "license": _to(licence) if about.licence else licence,
+            "license": _to(licence["@id"]),
             "conformsTo": _to(PROFILE),
             "hasPart": [_to(quote(name)) for name in sorted(files)],
             "mentions": [_to(run) for run in runs],
         },
         {"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"},
-        *([{"@id": licence, "@type": "CreativeWork", "name": "licence of the results"}] if about.licence else []),
+        licence,
     ]
 
 
@@ -99,8 +100,12 @@ class _Graph:
         self._rows: dict[str, dict[str, Any]] = {}
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the entities, sorted by name."""
-        return [self._rows[name] for name in sorted(self._rows)]
+        """Return the entities, sorted by name; a list of one is written as the one, as RO-Crate wants it."""
+
+        def plain(value: Any) -> Any:
+            return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+        return [{key: plain(value) for key, value in self._rows[name].items()} for name in sorted(self._rows)]
 
     def runs(self) -> list[str]:
         """Return the names of the runs."""
@@ -124,6 +129,7 @@ class _Graph:
                 "@id": action,
                 "@type": "CreateAction",
                 "name": f"bunchtrain {entry['stage']}",
+                "description": f"the stage {entry['stage']}, its version {entry['spec'].get('version')}",
                 "instrument": _to(self._instrument(entry)),
                 "object": [_to(self._thing(source)) for source in entry["inputs"]],
                 "result": [],
@@ -141,7 +147,7 @@ class _Graph:
         if name in self._files:
             return quote(str(name))
         told = f"#file-{fingerprint([what['path'], what['sha256']])}"
-        row = {"@id": told, "@type": "DigitalDocument", "name": what["path"], "sha256": what["sha256"]}
+        row = {"@id": told, "@type": "CreativeWork", "name": what["path"], "sha256": what["sha256"]}
         self._rows[told] = {**row, "description": "not in this archive"}
         return told
 

@@ -143,13 +143,15 @@ def _rows(path: Path, archive: zipfile.ZipFile) -> Rows:
             if name not in rows and "://" not in name:
                 raise InputError("metadata refer to nothing", file=path, key=row["@id"], found=name)
     parts = {name for name, row in rows.items() if row.get("@type") == "File"}
-    if {part.get("@id") for part in root.get("hasPart", [])} != parts:
+    if {*_references(root, "hasPart")} != parts:
         raise InputError("metadata do not list their files", file=path, key=f"{METADATA}: hasPart")
     return rows
 
 
-def _references(row: Mapping[str, Any]) -> Iterator[str]:
-    for value in row.values():
+def _references(row: Mapping[str, Any], *keys: str) -> Iterator[str]:
+    """Yield the names of what an entity refers to, by some keys or by all."""
+    for key in keys or row:
+        value = row.get(key, [])
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, dict) and isinstance(one.get("@id"), str):
                 yield one["@id"]
@@ -184,25 +186,36 @@ def _digest(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> str:
 
 def _check_records(path: Path, files: Mapping[str, str], records: Mapping[str, dict[str, Any]]) -> None:
     """Demand that records are as they were sealed, of the files beside them, and vouch for one another."""
-    told = {(entry["output"]["path"], entry["output"]["sha256"]): entry for entry in records.values()}
     for name, entry in records.items():
         if (line := unsealed(entry)) is not None:
             raise InputError("a record of an archive was edited", file=path, key=name, found=line)
         beside = files.get(name.removesuffix(SUFFIX))
         if beside not in (None, entry["output"]["sha256"]):
             raise InputError("a record of an archive is that of another file", file=path, key=name, found=beside)
+    told = {(entry["output"]["path"], entry["output"]["sha256"]): entry for entry in records.values()}
+    roots = tuple({root for name, entry in records.items() if (root := _root(name, entry))})
+    for name, entry in records.items():
         for source in entry["inputs"]:
             other = told.get((source["path"], source["sha256"]))
-            if "record" in source and other is not None and essence(other) != source["record"]:
+            if "record" not in source or (other is None and not source["path"].startswith(roots)):
+                continue  # nothing vouches for it, or it stood outside of the results
+            if other is None or essence(other) != source["record"]:
                 problem = "a record of an archive is not the one that another vouches for"
                 raise InputError(problem, file=path, key=source["path"], found=name)
+
+
+def _root(name: str, entry: Mapping[str, Any]) -> str:
+    """Return how the path of a recorded file began that is below `results/` here."""
+    below = name.removesuffix(SUFFIX).removeprefix("results")
+    recorded: str = entry["output"]["path"]
+    return f"{recorded.removesuffix(below)}/" if recorded.endswith(below) else ""
 
 
 def _check_runs(path: Path, rows: Rows, records: Mapping[str, dict[str, Any]]) -> None:
     """Demand that the runs in the metadata are those of the records."""
 
     def digests(row: Mapping[str, Any], name: str) -> list[str]:
-        return sorted(str(rows[one["@id"]].get("sha256")) for one in row.get(name, []))
+        return sorted(str(rows[one].get("sha256")) for one in _references(row, name) if one in rows)
 
     told = {
         (str(row.get("name")), str(row.get("endTime")), result, *digests(row, "object"))
