@@ -11,13 +11,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from bunchtrain import campaign_cli
 from bunchtrain.errors import BunchtrainError
 from bunchtrain.files import disk_problem
 from bunchtrain.options import (
     Cores,
     DatasetPath,
     ModelPath,
-    Orphans,
     Out,
     ScalerPath,
     SpecText,
@@ -343,21 +343,40 @@ def scaling(
 
 
 @app.command(rich_help_panel=LOOK)
-def provenance(path: Annotated[Path, typer.Argument(help="any output of a campaign")]) -> None:
-    """Show what an output was made from, back to the inputs, and whether anything has changed since."""
-    from bunchtrain.lineage import show
+def provenance(
+    path: Annotated[Path, typer.Argument(help="any output of a campaign; with --down also an input")],
+    down: Annotated[bool, typer.Option("--down/--up", help="what was made of it, or what it was made from")] = False,
+    folder: Annotated[
+        list[Path] | None, typer.Option("--in", help="where to look, else the file's campaign; may be repeated")
+    ] = None,
+    by_content: Annotated[bool, typer.Option("--by-content", help="know the file by what is in it")] = False,
+    form: Annotated[str, typer.Option("--format", help="text, json, or prov: W3C PROV-JSON")] = "text",
+) -> None:
+    """Show what an output was made from, or what was made of a file, and whether anything has changed since."""
+    from bunchtrain.origin.show import show
+    from bunchtrain.origin.ways import Question
 
-    raise typer.Exit(show(path))
+    raise typer.Exit(show(Question(path, down, tuple(folder or ()), by_content), form))
 
 
 @app.command(rich_help_panel=LOOK)
-def verify(core: Annotated[Path, typer.Argument(help="core.zip that synthesize made")]) -> None:
-    """Prove an FPGA core again from the files inside: network, C++ and RTL, on every vector; it runs their code."""
-    from bunchtrain.synth import tools
-    from bunchtrain.synth.reprove import reprove
+def verify(
+    file: Annotated[Path, typer.Argument(help="core.zip that synthesize made, or what campaign archive made")],
+) -> None:
+    """Prove an FPGA core again from the files inside: network, C++ and RTL, on every vector; it runs their code.
 
-    tools.end_in_order()
-    reprove(core)
+    Of a campaign's archive all digests, records and metadata are checked; nothing is run.
+    """
+    from bunchtrain.origin import unpacked
+
+    if unpacked.is_crate(file):
+        unpacked.verify(file)
+    else:
+        from bunchtrain.synth import tools
+        from bunchtrain.synth.reprove import reprove
+
+        tools.end_in_order()
+        reprove(file)
     typer.echo("[verify] PASS")
 
 
@@ -369,24 +388,7 @@ def doctor() -> None:
     raise typer.Exit(examine())
 
 
-campaign_app = typer.Typer(help="Run a campaign from here.", no_args_is_help=True)
-app.add_typer(campaign_app, name="campaign", rich_help_panel=CHAIN)
-
-
-@campaign_app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def run(
-    context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="campaign file")] = Path("config/config.yaml"),
-    orphans: Annotated[Orphans, typer.Option("--orphans", help="Slurm jobs that a killed run left")] = Orphans.WAIT,
-) -> None:
-    """Run a campaign through Snakemake; what follows the file goes to Snakemake as it is.
-
-    A run that was killed is taken up where it stopped: its lock is removed once no other run holds this folder, and its
-    jobs in Slurm have ended.
-    """
-    from bunchtrain.campaign import drive
-
-    drive(file, context.args, cancel=orphans is Orphans.CANCEL)
+app.add_typer(campaign_cli.app, name="campaign", rich_help_panel=CHAIN)
 
 
 def main() -> None:

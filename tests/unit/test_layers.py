@@ -25,6 +25,7 @@ GROUND = {
     "rounding",
     "geometry",
     "trackfinding",
+    "zips",
 }
 STAGES = {"simulate", "convert", "prepare", "scan", "train", "evaluate", "synth", "report", "scaling"}
 ALLOWED = {

@@ -71,11 +71,12 @@ def convert(
             listing.write_text(as_json(group.manifest()), encoding="utf-8")
         quarantined = len(inputs) - len(group.sources)
         _tell(spec, f"{len(writer)} {rows} of {len(group.sources)} files; {quarantined} in quarantine")
-        present = [Path(path) for path in inputs if Path(path).is_file()]
         about = spec.model_dump(mode="json") | {"part": list(part)}
         known = {row["path"]: row["sha256"] for row in group.rows if row["sha256"]}
+        present = [row["path"] for row in group.rows if row["path"] in known or Path(row["path"]).is_file()]
+        read = {source["path"]: {key: source[key] for key in ("tree", "entries")} for source in group.sources}
         facts = group.manifest()
-        record([out, manifest], stage="convert", spec=about, inputs=present, facts=facts, digests=known)
+        record([out, manifest], stage="convert", spec=about, inputs=present, facts=facts, digests=known, about=read)
 
 
 def parse_part(text: str) -> tuple[int, int]:

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from bunchtrain import zips
 from bunchtrain.errors import SynthesisError
 from bunchtrain.files import atomic
 from bunchtrain.synth import ipxact
 from bunchtrain.synth.rtl import Core
-
-_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 VENDOR = "bunchtrain"
 LIBRARY = "taggers"
@@ -91,11 +89,7 @@ def pack(target: Path, files: Mapping[str, bytes], root: str) -> None:
     SynthesisError
         If a name would leave that folder.
     """
-    with atomic(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for name in sorted(files):
-            if name.startswith("/") or ".." in PurePosixPath(name).parts:
-                raise SynthesisError("a file would leave the core's folder", file=target, found=name)
-            entry = zipfile.ZipInfo(f"{root}/{name}", _EPOCH)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, files[name], compresslevel=6)
+    if wrong := next((name for name in sorted(files) if not zips.is_inside(name)), None):
+        raise SynthesisError("a file would leave the core's folder", file=target, found=wrong)
+    with atomic(target) as temporary:
+        zips.write(temporary, {f"{root}/{name}": content for name, content in files.items()})

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import lzma
 import re
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bunchtrain.errors import SynthesisError
 from bunchtrain.synth import agreement
+from bunchtrain.zips import DAMAGED
 
 #: Bytes that a core may unpack to; those of the demo's take 4 MB.
 MOST_BYTES = 1 << 30
@@ -34,13 +33,6 @@ _NAMES = {
 
 #: What makes a tool read another text than the simulators do.
 _TWO_FACED = re.compile(rb"`(?!timescale\b)\w+|translate_o(?:n|ff)|\bsynthesis\b|\bpragma\b", re.IGNORECASE)
-
-
-#: What reading a damaged zip raises.
-_DAMAGED = (
-    *(zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, UnicodeError),
-    *(zlib.error, lzma.LZMAError, ValueError),
-)
 
 
 @dataclass(frozen=True)
@@ -82,7 +74,7 @@ def unpack(path: Path) -> Unpacked:
                 )
             top, names = _inside(path, [entry.filename for entry in entries])
             files = {name: archive.read(entry) for name, entry in zip(names, entries, strict=True)}
-    except (*_DAMAGED, OSError) as error:
+    except (*DAMAGED, OSError) as error:
         raise SynthesisError("a core cannot be read", file=path, found=error, expected="core.zip") from None
     return Unpacked(path, files, top)
 

@@ -1,0 +1,56 @@
+"""The verbs of `bunchtrain campaign`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bunchtrain.options import Orphans
+
+app = typer.Typer(help="Run a campaign from here; keep and compare what it came to.", no_args_is_help=True)
+
+CampaignFile = Annotated[Path, typer.Argument(help="campaign file")]
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run(
+    context: typer.Context,
+    file: CampaignFile = Path("config/config.yaml"),
+    orphans: Annotated[Orphans, typer.Option("--orphans", help="Slurm jobs that a killed run left")] = Orphans.WAIT,
+) -> None:
+    """Run a campaign through Snakemake; what follows the file goes to Snakemake as it is.
+
+    A run that was killed is taken up where it stopped: its lock is removed once no other run holds this folder, and its
+    jobs in Slurm have ended.
+    """
+    from bunchtrain.campaign import drive
+
+    drive(file, context.args, cancel=orphans is Orphans.CANCEL)
+
+
+@app.command()
+def archive(
+    file: CampaignFile = Path("config/config.yaml"),
+    out: Annotated[Path, typer.Option("--out", help="zip file to write")] = Path("campaign.crate.zip"),
+    everything: Annotated[bool, typer.Option("--all", help="data sets too: ROOT and HDF5 files")] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="what is there, of a campaign not run to its end")] = False,
+    licence: Annotated[str | None, typer.Option("--license", help="address of the licence of the results")] = None,
+) -> None:
+    """Pack a finished campaign's results with where they came from into one RO-Crate; `bunchtrain verify` checks it."""
+    from bunchtrain.origin.archive import archive as pack
+
+    pack(file, out, everything=everything, partial=partial, licence=licence)
+
+
+@app.command()
+def diff(
+    one: Annotated[Path, typer.Argument(help="campaign file, output folder, or archive")],
+    other: Annotated[Path, typer.Argument(help="another")],
+    as_json: Annotated[bool, typer.Option("--json", help="print the differences as JSON")] = False,
+) -> None:
+    """Show what two campaigns differ in: settings, inputs, versions, figures; the exit status is 1 if they do."""
+    from bunchtrain.origin.difference import show
+
+    raise typer.Exit(show(one, other, as_json=as_json))
