@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path
 
 from bunchtrain import provenance, zips
@@ -52,10 +51,10 @@ def archive(
     results = Path(plan.output)
     records = Records([results])
     _check_end(plan, file, partial)
+    _check_settings(plan, file)
     way = _way(plan, records, partial or everything)
     chosen = way if everything else [one for one in way if one.output.suffix not in _DATA]
     _check_records(file, records, way, {key(one.output) for one in chosen})
-    _check_settings(plan, file)
     files: dict[str, bytes | Path] = {_name(results, one.output): one.output for one in chosen if one.output.exists()}
     told = {_name(results, one.output): one for one in way}
     files |= {_name(results, record_path(one.output)): record_path(one.output) for one in way}
@@ -98,7 +97,7 @@ def _check_end(plan: Plan, file: Path, partial: bool) -> None:
         )
 
 
-def _check_records(file: Path, records: Records, way: Iterable[Found], kept: set[str]) -> None:
+def _check_records(file: Path, records: Records, way: list[Found], kept: set[str]) -> None:
     """Refuse results that are not what their records say; data that are not kept may be gone, and are not read."""
     changes = [*records.broken, *map(str, provenance.problems(way, lambda path: key(path) in kept))]
     if changes:

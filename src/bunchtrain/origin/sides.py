@@ -86,9 +86,9 @@ def _settings(values: Any) -> Flat:
 
 
 def _results(file: Path, output: str) -> Path:
-    """Return the results of a campaign: named as seen from here, or from beside its file."""
+    """Return the results of a campaign: those beside its file, if there are any, else those in the present folder."""
     beside = file.parent / output
-    return beside if beside.is_dir() and not Path(output).is_dir() else Path(output)
+    return beside if beside.is_dir() else Path(output)
 
 
 def _of_folder(folder: Path) -> Side:
