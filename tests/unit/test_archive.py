@@ -145,7 +145,7 @@ def test_data_sets_may_be_gone_but_not_their_records(finished):
 
 @pytest.mark.parametrize(
     ("section", "key", "value"),
-    [("evaluate", "passes", 9), ("prepare", "constituents", 20), ("scan", "trials", 3)],
+    [("evaluate", "passes", 9), ("prepare", "constituents", 20), ("scan", "trials", 3), ("train", "epochs", 5)],
 )
 def test_a_file_that_says_otherwise_than_what_was_run_is_refused(finished, section, key, value):
     values = yaml.safe_load(finished.read_text())

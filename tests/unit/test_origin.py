@@ -179,6 +179,17 @@ def test_the_entries_of_a_shard_are_shown(tmp_path, monkeypatch):
     assert "data/top/a.root  (input), entries 0 to 400 of jets" in run("results/report.html").stdout
 
 
+def test_inputs_on_other_machines_are_listed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.h5").write_text("a")
+    address = "root://host//far/x.root"
+    about = {address: {"tree": "jets", "entries": [5, 9]}}
+    record(["a.h5"], stage="convert", spec={"version": 1}, inputs=[address], digests={address: "0" * 64}, about=about)
+    done = run("a.h5")
+    assert done.exit_code == 0 and f"{address}  (elsewhere), entries 5 to 9 of jets" in done.stdout
+    assert document(walk("a.h5")[0])["used"]
+
+
 def test_forms(tmp_path, monkeypatch):
     chains.campaign(tmp_path / "here", monkeypatch)
     told = json.loads(run("results/report.html", "--format", "json").stdout)

@@ -129,12 +129,12 @@ def _of_records(records: Iterable[Found]) -> Side:
         for tool, version in record["tools"].items():
             several["tools"][tool].add(str(version))
         commits.add(record.get("commit") or "unknown")
-        made.add(record["output"]["sha256"])
+        made |= {record["output"]["sha256"], record["output"]["path"]}
         sources |= {source["path"]: source["sha256"] for source in record["inputs"]}
     found.specs = {key: values for key, values in _joined(several["specs"]).items() if not key.endswith(".version")}
     found.versions, found.tools = _joined(several["versions"]), _joined(several["tools"])
     found.commits = ", ".join(sorted(commits))
-    found.inputs = {path: digest for path, digest in sources.items() if digest not in made}
+    found.inputs = {path: digest for path, digest in sources.items() if made.isdisjoint((path, digest))}
     return found
 
 
