@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -110,8 +111,6 @@ def test_records_of_before_are_read(line):
 
 
 def test_a_core_is_asked_what_it_was_made_from(line):
-    import zipfile
-
     rows = provenance.ancestry(["b.h5"])
     with zipfile.ZipFile("core.zip", "w") as core:
         core.writestr("top/provenance.json", json.dumps({"made_from": rows}))
@@ -123,6 +122,14 @@ def test_a_core_is_asked_what_it_was_made_from(line):
     assert altered("core.zip") == []
     done = run("core.zip")
     assert done.exit_code == 1 and "made from another" in done.stdout
+
+
+@pytest.mark.parametrize("content", [b"no zip", b""])
+def test_a_core_that_does_not_say_what_it_was_made_from(line, content):
+    Path("core.zip").write_bytes(content)
+    record(["core.zip"], stage="synthesize", spec={"version": 1}, inputs=["b.h5"])
+    done = run("core.zip")
+    assert done.exit_code == 1 and "core.zip: does not say what it was made from" in done.stdout
 
 
 @pytest.mark.parametrize("start", ["moved/results/report.html", "moved/other/report.html"])
