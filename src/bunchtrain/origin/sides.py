@@ -128,7 +128,7 @@ def _of_records(records: Iterable[Found]) -> Side:
         several["versions"][stage].add(str(record["spec"].get("version")))
         for tool, version in record["tools"].items():
             several["tools"][tool].add(str(version))
-        commits.add(record.get("commit") or "unknown")
+        commits.add(str(record.get("commit") or "unknown"))
         made |= {record["output"]["sha256"], record["output"]["path"]}
         sources |= {source["path"]: source["sha256"] for source in record["inputs"]}
     found.specs = {key: values for key, values in _joined(several["specs"]).items() if not key.endswith(".version")}
