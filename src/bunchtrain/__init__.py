@@ -15,5 +15,6 @@ evaluate    accuracy, MC dropout, calibration
 synth       quantised student, RTL, IP core
 scaling     short trainings on a few ranks, and what they say of many
 report      the HTML page
+origin      where results came from: both ways, archives, what campaigns differ in
 cli         the command line
 """

@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -204,16 +204,19 @@ class Found:
     output: Path
     entry: dict[str, Any]
 
-    def where(self, name: str) -> Path:
-        """Return where a file that the record names stands now: the folder may have been moved since.
-
-        What recorded and present path of the output end in alike is the same place, and the rest has moved.
-        """
-        recorded, path = Path(self.entry["output"]["path"]), Path(name)
-        pairs = list(zip(reversed(recorded.parts), reversed(self.output.parts), strict=False))
+    @functools.cached_property
+    def _moved(self) -> tuple[Path, Path]:
+        """What recorded and present path of the output begin with; what they end in alike is the same place."""
+        recorded, now = Path(self.entry["output"]["path"]).parts, self.output.parts
+        pairs = list(zip(reversed(recorded), reversed(now), strict=False))
         alike = next((count for count, (one, other) in enumerate(pairs) if one != other), len(pairs))
-        before = Path(*recorded.parts[: len(recorded.parts) - alike])
-        now = Path(*self.output.parts[: len(self.output.parts) - alike])
+        return Path(*recorded[: len(recorded) - alike]), Path(*now[: len(now) - alike])
+
+    def where(self, name: str) -> Path:
+        """Return where a file that the record names stands now: the folder may have been moved since."""
+        path, (before, now) = Path(name), self._moved
+        if before == now == Path():
+            return path
         if path.is_relative_to(before):
             moved = now / path.relative_to(before)
         elif path.is_absolute() or before.is_absolute():
@@ -223,12 +226,11 @@ class Found:
         stays = before != Path() and path.exists() and not moved.exists()
         return path if stays else moved
 
-    @property
-    def inputs(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Yield where each input stands, and what the record says of it; none that lies on another machine."""
-        for source in self.entry["inputs"]:
-            if "://" not in source["path"]:
-                yield self.where(source["path"]), source
+    @functools.cached_property
+    def inputs(self) -> list[tuple[Path, dict[str, Any]]]:
+        """Where each input stands, and what the record says of it; none that lies on another machine."""
+        sources = self.entry["inputs"]
+        return [(self.where(source["path"]), source) for source in sources if "://" not in source["path"]]
 
     @property
     def elsewhere(self) -> list[dict[str, Any]]:
@@ -309,18 +311,20 @@ def altered(output: str | Path) -> list[str]:
     return [*broken, *map(str, problems(found))]
 
 
-def problems(found: Iterable[Found], reads: Callable[[Path], bool] = lambda _: True) -> list[Change]:
+def problems(found: Sequence[Found], reads: Callable[[Path], bool] = lambda _: True) -> list[Change]:
     """Return every file that these records speak of, and every record, that is no longer what it was.
 
     Parameters
     ----------
-    found : iterable of Found
+    found : sequence of Found
         The records.
     reads : callable, optional
         Whether a file is to be read, by its path; of the others the records alone are looked at.
     """
     changes: dict[Path, str] = {}
     digests: dict[Path, str | None] = {}
+    known = {one.output: essence(one.entry) for one in found}
+    said_now = functools.cache(lambda path: known.get(path) or _said(path))
     for one in found:
         for path, said in [(one.output, one.entry["output"]), *one.inputs]:
             if path not in digests and reads(path):
@@ -331,7 +335,8 @@ def problems(found: Iterable[Found], reads: Callable[[Path], bool] = lambda _: T
             changes[record_path(one.output)] = line
         for path, said in one.inputs:
             same = digests.get(path) in (None, said["sha256"])
-            if "record" in said and same and (line := _other(path, said)):
+            if "record" in said and same and (now := said_now(path)) not in (said["record"], _DAMAGED):
+                line = "not the record of the file that" if now else "gone; a record stood beside the file that"
                 changes.setdefault(record_path(path), f"{line} {one.output} was made from")
     return [Change(path, what) for path, what in changes.items()]
 
@@ -343,11 +348,15 @@ def unsealed(entry: Mapping[str, Any]) -> str | None:
     return None if entry.get("record") == 1 else "edited, its seal is missing"
 
 
-def _other(path: Path, said: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the record of an input, which another record vouches for."""
+#: What a record says that cannot be read; it has been told already.
+_DAMAGED = "damaged"
+
+
+def _said(path: Path) -> str | None:
+    """Return the digest of what the record of a file says; None if there is no record."""
     if not record_path(path).exists():
-        return "gone; a record stood beside the file that"
+        return None
     try:
-        return None if essence(read(path)) == said["record"] else "not the record of the file that"
+        return essence(read(path))
     except BunchtrainError:
-        return None  # told already
+        return _DAMAGED

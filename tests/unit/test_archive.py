@@ -145,7 +145,7 @@ def test_data_sets_may_be_gone_but_not_their_records(finished):
 
 @pytest.mark.parametrize(
     ("section", "key", "value"),
-    [("evaluate", "passes", 9), ("prepare", "constituents", 20), ("scan", "trials", 3)],
+    [("evaluate", "passes", 9), ("prepare", "constituents", 20), ("scan", "trials", 3), ("train", "epochs", 5)],
 )
 def test_a_file_that_says_otherwise_than_what_was_run_is_refused(finished, section, key, value):
     values = yaml.safe_load(finished.read_text())
@@ -205,6 +205,10 @@ TRAIN, METRICS = "results/train/seed0/model.json", "results/evaluate/metrics.jso
         (lambda files: restated(files, f"{TRAIN}.prov.json", b"{"), "not JSON"),
         (lambda files: told_otherwise(files, "CreateAction", "endTime", "2020"), "other runs than the records"),
         (lambda files: told_otherwise(files, "CreateAction", "object", []), "other runs than the records"),
+        (lambda files: told_otherwise(files, "SoftwareApplication", "softwareVersion", "9"), "not what follows from"),
+        (lambda files: told_otherwise(files, "CreateAction", "description", "x"), "not what follows from"),
+        (lambda files: told_otherwise(files, "Dataset", "datePublished", "2020"), "not what follows from"),
+        (lambda files: told_otherwise(files, "Dataset", "license", 1), "not what follows from"),
         (lambda files: told_otherwise(files, "Dataset", "hasPart", [{"@id": "x"}]), "refer to nothing"),
         (lambda files: told_otherwise(files, "Dataset", "hasPart", "x"), "do not list their files"),
         (lambda files: told_otherwise(files, "CreativeWork", "conformsTo", 1), "not those of an RO-Crate 1.1"),

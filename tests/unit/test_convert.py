@@ -114,6 +114,7 @@ def test_several_files_make_one_with_its_sources(tmp_path):
     assert provenance.altered(tmp_path / "out" / "a.h5") == []
     record = provenance.read(tmp_path / "out" / "a.json")
     assert [row["path"] for row in record["inputs"]] == [str(path) for path in paths]
+    assert [row["entries"] for row in record["inputs"]] == [source["entries"] for source in sources]
 
 
 def test_the_same_inputs_give_the_same_bytes_whatever_the_step(tmp_path):

@@ -65,6 +65,12 @@ def test_all_that_differs_is_told(two):
     assert "evaluate.auc.value: 0.9 -> 0.95 (+0.05)" in done.stdout
 
 
+def test_results_are_looked_for_beside_the_campaigns_file(two, monkeypatch):
+    monkeypatch.chdir(two[0].parent)
+    found = differences(side(two[1]), side(Path("campaign.yaml")))
+    assert [row["key"] for row in found["figures"]] == ["evaluate.auc.value"]
+
+
 def test_folders_are_compared_by_what_their_stages_were_told(two):
     told = json.loads(diff(*(one.parent / "results" for one in two), "--json").stdout)
     assert {"key": "train.settings.batch_size", "one": "64", "other": "32"} in told["settings"]

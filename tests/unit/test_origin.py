@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -110,8 +111,6 @@ def test_records_of_before_are_read(line):
 
 
 def test_a_core_is_asked_what_it_was_made_from(line):
-    import zipfile
-
     rows = provenance.ancestry(["b.h5"])
     with zipfile.ZipFile("core.zip", "w") as core:
         core.writestr("top/provenance.json", json.dumps({"made_from": rows}))
@@ -123,6 +122,14 @@ def test_a_core_is_asked_what_it_was_made_from(line):
     assert altered("core.zip") == []
     done = run("core.zip")
     assert done.exit_code == 1 and "made from another" in done.stdout
+
+
+@pytest.mark.parametrize("content", [b"no zip", b""])
+def test_a_core_that_does_not_say_what_it_was_made_from(line, content):
+    Path("core.zip").write_bytes(content)
+    record(["core.zip"], stage="synthesize", spec={"version": 1}, inputs=["b.h5"])
+    done = run("core.zip")
+    assert done.exit_code == 1 and "core.zip: does not say what it was made from" in done.stdout
 
 
 @pytest.mark.parametrize("start", ["moved/results/report.html", "moved/other/report.html"])
@@ -177,6 +184,17 @@ def test_the_way_down_of_the_last_result_ends_there(tmp_path, monkeypatch):
 def test_the_entries_of_a_shard_are_shown(tmp_path, monkeypatch):
     chains.campaign(tmp_path / "here", monkeypatch)
     assert "data/top/a.root  (input), entries 0 to 400 of jets" in run("results/report.html").stdout
+
+
+def test_inputs_on_other_machines_are_listed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.h5").write_text("a")
+    address = "root://host//far/x.root"
+    about = {address: {"tree": "jets", "entries": [5, 9]}}
+    record(["a.h5"], stage="convert", spec={"version": 1}, inputs=[address], digests={address: "0" * 64}, about=about)
+    done = run("a.h5")
+    assert done.exit_code == 0 and f"{address}  (elsewhere), entries 5 to 9 of jets" in done.stdout
+    assert document(walk("a.h5")[0])["used"]
 
 
 def test_forms(tmp_path, monkeypatch):

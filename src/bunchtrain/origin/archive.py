@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from bunchtrain import provenance, zips
 from bunchtrain.config.campaign import load_campaign
+from bunchtrain.config.specs import SynthesizeSpec, TrainSpec, best_values, parse_spec, with_values
 from bunchtrain.dag import Plan
 from bunchtrain.errors import InputError
 from bunchtrain.files import as_json, atomic, sha256
@@ -20,8 +21,14 @@ from bunchtrain.provenance import Found, record_path
 #: Data sets, which are left out unless all is asked for.
 _DATA = (".h5", ".root")
 
-#: Stages that are told by the campaign file alone what to do.
-_STAGES = {"prepare": "prepare/summary.json", "scan": "scan/best.json", "evaluate": "evaluate/metrics.json"}
+#: Stages whose settings are compared with the campaign file, and an output of each.
+_STAGES = {
+    "prepare": "prepare/summary.json",
+    "scan": "scan/best.json",
+    "train": "train/seed0/model.json",
+    "evaluate": "evaluate/metrics.json",
+    "synthesize": "synthesize/report.json",
+}
 
 
 def archive(
@@ -52,10 +59,10 @@ def archive(
     results = Path(plan.output)
     records = Records([results])
     _check_end(plan, file, partial)
+    _check_settings(plan, file)
     way = _way(plan, records, partial or everything)
     chosen = way if everything else [one for one in way if one.output.suffix not in _DATA]
     _check_records(file, records, way, {key(one.output) for one in chosen})
-    _check_settings(plan, file)
     files: dict[str, bytes | Path] = {_name(results, one.output): one.output for one in chosen if one.output.exists()}
     told = {_name(results, one.output): one for one in way}
     files |= {_name(results, record_path(one.output)): record_path(one.output) for one in way}
@@ -98,7 +105,7 @@ def _check_end(plan: Plan, file: Path, partial: bool) -> None:
         )
 
 
-def _check_records(file: Path, records: Records, way: Iterable[Found], kept: set[str]) -> None:
+def _check_records(file: Path, records: Records, way: list[Found], kept: set[str]) -> None:
     """Refuse results that are not what their records say; data that are not kept may be gone, and are not read."""
     changes = [*records.broken, *map(str, provenance.problems(way, lambda path: key(path) in kept))]
     if changes:
@@ -115,7 +122,7 @@ def _check_settings(plan: Plan, file: Path) -> None:
     for stage, name in _STAGES.items():
         if not record_path(path := Path(plan.output) / name).exists():
             continue
-        asked, run = json.loads(plan.spec(stage)), provenance.read(path)["spec"]
+        asked, run = _asked(plan, stage), provenance.read(path)["spec"]
         different = sorted(name for name in {*asked, *run} - {"version"} if asked.get(name) != run.get(name))
         if different:
             raise InputError(
@@ -125,6 +132,20 @@ def _check_settings(plan: Plan, file: Path) -> None:
                 found=path,
                 mend=f"bunchtrain campaign run {file} --cores 2, or give the file that was run",
             )
+
+
+def _asked(plan: Plan, stage: str) -> dict[str, Any]:
+    """Return what a stage is told: by the campaign file, and where the scan chose, by that."""
+    text, best = plan.spec(stage), Path(plan.output) / "scan/best.json"
+    if stage == "train" and best.exists():
+        from bunchtrain.train.run import with_best
+
+        return with_best(parse_spec(TrainSpec, text), best).model_dump(mode="json")
+    if stage == "synthesize" and plan.scans_student:
+        student = parse_spec(SynthesizeSpec, text)
+        return with_values(student, best_values(best), best).model_dump(mode="json")
+    told: dict[str, Any] = json.loads(text)
+    return told
 
 
 def _contents(files: dict[str, bytes | Path]) -> dict[str, Content]:

@@ -13,6 +13,10 @@ from bunchtrain.origin.prov import run_of
 from bunchtrain.provenance import SUFFIX, Found
 
 METADATA = "ro-crate-metadata.json"
+
+#: Version of these metadata: to be raised when the same results would have others.
+FORMAT = "1"
+
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 CRATE = "https://w3id.org/ro/crate/1.1"
 COMPLETED = "http://schema.org/CompletedActionStatus"
@@ -81,6 +85,7 @@ def _roots(about: About, published: str, files: Iterable[str], runs: list[str]) 
             "@type": "Dataset",
             "name": about.name,
             "description": about.description,
+            "version": FORMAT,
             "datePublished": published,
             "license": _to(licence["@id"]),
             "conformsTo": _to(PROFILE),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from bunchtrain.files import fingerprint
@@ -31,7 +32,7 @@ def run_of(one: Found) -> str:
     """Return what the outputs of one run of a stage have in common."""
     sources = [[source["path"], source["sha256"]] for source in one.entry["inputs"]]
     entry = one.entry
-    folder = str(one.output.parent) if not sources else ""
+    folder = str(Path(entry["output"]["path"]).parent) if not sources else ""
     return fingerprint([entry["stage"], entry["spec"], sources, entry["made"], entry.get("slurm_job"), folder])
 
 

@@ -86,9 +86,9 @@ def _settings(values: Any) -> Flat:
 
 
 def _results(file: Path, output: str) -> Path:
-    """Return the results of a campaign: named as seen from here, or from beside its file."""
+    """Return the results of a campaign: those beside its file, if there are any, else those in the present folder."""
     beside = file.parent / output
-    return beside if beside.is_dir() and not Path(output).is_dir() else Path(output)
+    return beside if beside.is_dir() else Path(output)
 
 
 def _of_folder(folder: Path) -> Side:
@@ -128,13 +128,13 @@ def _of_records(records: Iterable[Found]) -> Side:
         several["versions"][stage].add(str(record["spec"].get("version")))
         for tool, version in record["tools"].items():
             several["tools"][tool].add(str(version))
-        commits.add(record.get("commit") or "unknown")
-        made.add(record["output"]["sha256"])
+        commits.add(str(record.get("commit") or "unknown"))
+        made |= {record["output"]["sha256"], record["output"]["path"]}
         sources |= {source["path"]: source["sha256"] for source in record["inputs"]}
     found.specs = {key: values for key, values in _joined(several["specs"]).items() if not key.endswith(".version")}
     found.versions, found.tools = _joined(several["versions"]), _joined(several["tools"])
     found.commits = ", ".join(sorted(commits))
-    found.inputs = {path: digest for path, digest in sources.items() if digest not in made}
+    found.inputs = {path: digest for path, digest in sources.items() if made.isdisjoint((path, digest))}
     return found
 
 

@@ -14,8 +14,8 @@ from urllib.parse import unquote
 from bunchtrain import zips
 from bunchtrain.errors import BunchtrainError, InputError
 from bunchtrain.files import sha256
-from bunchtrain.origin.crate import CRATE, METADATA
-from bunchtrain.provenance import SUFFIX, essence, parsed, unsealed
+from bunchtrain.origin.crate import CRATE, FORMAT, METADATA, About, Content, metadata
+from bunchtrain.provenance import SUFFIX, Found, essence, parsed, unsealed
 
 #: Bytes that metadata, or a record, may have.
 MOST_BYTES = 1 << 28
@@ -80,8 +80,10 @@ def check(path: Path) -> tuple[int, int]:
         rows = _rows(path, archive)
         files = _check_files(path, archive, entries, rows)
         records = {name: read_record(path, archive, name) for name in sorted(files) if name.endswith(SUFFIX)}
+        contents = {name: Content(entries[name].file_size, digest) for name, digest in files.items()}
     _check_records(path, files, records)
     _check_runs(path, rows, records)
+    _check_metadata(path, rows, contents, records)
     return len(files), len(records)
 
 
@@ -235,3 +237,20 @@ def _check_runs(path: Path, rows: Rows, records: Mapping[str, dict[str, Any]]) -
     if told != known:
         odd = min(told ^ known)
         raise InputError("metadata tell of other runs than the records", file=path, key=METADATA, found=odd[:3])
+
+
+def _check_metadata(
+    path: Path, rows: Rows, contents: Mapping[str, Content], records: Mapping[str, dict[str, Any]]
+) -> None:
+    """Demand of metadata of the present version that they are what follows from files and records, to the last word."""
+    root = rows["./"]
+    if root.get("version") != FORMAT:
+        return
+    licence = next(_references(root, "license"), "")
+    about = About(root.get("name", ""), root.get("description", ""), None if licence == "#licence" else licence)
+    names = {name.removesuffix(SUFFIX): entry for name, entry in records.items()}
+    found = {name: Found(Path(name), entry) for name, entry in names.items()}
+    expected: Rows = {row["@id"]: row for row in metadata(about, contents, found)["@graph"]}
+    if odd := sorted(name for name in {*rows, *expected} if rows.get(name) != expected.get(name)):
+        problem = "metadata are not what follows from files and records"
+        raise InputError(problem, file=path, key=METADATA, found=", ".join(odd[:3]))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bunchtrain import provenance
+from bunchtrain import provenance, zips
 from bunchtrain.errors import InputError
 from bunchtrain.files import sha256
 from bunchtrain.origin.records import Records, campaign_folder
@@ -131,16 +131,17 @@ def _digest(path: Path) -> str:
 
 
 def _inside_core(one: Found, chain: Iterable[Found]) -> Iterator[str]:
-    """Yield a line for each file that a core says it was made from, of which the records say otherwise."""
+    """Yield a line for each file that a core says it was made from, and of which no record speaks."""
     if one.entry["stage"] != "synthesize" or one.output.suffix != ".zip" or not one.output.is_file():
         return
-    told = {(row.entry["stage"], row.entry["output"]["sha256"]) for row in chain}
+    told = {what["sha256"] for row in chain for what in (row.entry["output"], *row.entry["inputs"])}
     try:
         with zipfile.ZipFile(one.output) as core:
             name = next(name for name in core.namelist() if name.count("/") == 1 and name.endswith("/provenance.json"))
             rows = json.loads(core.read(name))["made_from"]
         for row in rows:
-            if (row["stage"], row["output"]["sha256"]) not in told:
-                yield f"{one.output}: made from another {row['output']['name']} than the records say"
-    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, StopIteration):
+            for what in (row["output"], *row["inputs"]):
+                if what["sha256"] not in told:
+                    yield f"{one.output}: made from another {what['name']} than the records say"
+    except (*zips.DAMAGED, KeyError, TypeError, StopIteration):
         yield f"{one.output}: does not say what it was made from"
