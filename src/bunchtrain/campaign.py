@@ -20,6 +20,7 @@ from bunchtrain.config.candidates import own_value
 from bunchtrain.config.scanned import students
 from bunchtrain.config.spaces import searched
 from bunchtrain.config.specs import SynthesizeSpec, TrainSpec, of_student, parse_spec
+from bunchtrain.course import events
 from bunchtrain.dag import Plan
 from bunchtrain.errors import BunchtrainError, InputError, SynthesisError
 from bunchtrain.files import write_text
@@ -74,6 +75,11 @@ def _checked_core(plan: Plan, file: Path) -> list[str]:
         raise
 
 
+def results(file: Path) -> Path:
+    """Return the folder of a campaign's results."""
+    return Path(_plan(file).output)
+
+
 def scaling(file: Path, out: Path | None, request: Request) -> None:
     """Probe the scaling of a campaign's training, print it, and keep it as `scaling.json` and `scaling.svg`.
 
@@ -97,8 +103,8 @@ def scaling(file: Path, out: Path | None, request: Request) -> None:
     from bunchtrain.train.run import with_best
 
     plan = _plan(file)
-    results = Path(plan.output)
-    dataset, scaler, best = (results / name for name in ("prepare/dataset.h5", "prepare/scaler.json", "scan/best.json"))
+    made = Path(plan.output)
+    dataset, scaler, best = (made / name for name in ("prepare/dataset.h5", "prepare/scaler.json", "scan/best.json"))
     for path in (dataset, scaler):
         if not path.exists():
             mend = f"bunchtrain campaign run {file} --cores 2 --until prepare"
@@ -106,7 +112,7 @@ def scaling(file: Path, out: Path | None, request: Request) -> None:
     spec = with_best(parse_spec(TrainSpec, plan.spec("train", number="0")), best if best.exists() else None)
     batch = spec.settings.batch_size
     batches = request.batches or [max(1, batch // 2), batch, 2 * batch]
-    folder = out or results / "scaling"
+    folder = out or made / "scaling"
     result = run.scaling(spec, dataset, scaler, folder, replace(request, batches=batches))
     write_text(folder / "scaling.svg", figure(result))
     show(result, Console())
@@ -150,11 +156,12 @@ def drive(file: Path, arguments: list[str], cancel: bool = False) -> None:
             mend="wait for it, or run this one in another folder",
         ) from None
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--configfile", str(file)]
+    told = ["--logger", "bunchtrain", "--logger-bunchtrain-file", str(Path(plan.output) / events.FILE)]
     if not {"-n", "--dry-run", "--dryrun"}.intersection(arguments):
         command += _alone(command, state, adopted.asked(plan), cancel)
     os.environ["BUNCHTRAIN_ROOT"] = str(SNAKEFILE.parent)  # for envs/post-deploy.sh
     os.set_inheritable(handle, True)  # Snakemake takes this process's place and keeps the lock
-    os.execv(command[0], [*command, *arguments])
+    os.execv(command[0], [*command, *told, *arguments])
 
 
 def _alone(command: list[str], state: Path, asked: str, cancel: bool) -> list[str]:

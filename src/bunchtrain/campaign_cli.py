@@ -31,6 +31,44 @@ def run(
 
 
 @app.command()
+def status(
+    file: CampaignFile = Path("config/config.yaml"),
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="anew every second until the run ends")] = False,
+) -> None:
+    """Show what a campaign's run has done, does, and has to do; the exit status is 1 if jobs have failed."""
+    from bunchtrain.campaign import results
+    from bunchtrain.course.status import show
+
+    raise typer.Exit(show(results(file), file, follow=follow))
+
+
+@app.command()
+def failures(file: CampaignFile = Path("config/config.yaml")) -> None:
+    """Show why jobs of a campaign's last run have failed, by cause, with the ends of their logs."""
+    from bunchtrain.campaign import results
+    from bunchtrain.course.failures import show
+
+    raise typer.Exit(show(results(file), file))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def rerun(
+    context: typer.Context,
+    file: CampaignFile = Path("config/config.yaml"),
+    *,
+    stage: Annotated[str, typer.Option("--stage", help="rule whose jobs are run again, e.g. convert")],
+    where: Annotated[
+        list[str] | None, typer.Option("--where", help="only jobs like this, e.g. sample=top; may be repeated")
+    ] = None,
+) -> None:
+    """Run jobs of a stage again, and what depends on them; what follows goes to Snakemake as it is."""
+    from bunchtrain.campaign import drive, results
+    from bunchtrain.course.again import outputs
+
+    drive(file, [*context.args, "--forcerun", *outputs(results(file), file, stage, where or [])])
+
+
+@app.command()
 def archive(
     file: CampaignFile = Path("config/config.yaml"),
     out: Annotated[Path, typer.Option("--out", help="zip file to write")] = Path("campaign.crate.zip"),

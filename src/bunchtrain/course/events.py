@@ -1,0 +1,122 @@
+"""Runs of a campaign as their events tell them: the lines that Snakemake's logger plugin of ours has written."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bunchtrain.errors import InputError
+
+#: Among a campaign's results.
+FILE = "logs/course.jsonl"
+
+
+@dataclass
+class Job:
+    """One job of a run, with its last attempt's times and how often it failed."""
+
+    number: int
+    rule: str
+    output: list[str]
+    log: list[str]
+    wildcards: dict[str, str] = field(default_factory=dict)
+    started: float = 0.0
+    ended: float | None = None
+    failures: int = 0
+    failed: bool = False
+    message: str = ""
+
+    @property
+    def seconds(self) -> float | None:
+        """How long its last attempt took, if it ended well; waiting in a queue counts."""
+        return None if self.ended is None else self.ended - self.started
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started, or submitted, and has not ended."""
+        return self.ended is None and not self.failed
+
+
+@dataclass
+class Run:
+    """One run of Snakemake: what it planned, and its jobs."""
+
+    started: float
+    pid: int
+    host: str
+    planned: dict[str, int] = field(default_factory=dict)
+    jobs: dict[int, Job] = field(default_factory=dict)
+    last: float = 0.0
+
+    def apply(self, entry: dict[str, Any]) -> None:
+        """Take in a line."""
+        event, number, self.last = entry["event"], entry.get("job", -1), entry["time"]
+        if event == "plan":
+            self.planned = {rule: count for rule, count in entry["jobs"].items() if rule not in ("total", "all")}
+        elif event == "start":
+            before = self.jobs.get(number)
+            told = (entry["rule"], entry["output"], entry["log"], entry["wildcards"], entry["time"])
+            self.jobs[number] = Job(number, *told, failures=before.failures if before else 0)
+        elif event == "end" and number in self.jobs:
+            self.jobs[number].ended, self.jobs[number].failed = entry["time"], False
+        elif event == "error" and number in self.jobs:
+            job = self.jobs[number]
+            job.failures, job.failed, job.message = job.failures + 1, True, entry["message"]
+            job.log = list(dict.fromkeys([*job.log, *entry["log"]]))
+
+    def of(self, rule: str) -> list[Job]:
+        """Return the jobs of a rule that were started."""
+        return [job for job in self.jobs.values() if job.rule == rule]
+
+    @property
+    def rules(self) -> list[str]:
+        """Rules in the order of their first jobs, then those to come."""
+        return list(dict.fromkeys([*(job.rule for job in self.jobs.values() if job.rule != "all"), *self.planned]))
+
+    @property
+    def at_once(self) -> int:
+        """How many jobs ran at the same time at most."""
+        changes = Counter[float]()
+        for job in self.jobs.values():
+            changes[job.started] += 1
+            changes[job.ended if job.ended is not None else self.last] -= 1
+        running, most = 0, 0
+        for time in sorted(changes):
+            running += changes[time]
+            most = max(most, running)
+        return max(most, 1)
+
+
+def read(results: Path, campaign: Path) -> list[Run]:
+    """Return the runs of a campaign, the oldest first.
+
+    Half lines are left out: they are being written, or were when a run was killed.
+
+    Raises
+    ------
+    InputError
+        If there was none yet, or the file holds something else.
+    """
+    path = results / FILE
+    if not path.exists():
+        mend = f"bunchtrain campaign run {campaign} --cores 2"
+        raise InputError("the campaign has not been run here", file=path, mend=mend)
+    runs: list[Run] = []
+    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        try:
+            if entry["event"] == "run":
+                runs.append(Run(entry["time"], entry["pid"], entry["host"], last=entry["time"]))
+            elif runs:
+                runs[-1].apply(entry)
+        except (KeyError, TypeError) as error:
+            mend = "remove the file: only what is known of past runs is lost with it"
+            raise InputError(f"line {number} is no event of a run", file=path, found=repr(error), mend=mend) from None
+    return runs

@@ -1,0 +1,117 @@
+"""Why jobs of a campaign's last run failed: grouped by cause, with the ends of their logs and what to do."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+
+from bunchtrain.course.events import Job, read
+
+#: Lines of a log that are shown, and jobs that are named, for each cause.
+LINES, NAMED = 8, 5
+
+#: What Slurm calls an end, and what it means.
+_ENDS = {
+    "OUT_OF_MEMORY": "out of memory",
+    "TIMEOUT": "over its time limit",
+    "NODE_FAIL": "its node failed",
+    "CANCELLED": "cancelled, or preempted",
+    "PREEMPTED": "cancelled, or preempted",
+}
+
+
+class Failure(NamedTuple):
+    """Jobs that failed for one cause; `lines` is the end of the first one's log."""
+
+    cause: str
+    jobs: list[Job]
+    lines: list[str]
+
+
+def failures(jobs: Iterable[Job], folder: Path = Path()) -> list[Failure]:
+    """Return the jobs that have failed and were not mended by another attempt, the most common cause first."""
+    grouped: dict[tuple[str, str], list[Job]] = defaultdict(list)
+    for job in jobs:
+        if job.failed:
+            grouped[job.rule, cause(job, folder)].append(job)
+    found = [Failure(why, group, tail(group[0], folder)) for (_, why), group in grouped.items()]
+    return sorted(found, key=lambda failure: -len(failure.jobs))
+
+
+def cause(job: Job, folder: Path = Path()) -> str:
+    """Return why a job failed: what Slurm says of its end, else the last error in its log."""
+    for name, meaning in _ENDS.items():
+        if name in job.message:
+            return meaning
+    for line in reversed(_lines(job, folder)):
+        if line.startswith("error: "):
+            return line.removeprefix("error: ")
+    for line in reversed(_lines(job, folder)):
+        if re.match(r"[\w.]*(Error|Exception|Killed)\b", line):
+            return line[:120]
+    return "it says nothing in its log"
+
+
+def tail(job: Job, folder: Path = Path()) -> list[str]:
+    """Return the last lines of a job's log; from its last error on where there is one."""
+    lines = _lines(job, folder)
+    begins = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+    return lines[begins[-1] :][:LINES] if begins else lines[-LINES:]
+
+
+def show(results: Path, campaign: Path) -> int:
+    """Print the failures of a campaign's last run; return 1 if there are any.
+
+    Raises
+    ------
+    InputError
+        If the campaign has not been run.
+    """
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    runs = read(results, campaign)
+    found = failures(runs[-1].jobs.values() if runs else [])
+    if not found:
+        console.print("no job of the last run has failed, or another attempt went well")
+        return 0
+    for failure in found:
+        _print(console, failure)
+    again = f"bunchtrain campaign run {shlex.quote(str(campaign))} --cores 2"
+    console.print(f"what failed and what waits for it is run by: {again}")
+    return 1
+
+
+def _print(console: Console, failure: Failure) -> None:
+    jobs = failure.jobs
+    count = f"{len(jobs)} jobs" if len(jobs) > 1 else "1 job"
+    console.print(f"{jobs[0].rule}: {count}: {failure.cause}", style="bold")
+    for job in jobs[:NAMED]:
+        tries = f" after {job.failures} tries" if job.failures > 1 else ""
+        console.print(f"  {named(job)}{tries}: {', '.join(job.log) or 'no log'}")
+    if len(jobs) > NAMED:
+        console.print(f"  and {len(jobs) - NAMED} more")
+    for line in failure.lines:
+        console.print(f"    | {line}")
+
+
+def named(job: Job) -> str:
+    """Return a job as one calls it: its wildcards, or its first output."""
+    return ", ".join(f"{key}={value}" for key, value in job.wildcards.items()) or (job.output or [job.rule])[0]
+
+
+def _lines(job: Job, folder: Path) -> list[str]:
+    """Return the lines of a job's own log, the first of its logs that has any."""
+    for name in job.log:
+        path = folder / name
+        if path.is_file():
+            with path.open("rb") as stream:
+                stream.seek(max(0, path.stat().st_size - 20_000))
+                lines = stream.read().decode(errors="replace").splitlines()
+            if lines:
+                return [line.rstrip() for line in lines if line.strip()]
+    return []

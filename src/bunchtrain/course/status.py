@@ -1,0 +1,132 @@
+"""What a campaign's last run has done and has to do, as a table."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+
+from bunchtrain.course.events import Run, read
+from bunchtrain.errors import InputError
+from bunchtrain.files import held
+
+
+class Stage(NamedTuple):
+    """The jobs of one rule in a run; `seconds` is the median of those that ended well, `None` where none has."""
+
+    rule: str
+    planned: int
+    done: int
+    running: int
+    failed: int
+    seconds: float | None
+
+    @property
+    def pending(self) -> int:
+        """How many were not started yet."""
+        return max(0, self.planned - self.done - self.running - self.failed)
+
+
+def stages(runs: Sequence[Run]) -> list[Stage]:
+    """Return the stages of the last run, with the times of earlier ones where it has none yet."""
+    last = runs[-1]
+    found = []
+    for rule in last.rules:
+        jobs = last.of(rule)
+        times = [[job.seconds for job in run.of(rule) if job.seconds is not None] for run in reversed(runs)]
+        known = next((statistics.median(one) for one in times if one), None)
+        done, failed = sum(job.ended is not None for job in jobs), sum(job.failed for job in jobs)
+        running = sum(job.running for job in jobs)
+        planned = max(last.planned.get(rule, 0), len(jobs))
+        found.append(Stage(rule, planned, done, running, failed, known))
+    return found
+
+
+def left(run: Run, found: Sequence[Stage], now: float) -> float | None:
+    """Return how many seconds the rest takes if as many jobs run at once as did; None where a stage's time is unknown.
+
+    Stages that wait for one another may take longer.
+    """
+    if any(stage.seconds is None and (stage.pending or stage.running) for stage in found):
+        return None
+    known = {stage.rule: stage.seconds or 0.0 for stage in found}
+    work = sum((stage.seconds or 0.0) * stage.pending for stage in found)
+    rest = [max(0.0, known[job.rule] - (now - job.started)) for job in run.jobs.values() if job.running]
+    return max([(work + sum(rest)) / run.at_once, *rest])
+
+
+def show(results: Path, campaign: Path, *, follow: bool = False, folder: Path = Path()) -> int:
+    """Print the table, or with `follow` print it anew every second until the run ends; return 1 if jobs have failed.
+
+    Raises
+    ------
+    InputError
+        If the campaign has not been run.
+    """
+    console = Console()
+    runs = _runs(results, campaign)
+    if not follow:
+        console.print(_page(runs, _alive(folder)))
+        return int(any(job.failed for job in runs[-1].jobs.values()))
+    with Live(_page(runs, _alive(folder)), console=console, auto_refresh=False) as live:
+        while _alive(folder):
+            time.sleep(1)
+            runs = _runs(results, campaign)
+            live.update(_page(runs, _alive(folder)), refresh=True)
+    return int(any(job.failed for job in runs[-1].jobs.values()))
+
+
+def _runs(results: Path, campaign: Path) -> list[Run]:
+    runs = read(results, campaign)
+    if not runs:
+        raise InputError("the campaign's run has only begun", file=results, mend="ask again in a moment")
+    return runs
+
+
+def _alive(folder: Path) -> bool:
+    """Return whether a driver holds the folder."""
+    lock = folder / ".snakemake/driver.lock"
+    return lock.exists() and held(lock)
+
+
+def _page(runs: Sequence[Run], alive: bool) -> RenderableType:
+    run, found, now = runs[-1], stages(runs), time.time()
+    table = Table("stage", *_COLUMNS)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for stage in found:
+        counts = (stage.planned, stage.done, stage.running if alive else 0, stage.failed, stage.pending)
+        lost = stage.running if not alive else 0
+        shown = [str(count) if count else "" for count in counts]
+        table.add_row(stage.rule, *shown[:4], str(counts[4] + lost or ""), _span(stage.seconds))
+    done, all_jobs = sum(stage.done for stage in found), sum(stage.planned for stage in found)
+    begun = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started))
+    told = f"run of {begun} on {run.host}: {done} of {all_jobs} jobs done"
+    if alive:
+        rest = left(run, found, now)
+        told += f", after {_span(now - run.started)}; "
+        told += "how long it takes is not known yet" if rest is None else f"about {_span(rest)} left"
+    elif done < all_jobs:
+        told += "; no driver runs"
+    else:
+        told += f" in {_span(run.last - run.started)}"
+    return Group(told, table)
+
+
+#: After the name of the stage.
+_COLUMNS = ("jobs", "done", "running", "failed", "to come", "a job takes")
+
+
+def _span(seconds: float | None) -> str:
+    """Return a time as one says it."""
+    if seconds is None:
+        return ""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,96 @@
+"""Snakemake's events of a run as lines of JSON: what `bunchtrain campaign status` reads.
+
+Snakemake finds this package by its name. It stands beside bunchtrain and imports nothing of it.
+"""
+
+# No annotations of the future here: Snakemake makes options of the settings' types.
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from logging import LogRecord
+from pathlib import Path
+from typing import Any
+
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
+from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
+
+
+@dataclass
+class LogHandlerSettings(LogHandlerSettingsBase):
+    """Options of the command line."""
+
+    file: str = field(default="", metadata={"help": "file that the events are added to", "required": True})
+
+
+class LogHandler(LogHandlerBase):
+    """Adds a line for each event that says what became of a job."""
+
+    def __post_init__(self) -> None:
+        """Begin."""
+        self._file = Path(self.settings.file)
+        self._works = not self.common_settings.dryrun
+
+    def emit(self, record: LogRecord) -> None:
+        """Write an event down; a run goes on where that cannot be done."""
+        entry = told(record)
+        if entry is None or not self._works:
+            return
+        line = json.dumps({"time": record.created, **entry})
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with self._file.open("a", encoding="utf-8") as stream:
+                # A run that was killed may have left half a line.
+                stream.write(f"\n{line}\n" if entry["event"] == "run" and stream.tell() else f"{line}\n")
+        except OSError as error:
+            print(f"no more events are written to {self._file}: {error}", flush=True)
+            self._works = False
+
+    @property
+    def writes_to_stream(self) -> bool:
+        """Not to the terminal."""
+        return False
+
+    @property
+    def writes_to_file(self) -> bool:
+        """Not to a file that Snakemake should name."""
+        return False
+
+    @property
+    def has_filter(self) -> bool:
+        """Events are chosen here, whatever the terminal shows."""
+        return True
+
+    @property
+    def has_formatter(self) -> bool:
+        """Lines are made here."""
+        return True
+
+    @property
+    def needs_rulegraph(self) -> bool:
+        """No."""
+        return False
+
+
+def told(record: LogRecord) -> dict[str, Any] | None:
+    """Return the line for a record; None for what is left out."""
+    values = vars(record)
+    event = values.get("event")
+    if event == LogEvent.WORKFLOW_STARTED:
+        return {"event": "run", "pid": os.getpid(), "host": os.uname().nodename, "started": time.time()}
+    if event == LogEvent.RUN_INFO:
+        return {"event": "plan", "jobs": {str(name): count for name, count in values["stats"].items()}}
+    if event == LogEvent.JOB_INFO:
+        return {"event": "start", **_job(values), "threads": values["threads"], "wildcards": dict(values["wildcards"])}
+    if event == LogEvent.JOB_FINISHED:
+        return {"event": "end", "job": values["job_id"]}
+    if event == LogEvent.JOB_ERROR:
+        return {"event": "error", **_job(values), "message": str(values.get("rule_msg") or "")}
+    return None
+
+
+def _job(values: Mapping[str, Any]) -> dict[str, Any]:
+    names = {"job": values["jobid"], "rule": values["rule_name"]}
+    return {**names, "output": [str(one) for one in values["output"]], "log": [str(one) for one in values["log"]]}

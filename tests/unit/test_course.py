@@ -1,0 +1,127 @@
+"""The course of a campaign's runs: events that a real Snakemake writes, status, failures, what a rerun asks for."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from bunchtrain.course import again, failures, status
+from bunchtrain.course.events import FILE, Run, read
+from bunchtrain.errors import InputError
+
+SNAKEFILE = """
+rule all:
+    input: "good/a", "good/b", "bad"
+rule good:
+    output: "good/{name}"
+    log: "log/{name}"
+    shell: "touch {output}"
+rule bad:
+    output: "bad"
+    log: "log/bad"
+    retries: 1
+    shell: "echo 'error: no luck' > {log}; echo '  mend     wait' >> {log}; exit 3"
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A folder in which Snakemake has run one good rule and a bad one, and its exit status."""
+    folder = tmp_path_factory.mktemp("ran")
+    (folder / "Snakefile").write_text(SNAKEFILE)
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--keep-going", "--logger", "bunchtrain"]
+    command += ["--logger-bunchtrain-file", FILE]
+    done = subprocess.run([*command, "-n"], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and not (folder / FILE).exists(), done.stderr  # a dry run is no run
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    return folder
+
+
+def test_a_run_of_snakemake_is_told_by_its_events(ran):
+    (run,) = read(ran, ran / "campaign.yaml")
+    assert run.planned == {"good": 2, "bad": 1} and sorted(run.rules) == ["bad", "good"]
+    assert [job.wildcards for job in run.of("good")] in ([{"name": "a"}, {"name": "b"}], [{"name": "b"}, {"name": "a"}])
+    assert all(job.ended is not None and job.seconds >= 0 and not job.failed for job in run.of("good"))
+    (bad,) = run.of("bad")
+    assert bad.failed and bad.failures == 2 and not bad.running and bad.output == ["bad"]
+    found = {stage.rule: stage for stage in status.stages([run])}
+    assert found["good"][1:5] == (2, 2, 0, 0) and found["bad"][1:5] == (1, 0, 0, 1)
+    assert status.show(ran, ran / "campaign.yaml", folder=ran) == 1
+
+
+def test_failures_are_told_by_cause_with_the_end_of_the_log(ran, capsys):
+    (run,) = read(ran, ran / "campaign.yaml")
+    (failure,) = failures.failures(run.jobs.values(), ran)
+    assert failure.cause == "no luck" and failure.lines == ["error: no luck", "  mend     wait"]
+    assert failures.show(ran, ran / "my campaign.yaml") == 1
+    told = capsys.readouterr().out
+    assert "bad: 1 job" in told and "after 2 tries" in told and "campaign run '" in told
+
+
+def test_a_rerun_asks_for_the_files_of_a_stage_or_of_some_of_its_jobs(ran):
+    assert sorted(again.outputs(ran, ran, "good", [])) == ["good/a", "good/b"]
+    assert again.outputs(ran, ran, "good", ["name=b"]) == ["good/b"]
+    for stage, where, key, nearest in (
+        ("goood", [], "--stage", "good"),
+        ("good", ["name=bb"], "--where", "name=b"),
+        ("good", ["nam=b"], "--where", "name=..."),
+        ("good", ["b"], "--where", None),
+    ):
+        with pytest.raises(InputError) as caught:
+            again.outputs(ran, ran, stage, where)
+        assert caught.value.details["key"] == key and caught.value.details.get("nearest") == nearest
+
+
+def written(folder, *lines):
+    (folder / FILE).parent.mkdir(parents=True, exist_ok=True)
+    (folder / FILE).write_text("".join(line if isinstance(line, str) else json.dumps(line) + "\n" for line in lines))
+
+
+RUN = {"time": 100.0, "event": "run", "pid": 1, "host": "here"}
+PLAN = {"time": 100.0, "event": "plan", "jobs": {"convert": 4, "train": 1, "total": 5}}
+
+
+def start(job, rule, time):
+    return {"time": time, "event": "start", "job": job, "rule": rule, "output": [f"{job}"], "log": [], "wildcards": {}}
+
+
+def test_the_time_left_follows_from_times_and_from_how_many_run_at_once(tmp_path):
+    ends = [{"time": 110.0, "event": "end", "job": 1}, {"time": 110.0, "event": "end", "job": 2}]
+    starts = [start(1, "convert", 100.0), start(2, "convert", 100.0), start(3, "convert", 110.0)]
+    written(tmp_path, RUN, PLAN, *starts[:2], *ends, starts[2])
+    (run,) = read(tmp_path, tmp_path)
+    found = status.stages([run])
+    assert run.at_once == 2 and [stage.pending for stage in found] == [1, 1]
+    assert status.left(run, found, 114.0) is None  # no training has ended yet
+    before = Run(0.0, 1, "here", last=0.0)
+    for entry in (start(9, "train", 0.0), {"time": 30.0, "event": "end", "job": 9}):
+        before.apply(entry)
+    # 6 s of the third conversion, 10 s of the fourth, 30 s of the training as it was before, two at a time.
+    assert status.left(run, status.stages([before, run]), 114.0) == pytest.approx((6 + 10 + 30) / 2)
+
+
+def test_half_lines_are_left_out_and_other_files_refused(tmp_path):
+    written(tmp_path, RUN, '{"time": 101, "eve', "\n", {**RUN, "time": 200.0}, PLAN, '{"event": "st')
+    runs = read(tmp_path, tmp_path)
+    assert [run.started for run in runs] == [100.0, 200.0] and runs[1].planned == {"convert": 4, "train": 1}
+    written(tmp_path, {"other": 1})
+    with pytest.raises(InputError, match="line 1 is no event") as caught:
+        read(tmp_path, tmp_path)
+    assert "remove the file" in caught.value.details["mend"]
+    with pytest.raises(InputError, match="has not been run here") as caught:
+        read(tmp_path / "elsewhere", tmp_path / "c.yaml")
+    assert "campaign run" in caught.value.details["mend"]
+
+
+@pytest.mark.parametrize(("said", "meaning"), [("OUT_OF_MEMORY", "out of memory"), ("TIMEOUT", "over its time limit")])
+def test_what_slurm_says_of_an_end_is_the_cause(tmp_path, said, meaning):
+    error = {"time": 102.0, "event": "error", "job": 1, "rule": "convert", "output": ["1"], "log": []}
+    written(tmp_path, RUN, PLAN, start(1, "convert", 101.0), {**error, "message": f"SLURM status is: '{said}'."})
+    (run,) = read(tmp_path, tmp_path)
+    (failure,) = failures.failures(run.jobs.values(), tmp_path)
+    assert failure.cause == meaning and failure.lines == []
+    run.apply(start(1, "convert", 103.0))
+    run.apply({"time": 104.0, "event": "end", "job": 1})
+    assert failures.failures(run.jobs.values(), tmp_path) == [] and run.jobs[1].failures == 1
