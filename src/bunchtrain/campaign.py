@@ -145,6 +145,18 @@ def drive(file: Path, arguments: list[str], cancel: bool = False) -> None:
     for warning in _checked_core(plan, file):
         print(f"warning: {warning}", flush=True)
     state = Path(".snakemake")
+    handle = _locked(state)
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--configfile", str(file)]
+    told = ["--logger", "bunchtrain", "--logger-bunchtrain-file", str(Path(plan.output) / events.FILE)]
+    if not {"-n", "--dry-run", "--dryrun"}.intersection(arguments):
+        command += _alone(command, state, adopted.asked(plan), cancel)
+    os.environ["BUNCHTRAIN_ROOT"] = str(SNAKEFILE.parent)  # for envs/post-deploy.sh
+    os.set_inheritable(handle, True)  # Snakemake takes this process's place and keeps the lock
+    os.execv(command[0], [*command, *told, *arguments])
+
+
+def _locked(state: Path) -> int:
+    """Take the lock of a folder's only driver; return the handle that keeps it."""
     state.mkdir(exist_ok=True)
     handle = os.open(state / "driver.lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -155,13 +167,7 @@ def drive(file: Path, arguments: list[str], cancel: bool = False) -> None:
             file=Path.cwd(),
             mend="wait for it, or run this one in another folder",
         ) from None
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--configfile", str(file)]
-    told = ["--logger", "bunchtrain", "--logger-bunchtrain-file", str(Path(plan.output) / events.FILE)]
-    if not {"-n", "--dry-run", "--dryrun"}.intersection(arguments):
-        command += _alone(command, state, adopted.asked(plan), cancel)
-    os.environ["BUNCHTRAIN_ROOT"] = str(SNAKEFILE.parent)  # for envs/post-deploy.sh
-    os.set_inheritable(handle, True)  # Snakemake takes this process's place and keeps the lock
-    os.execv(command[0], [*command, *told, *arguments])
+    return handle
 
 
 def _alone(command: list[str], state: Path, asked: str, cancel: bool) -> list[str]:
