@@ -13,6 +13,7 @@ import pytest
 from test_convert import columns, spec, write
 
 from bunchtrain.config.specs import as_text
+from bunchtrain.provenance import RECORD
 
 OUTPUTS = ("a.h5", "a.json")
 
@@ -112,7 +113,7 @@ def test_a_job_killed_at_any_moment_leaves_no_half_file_and_runs_again_to_the_sa
             assert found == expected[name], f"half of {name}"
             (out / name).unlink()
         for path in out.glob("*.prov.json"):
-            assert json.loads(path.read_text())["record"] == 1
+            assert json.loads(path.read_text())["record"] == RECORD
     assert killed >= 4 and half_written
     nursery.start(job(inputs, out))
     assert nursery.status() == 0, (tmp_path / "said").read_text()
