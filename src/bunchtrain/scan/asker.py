@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import multiprocessing
 import os
 import signal
@@ -20,6 +22,20 @@ T = TypeVar("T")
 def ask(suggest: Callable[..., T], *arguments: object) -> Future[T]:
     """Have a call made in the process for suggestions, which starts with the first and ends with this process."""
     return _process().submit(suggest, *arguments)
+
+
+def preload(module: str) -> None:
+    """Have the process import a module beside its other work: DeepHyper takes seconds, in which slots would wait."""
+    _process().submit(_preload, module)
+
+
+def _preload(module: str) -> None:
+    threading.Thread(target=_import, args=(module,), daemon=True).start()
+
+
+def _import(module: str) -> None:
+    with contextlib.suppress(ImportError):  # the call that needs it will say so
+        importlib.import_module(module)
 
 
 def answer(asked: Future[T]) -> T:

@@ -74,6 +74,8 @@ class Search:
             print(f"[{self._name}] goes on: {done} of {settings.trials} evaluations are done", flush=True)
         journal.run(trials=settings.trials, slots=len(self._slots), name=self._name)
         self._queue = sorted(number for number, trial in journal.trials.items() if self._is_due(trial))
+        if settings.method == "bayesian":
+            asker.preload("deephyper.hpo")
         with self._slots.pool() as pool:
             try:
                 while self._queue or self._running or self._asking or len(journal.trials) < settings.trials:
