@@ -40,6 +40,16 @@ def test_a_process_that_was_ended_is_an_error_and_the_next_call_starts_another()
     assert asker.answer(asker.ask(os.getpid)) != pid
 
 
+def test_a_process_that_was_ended_while_idle_is_started_again():
+    pid = asker.answer(asker.ask(os.getpid))
+    os.kill(pid, signal.SIGKILL)
+    end = time.monotonic() + 20
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    time.sleep(0.5)  # the pool notices by itself
+    assert asker.answer(asker.ask(os.getpid)) != pid
+
+
 def test_it_ends_with_a_parent_that_is_killed():
     script = "import os, time; from bunchtrain.scan import asker; print(asker.answer(asker.ask(os.getpid)), flush=True)"
     code = f"{script}\nasker.ask(time.sleep, 60)\ntime.sleep(60)"

@@ -71,3 +71,27 @@ def test_tables_that_cannot_be_learnt_from_are_refused(tmp_path, head, rows, wor
 def test_a_table_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         earlier(scan(tmp_path / "none.csv"))
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ("0,ok,nan,0.5,8,0.001,cosine,", "not finite"),
+        ("0,ok,-inf,0.5,8,0.001,cosine,", "not finite"),
+        ("0,hello,0.4,0.5,8,0.001,cosine,", "'hello'"),
+        ("0,ok,0.4", "cells"),
+        ("1", "cells"),
+        ("0,ok,0.4,0.5,8,0.001,cosine,,,,", "cells"),
+        ("0,ok,0.4,0.5,,,,", "no values"),
+        ("0,ok,0.4,0.5,inf,0.001,cosine,", "infinity"),
+    ],
+)
+def test_damaged_rows_are_refused(tmp_path, row, told):
+    with pytest.raises(InputError, match="damaged") as caught:
+        earlier(scan(table(tmp_path / "t.csv", "0,ok,0.9,0.5,8,0.001,cosine,", row)))
+    assert told in caught.value.details["found"]
+
+
+def test_equal_results_have_equal_ranks(tmp_path):
+    rows = [f"{n},ok,{loss},0.5,{8 + n},0.001,cosine," for n, loss in enumerate((0.5, 0.4, 0.4))]
+    assert [result for _, result in earlier(scan(table(tmp_path / "t.csv", *rows)))] == [0.0, 0.75, 0.75]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from bunchtrain.config import points
 from bunchtrain.config.combinations import check_combinations, lies_in
@@ -145,3 +146,16 @@ def test_dimensions_may_depend_on_one_another_in_a_chain():
     assert points.active(found, {"a": False, "b": 0.1, "c": 0.2}) == {"a": False}
     assert points.active(found, {"a": True, "b": 0.9, "c": 0.2}) == {"a": True, "b": 0.9}
     assert points.active(found, {"a": True, "b": 0.1, "c": 0.2}) == {"a": True, "b": 0.1, "c": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        ({"low": 1e-19, "high": 10.0, "log": True}, "12 decades"),
+        ({"low": 0.0, "high": 1.0, "log": True}, "above 0"),
+        ({"low": 2.0, "high": 1.0}, "empty range"),
+    ],
+)
+def test_ranges_that_cannot_be_searched_are_refused(ends, told):
+    with pytest.raises(ValidationError, match=told):
+        Scan.model_validate({"space": {"train.learning_rate": ends}})

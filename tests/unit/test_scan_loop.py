@@ -1,6 +1,7 @@
 """The loop of a search: order, slots, kills, and what is told of it while it runs."""
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -66,6 +67,25 @@ def test_a_repeatable_search_does_not_depend_on_which_evaluation_is_faster(tmp_p
     of, other = searched(tmp_path / "other", monkeypatch, slow, ahead=ahead)
     assert values(one) == values(other) and len(values(one)) == 12
     assert all(of.known[number] == list(range(number - 3 - ahead + 1)) for number in range(12))
+
+
+def test_from_which_evaluation_a_result_is_taken_does_not_depend_on_which_is_faster(tmp_path, monkeypatch):
+    """In a space of four points nearly all come again; an evaluation takes a result only from those it rests on."""
+    settings = {"space": {"x": {"choices": [0.25, 0.5]}, "n": {"choices": [7, 8]}}, "method": "random"}
+    taken = []
+    for name, slow in (("even", lambda number: 0.0), ("uneven", lambda number: 0.15 * (number % 3 == 0))):
+        _, journal = searched(tmp_path / name, monkeypatch, slow, **settings)
+        taken.append({number: trial.facts.get("same_as") for number, trial in journal.trials.items()})
+    assert taken[0] == taken[1] and any(one is not None for one in taken[0].values())
+    assert all(one is None or one <= number - 3 for number, one in taken[0].items())
+
+
+def test_a_journal_that_lacks_an_evaluation_is_damaged(tmp_path, monkeypatch):
+    searched(tmp_path, monkeypatch)
+    lines = (tmp_path / "journal.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "journal.jsonl").write_text("".join(line for line in lines if json.loads(line).get("trial") != 4))
+    with pytest.raises(InputError, match="damaged"):
+        read(tmp_path / "journal.jsonl")
 
 
 def test_an_asynchronous_search_rests_on_all_that_ended(tmp_path, monkeypatch):

@@ -121,11 +121,17 @@ def _is_number(value: Any) -> bool:
         return False
 
 
+#: DeepHyper's numbers in the logarithm fail beyond 13.
+DECADES = 12
+
+
 def _checked(bounds: Range) -> Range:
     if bounds.low >= bounds.high:
         raise ValueError(f"empty range: low {bounds.low} is not below high {bounds.high}")
     if bounds.log and bounds.low <= 0:
         raise ValueError(f"a logarithmic range must start above 0, not at {bounds.low}")
+    if bounds.log and bounds.high / bounds.low > 10**DECADES:
+        raise ValueError(f"a logarithmic range spans at most {DECADES} decades, not from {bounds.low} to {bounds.high}")
     return bounds
 
 

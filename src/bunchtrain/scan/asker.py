@@ -21,7 +21,11 @@ T = TypeVar("T")
 
 def ask(suggest: Callable[..., T], *arguments: object) -> Future[T]:
     """Have a call made in the process for suggestions, which starts with the first and ends with this process."""
-    return _process().submit(suggest, *arguments)
+    try:
+        return _process().submit(suggest, *arguments)
+    except BrokenProcessPool:  # ended from outside while it had nothing to do
+        _process.cache_clear()
+        return _process().submit(suggest, *arguments)
 
 
 def preload(module: str) -> None:

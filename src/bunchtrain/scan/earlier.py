@@ -18,6 +18,9 @@ from bunchtrain.errors import InputError, nearest
 from bunchtrain.scan.objective import larger_is_better
 from bunchtrain.scan.suggest import Known
 
+#: How a table of ours calls an evaluation that has figures.
+ENDED_WELL = ("ok", "stopped")
+
 
 def earlier(settings: Scan) -> Known:
     """Return the evaluations of all tables that `scan.warm_start` names.
@@ -47,10 +50,12 @@ def _of_one(settings: Scan, path: Path) -> list[tuple[dict[str, Any], float | li
             mend += "Take the table of a scan with the same space and objectives, or leave it out"
             raise InputError("the table of an earlier scan lacks a column", file=path, key=name, mend=mend)
     try:
-        points = [_point(settings.space, row) for row in rows]
+        points = [_point(settings.space, row, number) for number, row in enumerate(rows, 1)]
         good = [place for place, row in enumerate(rows) if not row["status"].startswith("F_")]
         figures_NO = [[larger_is_better(name, float(rows[one][name])) for name in settings.objectives] for one in good]
-    except ValueError as error:
+        if not np.isfinite(figures_NO).all():
+            raise ValueError("a figure that is not finite in a row that ended well")
+    except (ValueError, OverflowError) as error:
         raise InputError("the table of an earlier scan is damaged", file=path, found=error) from None
     ranks = dict(zip(good, _ranked(figures_NO), strict=True))
     return [
@@ -68,9 +73,15 @@ def _rows(path: Path) -> list[dict[str, str]]:
         raise InputError("the table of an earlier scan cannot be read", file=path, found=error) from None
 
 
-def _point(space: Mapping[str, Dimension], row: Mapping[str, str]) -> dict[str, Any]:
+def _point(space: Mapping[str, Dimension], row: Mapping[str, str], number: int) -> dict[str, Any]:
     """Return the values of a row; those that did not count are empty."""
-    return {name: _value(dimension, row[name]) for name, dimension in space.items() if row[name] not in ("", None)}
+    if None in row or None in row.values():
+        raise ValueError(f"row {number} has not as many cells as there are columns")
+    if row["status"] not in ENDED_WELL and not row["status"].startswith("F_"):
+        raise ValueError(f"row {number} has the status {row['status']!r}")
+    if not any(row[name] for name in space):
+        raise ValueError(f"row {number} has no values")
+    return {name: _value(dimension, row[name]) for name, dimension in space.items() if row[name]}
 
 
 def _value(dimension: Dimension, text: str) -> Any:
@@ -84,6 +95,7 @@ def _ranked(figures_NO: Sequence[Sequence[float]]) -> list[float | list[float]]:
     """Return each objective's rank among all evaluations, 0 for the worst and 1 for the best."""
     if not figures_NO:
         return []
-    places_NO = np.argsort(np.argsort(np.array(figures_NO), axis=0, kind="stable"), axis=0, kind="stable")
-    shares_NO = places_NO / max(1, len(figures_NO) - 1)
+    from scipy.stats import rankdata
+
+    shares_NO = (rankdata(np.array(figures_NO), axis=0) - 1) / max(1, len(figures_NO) - 1)
     return [row if len(row) > 1 else row[0] for row in shares_NO.tolist()]

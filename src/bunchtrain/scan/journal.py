@@ -57,6 +57,8 @@ class History:
         elif event == "run":
             self.runs.append(entry)
         elif event == "ask":
+            if entry["trial"] != len(self.trials):
+                raise KeyError(f"evaluation {entry['trial']} after {len(self.trials)}")
             self.trials[entry["trial"]] = Trial(entry["trial"], entry["values"], entry["knew"])
         elif event == "start":
             trial = self.trials[entry["trial"]]

@@ -114,8 +114,12 @@ class Search:
         self._running[future] = (number, time.monotonic(), slot)
 
     def _twin(self, trial: Trial) -> Trial | None:
-        """Return an evaluation that had a result with the same values."""
-        trials = self._journal.trials.values()
+        """Return an evaluation with the same values that had a result, of those on which this one rests.
+
+        Whether others have ended yet depends on the machine, and must not matter.
+        """
+        known = self._known(trial.number, trial.knew)
+        trials = [self._journal.trials[number] for number in sorted(known) if number in self._journal.trials]
         return next((one for one in trials if one.done and not one.failed and one.values == trial.values), None)
 
     def _known(self, number: int, knew: int | None) -> set[int]:
