@@ -299,6 +299,16 @@ def test_a_training_killed_once_is_tried_once_more(toy, tmp_path, monkeypatch):
     assert evaluated(short(toy), {}, tmp_path) == (-0.3, {"slot": 0, "node": machine.name()})
 
 
+def test_no_best_values_stand_when_none_keeps_to_new_limits(toy, tmp_path):
+    """With tighter limits the same journal goes on, and the values that were best before are no longer."""
+    asked = {"trials": 2, "method": "random", "objective": ["validation_auc"]}
+    run.scan(scan_spec(**asked), *toy, tmp_path)
+    assert (tmp_path / "best.json").exists()
+    with pytest.raises(TrainingError, match="keeps to its limits"):
+        run.scan(scan_spec(**asked, limits={"validation_auc": 0.999999}), *toy, tmp_path)
+    assert not list(tmp_path.glob("best.json*")) and len(table(tmp_path)) == 2
+
+
 def test_both_tries_share_one_time_limit(tmp_path):
     """The first try is killed after a second of three; the second would take longer than what is left."""
     once = f"test -e {tmp_path}/tried && sleep 60; touch {tmp_path}/tried; sleep 1; kill -9 $$"

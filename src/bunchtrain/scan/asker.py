@@ -30,7 +30,7 @@ def ask(suggest: Callable[..., T], *arguments: object) -> Future[T]:
 
 def preload(module: str) -> None:
     """Have the process import a module beside its other work: DeepHyper takes seconds, in which slots would wait."""
-    _process().submit(_preload, module)
+    ask(_preload, module)
 
 
 def _preload(module: str) -> None:

@@ -61,7 +61,8 @@ def _write(trainings: Trainings, trials: Sequence[Trial], busy: float | None, ou
     write_text(out / TABLE, results.table(settings, trials, columns))
     matters = importance(settings, trials, trainings.own(), trainings.seed)
     write_json(out / FRONT, {**front(settings, trials), "importance": matters, "busy": busy})
-    (out / BEST).unlink(missing_ok=True)  # none stands that is not this table's
+    for stale in (out / BEST, provenance.record_path(out / BEST)):  # none stands that is not this table's
+        stale.unlink(missing_ok=True)
     best = results.best(settings, trials)
     facts = {
         "trial": best.number if best else None,
