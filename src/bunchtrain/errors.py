@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
@@ -100,3 +101,12 @@ class Requeue(BunchtrainError):
     """The run was asked to stop and has saved its state; run it again to go on."""
 
     exit_code = 85
+
+
+def last_told(lines: Sequence[str]) -> list[str]:
+    """Return the last error that a log tells, as the command line prints it, with its details; or nothing."""
+    begins = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+    if not begins:
+        return []
+    head, *rest = lines[begins[-1] :]
+    return [head, *itertools.takewhile(lambda line: line.startswith("  "), rest)]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 from bunchtrain.course.events import Job, read
+from bunchtrain.errors import last_told
 
 #: Lines of a log that are shown, and jobs that are named, for each cause.
 LINES, NAMED = 8, 5
@@ -49,20 +50,19 @@ def cause(job: Job, folder: Path = Path()) -> str:
     for name, meaning in _ENDS.items():
         if name in job.message:
             return meaning
-    for line in reversed(_lines(job, folder)):
-        if line.startswith("error: "):
-            return line.removeprefix("error: ")
-    for line in reversed(_lines(job, folder)):
+    lines = _lines(job, folder)
+    if told := last_told(lines):
+        return told[0].removeprefix("error: ")
+    for line in reversed(lines):
         if re.match(r"[\w.]*(Error|Exception|Killed)\b", line):
             return line[:120]
     return "it says nothing in its log"
 
 
 def tail(job: Job, folder: Path = Path()) -> list[str]:
-    """Return the last lines of a job's log; from its last error on where there is one."""
+    """Return the last error in a job's log with its details, else the log's last lines."""
     lines = _lines(job, folder)
-    begins = [number for number, line in enumerate(lines) if line.startswith("error: ")]
-    return lines[begins[-1] :][:LINES] if begins else lines[-LINES:]
+    return (last_told(lines) or lines)[-LINES:]
 
 
 def show(results: Path, campaign: Path) -> int:

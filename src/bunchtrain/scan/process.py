@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import signal
 import subprocess
@@ -11,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bunchtrain.errors import NonFiniteLoss, Requeue
+from bunchtrain.errors import NonFiniteLoss, Requeue, last_told
 from bunchtrain.scan import surroundings
 
 #: Seconds between the polite and the hard end of a training.
@@ -128,9 +127,4 @@ def failure(status: int, log: Path) -> str:
 def last_error(log: Path) -> str:
     """Return what a training's log says of its end, on one line: its last error with its details; empty without."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    begins = [number for number, line in enumerate(lines) if line.startswith("error: ")]
-    if not begins:
-        return ""
-    head, *rest = lines[begins[-1] :]
-    details = itertools.takewhile(lambda line: line.startswith("  "), rest)
-    return "; ".join([head.removeprefix("error: "), *(" ".join(line.split()) for line in details)])
+    return "; ".join(" ".join(line.removeprefix("error: ").split()) for line in last_told(lines))
