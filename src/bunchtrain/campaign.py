@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,7 +120,7 @@ def scaling(file: Path, out: Path | None, request: Request) -> None:
     print(f"[scaling] {folder / run.RESULT}, {folder / 'scaling.svg'}")
 
 
-def drive(file: Path, arguments: list[str], cancel: bool = False) -> None:
+def drive(file: Path, arguments: list[str], cancel: bool = False, again: Sequence[str] = ()) -> None:
     """Run the campaign `file` through Snakemake in this folder and exit with its status.
 
     The driver holds a lock of the kernel, which ends with it. When that lock is free, no driver lives, so the lock that
@@ -133,6 +134,8 @@ def drive(file: Path, arguments: list[str], cancel: bool = False) -> None:
         Options and targets for Snakemake.
     cancel : bool
         Cancel what a killed driver's jobs still do in Slurm; else wait for them.
+    again : sequence of str
+        Files, or rules, that are made anew though nothing has changed.
 
     Raises
     ------
@@ -152,7 +155,8 @@ def drive(file: Path, arguments: list[str], cancel: bool = False) -> None:
         command += _alone(command, state, adopted.asked(plan), cancel)
     os.environ["BUNCHTRAIN_ROOT"] = str(SNAKEFILE.parent)  # for envs/post-deploy.sh
     os.set_inheritable(handle, True)  # Snakemake takes this process's place and keeps the lock
-    os.execv(command[0], [*command, *told, *arguments])
+    forced = ["--forcerun", *again] if again else []  # it takes all words up to the next option
+    os.execv(command[0], [*command, *forced, *told, *arguments])
 
 
 def _locked(state: Path) -> int:

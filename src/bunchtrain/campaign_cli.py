@@ -65,7 +65,7 @@ def rerun(
     from bunchtrain.campaign import drive, results
     from bunchtrain.course.again import outputs
 
-    drive(file, [*context.args, "--forcerun", *outputs(results(file), file, stage, where or [])])
+    drive(file, context.args, again=outputs(results(file), file, stage, where or []))
 
 
 @app.command()

@@ -5,8 +5,7 @@ Snakemake finds this package by its name. It stands beside bunchtrain and import
 
 # No annotations of the future here: Snakemake makes options of the settings' types.
 import json
-import os
-import time
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from logging import LogRecord
@@ -79,11 +78,11 @@ def told(record: LogRecord) -> dict[str, Any] | None:
     values = vars(record)
     event = values.get("event")
     if event == LogEvent.WORKFLOW_STARTED:
-        return {"event": "run", "pid": os.getpid(), "host": os.uname().nodename, "started": time.time()}
+        return {"event": "run", "host": platform.node()}
     if event == LogEvent.RUN_INFO:
         return {"event": "plan", "jobs": {str(name): count for name, count in values["stats"].items()}}
     if event == LogEvent.JOB_INFO:
-        return {"event": "start", **_job(values), "threads": values["threads"], "wildcards": dict(values["wildcards"])}
+        return {"event": "start", **_job(values), "wildcards": dict(values["wildcards"])}
     if event == LogEvent.JOB_FINISHED:
         return {"event": "end", "job": values["job_id"]}
     if event == LogEvent.JOB_ERROR:

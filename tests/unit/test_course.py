@@ -3,12 +3,17 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import yaml
 
+from bunchtrain import campaign
 from bunchtrain.course import again, failures, status
 from bunchtrain.course.events import FILE, Run, read
 from bunchtrain.errors import InputError
+
+ROOT = Path(__file__).parents[2]
 
 SNAKEFILE = """
 rule all:
@@ -79,7 +84,20 @@ def written(folder, *lines):
     (folder / FILE).write_text("".join(line if isinstance(line, str) else json.dumps(line) + "\n" for line in lines))
 
 
-RUN = {"time": 100.0, "event": "run", "pid": 1, "host": "here"}
+def test_what_is_made_anew_stands_apart_from_targets_that_follow(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    (tmp_path / "campaign.yaml").write_text(yaml.safe_dump({**values, "output": "results"}))
+    monkeypatch.setattr(campaign.os, "execv", lambda _, words: ran.append(words))
+    ran: list[list[str]] = []
+    campaign.drive(Path("campaign.yaml"), ["-n", "--", "results/report.html"], again=["a.h5", "b.h5"])
+    (words,) = ran
+    place = words.index("--forcerun")
+    assert words[place : place + 4] == ["--forcerun", "a.h5", "b.h5", "--logger"]
+    assert words[-3:] == ["-n", "--", "results/report.html"]
+
+
+RUN = {"time": 100.0, "event": "run", "host": "here"}
 PLAN = {"time": 100.0, "event": "plan", "jobs": {"convert": 4, "train": 1, "total": 5}}
 
 
@@ -95,7 +113,7 @@ def test_the_time_left_follows_from_times_and_from_how_many_run_at_once(tmp_path
     found = status.stages([run])
     assert run.at_once == 2 and [stage.pending for stage in found] == [1, 1]
     assert status.left(run, found, 114.0) is None  # no training has ended yet
-    before = Run(0.0, 1, "here", last=0.0)
+    before = Run(0.0, "here", last=0.0)
     for entry in (start(9, "train", 0.0), {"time": 30.0, "event": "end", "job": 9}):
         before.apply(entry)
     # 6 s of the third conversion, 10 s of the fourth, 30 s of the training as it was before, two at a time.

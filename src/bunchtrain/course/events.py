@@ -45,7 +45,6 @@ class Run:
     """One run of Snakemake: what it planned, and its jobs."""
 
     started: float
-    pid: int
     host: str
     planned: dict[str, int] = field(default_factory=dict)
     jobs: dict[int, Job] = field(default_factory=dict)
@@ -113,7 +112,7 @@ def read(results: Path, campaign: Path) -> list[Run]:
             continue
         try:
             if entry["event"] == "run":
-                runs.append(Run(entry["time"], entry["pid"], entry["host"], last=entry["time"]))
+                runs.append(Run(entry["time"], entry["host"], last=entry["time"]))
             elif runs:
                 runs[-1].apply(entry)
         except (KeyError, TypeError) as error:

@@ -101,10 +101,10 @@ def _page(runs: Sequence[Run], alive: bool) -> RenderableType:
     for column in table.columns[1:]:
         column.justify = "right"
     for stage in found:
-        counts = (stage.planned, stage.done, stage.running if alive else 0, stage.failed, stage.pending)
-        lost = stage.running if not alive else 0
-        shown = [str(count) if count else "" for count in counts]
-        table.add_row(stage.rule, *shown[:4], str(counts[4] + lost or ""), _span(stage.seconds))
+        # What ran when its driver was killed is to come.
+        running, pending = (stage.running, stage.pending) if alive else (0, stage.pending + stage.running)
+        counts = (stage.planned, stage.done, running, stage.failed, pending)
+        table.add_row(stage.rule, *(str(count or "") for count in counts), _span(stage.seconds))
     done, all_jobs = sum(stage.done for stage in found), sum(stage.planned for stage in found)
     begun = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started))
     told = f"run of {begun} on {run.host}: {done} of {all_jobs} jobs done"
