@@ -50,6 +50,14 @@ def test_a_driver_that_is_killed_cancels_its_jobs_when_asked_to(cluster, disturb
     assert len(disturbed.starts()) == 2 and disturbed.unharmed(trained)
 
 
+def midway(disturbed, **asked):
+    """Start a driver; return it when the training has come half way."""
+    disturbed.guard()
+    driver = disturbed.drive(**asked)
+    disturbed.until(MIDDLE)
+    return driver
+
+
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
@@ -73,9 +81,7 @@ def test_a_job_over_its_time_gets_more(disturbed, trained):
 
 @pytest.mark.slow
 def test_a_job_that_is_cancelled_is_submitted_again(cluster, disturbed, trained):
-    disturbed.guard()
-    driver = disturbed.drive()
-    disturbed.until(MIDDLE)
+    driver = midway(disturbed)
     subprocess.run(["scancel", *numbers(cluster)], check=True)
     assert driver.wait(600) == 0, disturbed.said()
     assert "CANCELLED" in disturbed.said() and len(disturbed.starts()) == 2 and disturbed.unharmed(trained)
@@ -87,9 +93,7 @@ def preempt():
 
 @pytest.mark.slow
 def test_a_training_that_is_preempted_goes_on_from_where_it_was(disturbed, trained):
-    disturbed.guard()
-    driver = disturbed.drive(profile=disturbed.profile(slurm_partition="spare"))
-    disturbed.until(MIDDLE)
+    driver = midway(disturbed, profile=disturbed.profile(slurm_partition="spare"))
     preempt()
     assert driver.wait(600) == 0, disturbed.said()
     assert "goes on from epoch" in disturbed.log() and len(disturbed.starts()) == 2 and disturbed.unharmed(trained)
@@ -107,9 +111,7 @@ def test_a_preempted_job_that_does_not_listen_is_submitted_again(cluster, distur
 
 @pytest.mark.slow
 def test_a_training_survives_its_node(cluster, disturbed, trained):
-    disturbed.guard()
-    driver = disturbed.drive()
-    disturbed.until(MIDDLE)
+    driver = midway(disturbed)
     node = subprocess.run(["squeue", "-h", "-o", "%B"], capture_output=True, text=True, check=True).stdout.strip()
     number = node.rpartition("n")[2]
     cluster("kill-node", number)
@@ -123,9 +125,7 @@ def test_a_training_survives_its_node(cluster, disturbed, trained):
 @pytest.mark.slow
 @pytest.mark.parametrize("service", ["controller", "accounting"])
 def test_a_service_that_is_away_for_a_minute_harms_nothing(cluster, disturbed, trained, service):
-    disturbed.guard()
-    driver = disturbed.drive()
-    disturbed.until(MIDDLE)
+    driver = midway(disturbed)
     cluster(f"stop-{service}")
     time.sleep(60)
     cluster(f"start-{service}")

@@ -36,6 +36,21 @@ def options():
     return set(re.findall(r"--([a-z][a-z-]+)", done.stdout))
 
 
+def run(folder, command, path="", **changes):
+    """Lay out the demo's campaign with some changes, and run a command beside it; tools in `path` come first."""
+    campaign = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    (folder / "campaign.yaml").write_text(yaml.safe_dump({**campaign, "output": "results", **changes}))
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env={**os.environ, "PATH": f"{path}:{BIN}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
 def test_there_are_profiles():
     assert set(PROFILES) >= {"generic", "gpu", "test"}
 
@@ -48,18 +63,8 @@ def test_every_key_of_a_profile_is_an_option_of_snakemake(profile):
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_profile_is_understood(profile, tmp_path):
-    campaign = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-    (tmp_path / "campaign.yaml").write_text(yaml.safe_dump({**campaign, "output": "results"}))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--configfile"]
-    done = subprocess.run(
-        [*command, "campaign.yaml", "--profile", str(ROOT / "slurm" / profile), "--dry-run", "--printshellcmds"],
-        cwd=tmp_path,
-        env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    command = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--configfile", "campaign.yaml", "--profile"]
+    done = run(tmp_path, [*command, str(ROOT / "slurm" / profile), "--dry-run", "--printshellcmds"])
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
     assert "bunchtrain train --launcher 'srun --mpi=pmix' --ranks 2" in output
@@ -97,10 +102,8 @@ def test_every_rule_asks_for_more_with_every_attempt():
 def asked(tmp_path):
     """Give what runs a campaign with a profile on that Slurm, up to its training, and returns what jobs ask for."""
 
-    def run(profile, *arguments, **changes):
-        campaign = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-        campaign = {**campaign, "output": "results", "train": {**campaign["train"], **changes}}
-        (tmp_path / "campaign.yaml").write_text(yaml.safe_dump(campaign))
+    def asked_for(profile, *arguments, ranks):
+        training = {**yaml.safe_load((ROOT / "config/config.yaml").read_text())["train"], "ranks": ranks}
         for name in ("prepare/dataset.h5", "prepare/scaler.json", "prepare/summary.json"):
             (tmp_path / "results" / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "results" / name).touch()
@@ -111,22 +114,14 @@ def asked(tmp_path):
             (tmp_path / "tools").mkdir(exist_ok=True)
             (tmp_path / "tools" / name).write_text(f"#!/bin/sh\n{text.format(folder=shlex.quote(str(tmp_path)))}\n")
             (tmp_path / "tools" / name).chmod(0o755)
-        command = [sys.executable, "-m", "bunchtrain", "campaign", "run", "campaign.yaml", "--profile"]
+        command = ["bunchtrain", "campaign", "run", "campaign.yaml", "--profile", str(ROOT / f"slurm/{profile}")]
         fast = ["--slurm-init-seconds-before-status-checks", "1", "--max-status-checks-per-second", "10"]
         target = ["--latency-wait", "1", *arguments, "--", "results/train/seed0/model.safetensors"]
-        done = subprocess.run(
-            [*command, str(ROOT / f"slurm/{profile}"), *fast, *target],
-            cwd=tmp_path,
-            env={**os.environ, "PATH": f"{tmp_path / 'tools'}:{BIN}:{os.environ['PATH']}"},
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
+        done = run(tmp_path, [*command, *fast, *target], path=tmp_path / "tools", train=training)
         assert done.returncode != 0 and (tmp_path / "asked").exists(), done.stdout + done.stderr
         return [" ".join(line.split("\0")) for line in (tmp_path / "asked").read_text().splitlines()]
 
-    return run
+    return asked_for
 
 
 @pytest.mark.slow

@@ -113,7 +113,9 @@ def _check_records(file: Path, records: Records, way: list[Found], kept: set[str
             "results are not what their records say",
             file=file,
             found="; ".join(changes[:5]) + (f"; {len(changes) - 5} more" if len(changes) > 5 else ""),
-            mend=f"see bunchtrain provenance on the file, then bunchtrain campaign run {file} --cores 2",
+            mend=f"see bunchtrain provenance on the file; bunchtrain campaign run {file} --cores 2 makes anew what is "
+            "missing or made of other content, bunchtrain campaign rerun --stage what was made of a file that was only "
+            "made again",
         )
 
 
