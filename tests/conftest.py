@@ -13,6 +13,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 os.environ.setdefault("OMPI_ALLOW_RUN_AS_ROOT", "1")
 os.environ.setdefault("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
 
+# What a user shares with others is not for tests.
+os.environ.pop("BUNCHTRAIN_STORE", None)
+
 
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory):

@@ -6,6 +6,7 @@ import fcntl
 import importlib.util
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bunchtrain import adopted, orphans
+from bunchtrain import adopted, orphans, store
 from bunchtrain.config.campaign import load_campaign
 from bunchtrain.config.candidates import own_value
 from bunchtrain.config.scanned import students
@@ -24,7 +25,8 @@ from bunchtrain.config.specs import SynthesizeSpec, TrainSpec, of_student, parse
 from bunchtrain.course import events
 from bunchtrain.dag import Plan
 from bunchtrain.errors import BunchtrainError, InputError, SynthesisError
-from bunchtrain.files import write_text
+from bunchtrain.files import disk_errors, write_text
+from bunchtrain.provenance import now
 from bunchtrain.scaling.request import Request
 from bunchtrain.synth import asked
 
@@ -123,8 +125,9 @@ def scaling(file: Path, out: Path | None, request: Request) -> None:
 def drive(file: Path, arguments: list[str], cancel: bool = False, again: Sequence[str] = ()) -> None:
     """Run the campaign `file` through Snakemake in this folder and exit with its status.
 
-    The driver holds a lock of the kernel, which ends with it. When that lock is free, no driver lives, so the lock that
-    Snakemake keeps on disk is a leftover of a killed one and is removed, once that one's jobs in Slurm have ended.
+    The driver holds locks of the kernel, which end with it: of this folder, and of the campaign's output, which a
+    driver in another folder may have too. When they are free, no driver lives, so the lock that Snakemake keeps on disk
+    is a leftover of a killed one and is removed, once that one's jobs in Slurm have ended.
 
     Parameters
     ----------
@@ -140,37 +143,41 @@ def drive(file: Path, arguments: list[str], cancel: bool = False, again: Sequenc
     Raises
     ------
     BunchtrainError
-        If another driver runs here.
+        If another driver runs here, or writes to the same output.
     CampaignError
         If the campaign cannot be done.
     """
     plan = _plan(file)
     for warning in _checked_core(plan, file):
         print(f"warning: {warning}", flush=True)
-    state = Path(".snakemake")
-    handle = _locked(state)
+    store.root()  # jobs ask for it
+    state, output = Path(".snakemake"), Path(plan.output)
+    locks = [_locked(state / "driver.lock", "another campaign runs in this folder")]
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--configfile", str(file)]
-    told = ["--logger", "bunchtrain", "--logger-bunchtrain-file", str(Path(plan.output) / events.FILE)]
+    told = ["--logger", "bunchtrain", "--logger-bunchtrain-file", str(output / events.FILE)]
     if not {"-n", "--dry-run", "--dryrun"}.intersection(arguments):
+        locks.append(_locked(output / events.LOCK, "another campaign writes to this output"))
         command += _alone(command, state, adopted.asked(plan), cancel)
     os.environ["BUNCHTRAIN_ROOT"] = str(SNAKEFILE.parent)  # for envs/post-deploy.sh
-    os.set_inheritable(handle, True)  # Snakemake takes this process's place and keeps the lock
+    for handle in locks:
+        os.set_inheritable(handle, True)  # Snakemake takes this process's place and keeps the locks
     forced = ["--forcerun", *again] if again else []  # it takes all words up to the next option
     os.execv(command[0], [*command, *forced, *told, *arguments])
 
 
-def _locked(state: Path) -> int:
-    """Take the lock of a folder's only driver; return the handle that keeps it."""
-    state.mkdir(exist_ok=True)
-    handle = os.open(state / "driver.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise BunchtrainError(
-            "another campaign runs in this folder",
-            file=Path.cwd(),
-            mend="wait for it, or run this one in another folder",
-        ) from None
+def _locked(file: Path, problem: str) -> int:
+    """Take the lock of an only driver; return the handle that keeps it."""
+    with disk_errors(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(handle, 1000, 0).decode(errors="replace").strip() or None
+            mend = "wait for it; or run this one in another folder, with another `output`"
+            raise BunchtrainError(problem, file=file.parent.absolute(), found=holder, mend=mend) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}, since {now()}\n".encode(), 0)
     return handle
 
 

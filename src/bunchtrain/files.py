@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,14 +36,37 @@ def _alive(pid: int) -> bool:
     return True
 
 
+def is_leftover(found: str, name: str | None = None) -> bool:
+    """Return whether a killed process of this host left a file of this name while it wrote `name`, or anything."""
+    file, owner = re.escape(name) if name else ".+", re.escape(socket.gethostname())
+    matched = re.fullmatch(rf"\.{file}\.{owner}-(\d+)\.tmp", found, re.DOTALL)
+    return matched is not None and not _alive(int(matched[1]))
+
+
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
     """Remove what killed processes of this host left in a folder of the file `name`, or of any."""
-    file, owner = re.escape(name) if name else ".+", re.escape(socket.gethostname())
-    leftover = re.compile(rf"\.{file}\.{owner}-(\d+)\.tmp", re.DOTALL)
     for path in folder.iterdir():
-        found = leftover.fullmatch(path.name)
-        if found and not _alive(int(found[1])):
+        if is_leftover(path.name, name):
             path.unlink(missing_ok=True)
+
+
+def temporary_of(path: Path) -> Path:
+    """Return where this process writes what becomes `path`."""
+    return path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file's content to disk, by the file system itself where it can: some share the blocks."""
+    with source.open("rb") as read, target.open("wb") as written:
+        left = os.fstat(read.fileno()).st_size
+        with contextlib.suppress(OSError):
+            while left and (done := os.copy_file_range(read.fileno(), written.fileno(), left)):
+                left -= done
+        if left:  # between file systems, on old kernels
+            written.seek(read.tell())
+            shutil.copyfileobj(read, written, 1 << 20)
+        written.flush()
+        os.fsync(written.fileno())
 
 
 def _umask() -> int:
@@ -61,7 +85,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent, path.name)
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
+    temporary = temporary_of(path)
     try:
         yield temporary
         with temporary.open("rb+") as stream:

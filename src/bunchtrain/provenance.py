@@ -78,6 +78,11 @@ def commit() -> str | None:
         return None
 
 
+def now() -> str:
+    """Return date and time, in UTC, as records give them."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
 def seal(entry: Mapping[str, Any]) -> str:
     """Return the digest of all that a record says; it stands in the record itself."""
     return _digest(entry, {"seal"})
@@ -135,7 +140,7 @@ def record(
         "facts": dict(facts or {}),
         "tools": tool_versions(),
         "commit": commit(),
-        "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "made": now(),
         "machine": platform.machine(),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }

@@ -53,7 +53,7 @@ def test_a_run_of_snakemake_is_told_by_its_events(ran):
     assert bad.failed and bad.failures == 2 and not bad.running and bad.output == ["bad"]
     found = {stage.rule: stage for stage in status.stages([run])}
     assert found["good"][1:5] == (2, 2, 0, 0) and found["bad"][1:5] == (1, 0, 0, 1)
-    assert status.show(ran, ran / "campaign.yaml", folder=ran) == 1
+    assert status.show(ran, ran / "campaign.yaml") == 1
 
 
 def test_failures_are_told_by_cause_with_the_end_of_the_log(ran, capsys):

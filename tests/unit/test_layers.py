@@ -23,6 +23,7 @@ GROUND = {
     "pareto",
     "posterior",
     "rounding",
+    "store",
     "geometry",
     "trackfinding",
     "zips",

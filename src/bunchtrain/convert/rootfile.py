@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bunchtrain.errors import BunchtrainError, InputError, MissingDependency
+from bunchtrain.files import sha256
 
 _LFS = b"version https://git-lfs"
 _MAGIC = b"root"
@@ -125,6 +126,24 @@ def remote_digest(address: str) -> str:
     with opened(address) as file, damage(address):
         about = [str(file.file.uuid), int(file.file.fEND), int(file.file.fSeekInfo), int(file.file.fSeekFree)]
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+
+
+def digest_of(file: Path | str) -> str:
+    """Return the SHA-256 of a file, or what stands for it where the file is an address.
+
+    Raises
+    ------
+    InputError, MissingDependency
+        If it cannot be read.
+    """
+    if isinstance(file, str):
+        return remote_digest(file)
+    try:
+        return sha256(file)
+    except FileNotFoundError:
+        raise InputError("an input file is missing", file=file, mend="check the sample's `files`") from None
+    except OSError as error:
+        raise InputError("an input file cannot be read", file=file, found=error.strerror) from None
 
 
 def json_object(file: Any, path: Path | str, name: str | None) -> dict[str, Any]:

@@ -9,25 +9,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import h5py
 from pydantic import BaseModel, ValidationError
 
-from bunchtrain import registry
+from bunchtrain import registry, store
 from bunchtrain.config.explain import explain
 from bunchtrain.config.inputs import is_remote
 from bunchtrain.config.specs import ConvertSpec
-from bunchtrain.convert import physical
+from bunchtrain.convert import physical, shared
 from bunchtrain.convert.arrays import tidy
 from bunchtrain.convert.pipeline import Pipeline
-from bunchtrain.convert.rootfile import check_header, remote_digest
+from bunchtrain.convert.rootfile import check_header, digest_of
 from bunchtrain.convert.sanity import Sanity
 from bunchtrain.errors import BunchtrainError, CampaignError, InputError, MissingDependency
 from bunchtrain.events.layout import check
 from bunchtrain.events.writer import EventWriter
-from bunchtrain.files import as_json, atomic, disk_errors, sha256
+from bunchtrain.files import as_json, atomic, disk_errors, read_json
 from bunchtrain.progress import track
-from bunchtrain.provenance import record, tool_versions
+from bunchtrain.provenance import record
 
-_TOOLS = ("awkward", "bunchtrain", "h5py", "numpy", "python", "uproot")
+#: Opens an input file under its format.
+Opened = Callable[[Path | str], Any]
 
 
 def convert(
@@ -60,23 +62,54 @@ def convert(
     """
     source_format, config = _format(spec.format)
     pipeline = Pipeline(spec, source_format.layout(config))
+    files = [path if is_remote(str(path)) else Path(path) for path in inputs]
+    with disk_errors(out), shared.place(spec, files, part) as place:
+        taken = shared.take(place, files, out, manifest) if place else None
+        if taken is None:
+            opened = partial(source_format.opened, config=config)
+            whole = _make(spec, opened, pipeline, files, out, manifest, part)
+            if place and whole:
+                shared.keep(place, files, out, manifest)
+        _record(spec, out, manifest, part, taken)
+
+
+def _make(
+    spec: ConvertSpec,
+    opened: Opened,
+    pipeline: Pipeline,
+    files: Sequence[Path | str],
+    out: Path,
+    manifest: Path,
+    part: tuple[int, int],
+) -> bool:
+    """Convert the files; return whether none of them was left out."""
     rows, columns = pipeline.layout
-    with disk_errors(out):
-        with atomic(manifest) as listing, atomic(out) as temporary, EventWriter(out.parent, columns, rows) as writer:
-            group = Group(spec, partial(source_format.opened, config=config), pipeline, writer, part)
-            for path in track(inputs, len(inputs), f"convert {spec.sample}"):
-                group.add(path if is_remote(str(path)) else Path(path))
-            writer.finish(temporary, group.attributes())
-            check(temporary)
-            listing.write_text(as_json(group.manifest()), encoding="utf-8")
-        quarantined = len(inputs) - len(group.sources)
-        _tell(spec, f"{len(writer)} {rows} of {len(group.sources)} files; {quarantined} in quarantine")
-        about = spec.model_dump(mode="json") | {"part": list(part)}
-        known = {row["path"]: row["sha256"] for row in group.rows if row["sha256"]}
-        present = [row["path"] for row in group.rows if row["path"] in known or Path(row["path"]).is_file()]
-        read = {source["path"]: {key: source[key] for key in ("tree", "entries")} for source in group.sources}
-        facts = group.manifest()
-        record([out, manifest], stage="convert", spec=about, inputs=present, facts=facts, digests=known, about=read)
+    with atomic(manifest) as listing, atomic(out) as temporary, EventWriter(out.parent, columns, rows) as writer:
+        group = Group(spec, opened, pipeline, writer, part)
+        for path in track(files, len(files), f"convert {spec.sample}"):
+            group.add(path)
+        writer.finish(temporary, group.attributes())
+        check(temporary)
+        listing.write_text(as_json(group.manifest()), encoding="utf-8")
+    quarantined = len(files) - len(group.sources)
+    _tell(spec, f"{len(writer)} {rows} of {len(group.sources)} files; {quarantined} in quarantine")
+    return not quarantined
+
+
+def _record(
+    spec: ConvertSpec, out: Path, manifest: Path, part: tuple[int, int], taken: Mapping[str, Any] | None
+) -> None:
+    """Record a conversion made, or `taken` from the store, as its files tell it."""
+    facts = read_json(manifest)
+    with h5py.File(out) as file:
+        sources = json.loads(file.attrs["source_files"])
+    known = {row["path"]: row["sha256"] for row in facts["inputs"] if row["sha256"]}
+    present = [row["path"] for row in facts["inputs"] if row["path"] in known or Path(row["path"]).is_file()]
+    read = {source["path"]: {key: source[key] for key in ("tree", "entries")} for source in sources}
+    about = spec.model_dump(mode="json") | {"part": list(part)}
+    if taken:
+        facts["taken"] = {key: taken[key] for key in store.TOLD}
+    record([out, manifest], stage="convert", spec=about, inputs=present, facts=facts, digests=known, about=read)
 
 
 def parse_part(text: str) -> tuple[int, int]:
@@ -122,7 +155,7 @@ class Group:
     def __init__(
         self,
         spec: ConvertSpec,
-        opened: Callable[[Path | str], Any],
+        opened: Opened,
         pipeline: Pipeline,
         writer: EventWriter,
         part: tuple[int, int],
@@ -161,7 +194,7 @@ class Group:
                 _tell(self._spec, f"{path}: {warning}")
 
     def _read(self, path: Path | str, row: dict[str, Any]) -> None:
-        row["sha256"] = digest = remote_digest(path) if isinstance(path, str) else _digest(path)
+        row["sha256"] = digest = digest_of(path)
         if isinstance(path, Path):
             check_header(path)
         if digest in self._digests:
@@ -211,7 +244,7 @@ class Group:
             "tree": json.dumps(sorted({source["tree"] for source in self.sources})),
             "sum_of_weights": sum(source["sum_of_weights"] for source in self.sources),
             "generator": json.dumps(self._generators),
-            "tools": json.dumps({name: version for name, version in tool_versions().items() if name in _TOOLS}),
+            "tools": json.dumps(shared.tools()),
         }
 
     def manifest(self) -> dict[str, Any]:
@@ -226,15 +259,6 @@ class Group:
             "quarantined": [row["path"] for row in self.rows if row["status"] == "quarantined"],
             "inputs": self.rows,
         }
-
-
-def _digest(path: Path) -> str:
-    try:
-        return sha256(path)
-    except FileNotFoundError:
-        raise InputError("an input file is missing", file=path, mend="check the sample's `files`") from None
-    except OSError as error:
-        raise InputError("an input file cannot be read", file=path, found=error.strerror) from None
 
 
 def _one_line(error: BunchtrainError) -> str:

@@ -13,6 +13,9 @@ from bunchtrain.errors import InputError
 #: Among a campaign's results.
 FILE = "logs/course.jsonl"
 
+#: Held by the driver that works on a campaign's results, whatever folder it runs in.
+LOCK = "logs/driver.lock"
+
 
 @dataclass
 class Job:

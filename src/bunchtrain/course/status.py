@@ -12,7 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 
-from bunchtrain.course.events import Run, read
+from bunchtrain.course.events import LOCK, Run, read
 from bunchtrain.errors import InputError
 from bunchtrain.files import held
 
@@ -61,7 +61,7 @@ def left(run: Run, found: Sequence[Stage], now: float) -> float | None:
     return max([(work + sum(rest)) / run.at_once, *rest])
 
 
-def show(results: Path, campaign: Path, *, follow: bool = False, folder: Path = Path()) -> int:
+def show(results: Path, campaign: Path, *, follow: bool = False) -> int:
     """Print the table, or with `follow` print it anew every second until the run ends; return 1 if jobs have failed.
 
     Raises
@@ -72,13 +72,13 @@ def show(results: Path, campaign: Path, *, follow: bool = False, folder: Path = 
     console = Console()
     runs = _runs(results, campaign)
     if not follow:
-        console.print(_page(runs, _alive(folder)))
+        console.print(_page(runs, driven(results)))
         return int(any(job.failed for job in runs[-1].jobs.values()))
-    with Live(_page(runs, _alive(folder)), console=console, auto_refresh=False) as live:
-        while _alive(folder):
+    with Live(_page(runs, driven(results)), console=console, auto_refresh=False) as live:
+        while driven(results):
             time.sleep(1)
             runs = _runs(results, campaign)
-            live.update(_page(runs, _alive(folder)), refresh=True)
+            live.update(_page(runs, driven(results)), refresh=True)
     return int(any(job.failed for job in runs[-1].jobs.values()))
 
 
@@ -89,10 +89,9 @@ def _runs(results: Path, campaign: Path) -> list[Run]:
     return runs
 
 
-def _alive(folder: Path) -> bool:
-    """Return whether a driver holds the folder."""
-    lock = folder / ".snakemake/driver.lock"
-    return lock.exists() and held(lock)
+def driven(results: Path) -> bool:
+    """Return whether a driver, in whatever folder, is at work on these results."""
+    return held(results / LOCK)
 
 
 def _page(runs: Sequence[Run], alive: bool) -> RenderableType:

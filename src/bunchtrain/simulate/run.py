@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from bunchtrain import store
 from bunchtrain.config.samples import OF_EVENTS
 from bunchtrain.config.specs import SimulateSpec
 from bunchtrain.errors import CampaignError, MissingDependency
 from bunchtrain.files import atomic, disk_errors
 from bunchtrain.progress import track
-from bunchtrain.provenance import record
+from bunchtrain.provenance import record, tool_versions
 from bunchtrain.simulate import collisions
 from bunchtrain.simulate.generator import PROCESSES, Generator, pythia_seed, run_number, steering
 from bunchtrain.simulate.jets import Jets, find_jets
@@ -47,10 +48,23 @@ def simulate(spec: SimulateSpec, out: Path) -> None:
         If the file cannot be written.
     """
     _check(spec)
-    with disk_errors(out):
-        with atomic(out) as temporary:
-            facts = collisions.fill(spec, temporary) if spec.process in OF_EVENTS else _fill(spec, temporary)
-        record([out], stage="simulate", spec=spec.model_dump(mode="json"), facts=facts)
+    asked = spec.model_dump(mode="json")
+    with disk_errors(out), store.place("simulate", {"spec": asked, "tools": _tools()}) as place:
+        taken = place.take({"events.root": out}) if place else None
+        if taken is None:
+            with atomic(out) as temporary:
+                made = collisions.fill(spec, temporary) if spec.process in OF_EVENTS else _fill(spec, temporary)
+            if place:
+                place.keep({"events.root": out}, facts=made)
+        else:
+            made = {**taken["facts"], "taken": {key: taken[key] for key in store.TOLD}}
+        record([out], stage="simulate", spec=asked, facts=made)
+
+
+def _tools() -> dict[str, str]:
+    """Return the versions of the packages that shape a shard."""
+    names = ("awkward", "bunchtrain", "fastjet", "numpy", "pythia8mc", "uproot")
+    return {name: version for name, version in tool_versions().items() if name in names}
 
 
 def _check(spec: SimulateSpec) -> None:
