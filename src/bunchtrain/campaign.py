@@ -153,7 +153,8 @@ def drive(file: Path, arguments: list[str], cancel: bool = False, again: Sequenc
     store.root()  # jobs ask for it
     state, output = Path(".snakemake"), Path(plan.output)
     locks = [_locked(state / "driver.lock", "another campaign runs in this folder")]
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--configfile", str(file)]
+    named = f"./{file}" if str(file).startswith("-") else str(file)  # no option
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--configfile", named]
     told = ["--logger", "bunchtrain", "--logger-bunchtrain-file", str(output / events.FILE)]
     if not {"-n", "--dry-run", "--dryrun"}.intersection(arguments):
         locks.append(_locked(output / events.LOCK, "another campaign writes to this output"))

@@ -70,7 +70,22 @@ def found(patterns: Sequence[str], key: str, campaign: str | Path) -> list[str]:
                 mend = "the folder itself holds no *.root; for all below it add /**/*.root"
             raise CampaignError("no file matches", file=campaign, key=key, found=pattern, expected=expected, mend=mend)
         files |= dict.fromkeys(matches)
+    if odd := next((file for file in files if not _speakable(file)), None):
+        expected = "names in UTF-8 without { and }, which stand for something else in Snakemake"
+        mend = "rename the file or its folder, or make a link of another name"
+        raise CampaignError(
+            "a file's name cannot be used", file=campaign, key=key, found=ascii(odd), expected=expected, mend=mend
+        )
     return list(files)
+
+
+def _speakable(file: str) -> bool:
+    """Return whether a file's name comes through Snakemake unchanged."""
+    try:
+        file.encode()
+    except UnicodeEncodeError:
+        return False
+    return not {"{", "}"}.intersection(file)
 
 
 def check_length(files: Sequence[str], what: str, change: str, settings: Convert, campaign: str | Path) -> None:

@@ -195,14 +195,5 @@ def test_a_bad_campaign_is_explained(fresh, change, words):
     assert "Traceback" not in text and not (fresh.folder / "pwned").exists()
 
 
-def test_file_names_with_odd_characters_are_safe(fresh):
-    odd = fresh.folder / "data/top/a b;touch pwned;$(touch pwned)'é.root"
-    shutil.move(fresh.folder / SAMPLES[0], odd)
-    done = fresh.run("results/convert/top/0000.h5")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert not list(fresh.folder.rglob("pwned"))
-    assert any("é" in entry["path"] for entry in read_json(fresh.folder / "results/convert/top/0000.json")["inputs"])
-
-
 def test_the_working_folder_holds_what_was_put_there_and_the_results_alone(finished):
     assert {path.name for path in finished.folder.iterdir()} == {"campaign.yaml", "data", "results", ".snakemake"}
