@@ -24,7 +24,7 @@ from bunchtrain.config.spaces import searched
 from bunchtrain.config.specs import SynthesizeSpec, TrainSpec, of_student, parse_spec
 from bunchtrain.course import events
 from bunchtrain.dag import Plan
-from bunchtrain.errors import BunchtrainError, InputError, SynthesisError
+from bunchtrain.errors import BunchtrainError, CampaignError, InputError, SynthesisError
 from bunchtrain.files import disk_errors, write_text
 from bunchtrain.provenance import now
 from bunchtrain.scaling.request import Request
@@ -150,6 +150,9 @@ def drive(file: Path, arguments: list[str], cancel: bool = False, again: Sequenc
     plan = _plan(file)
     for warning in _checked_core(plan, file):
         print(f"warning: {warning}", flush=True)
+    if "\n" in f"{Path.cwd()}{file}":
+        problem, mend = "a line break in the name of a folder or campaign", "rename it: no batch job comes through that"
+        raise CampaignError(problem, file=ascii(str(file)), found=ascii(str(Path.cwd())), mend=mend)
     store.root()  # jobs ask for it
     state, output = Path(".snakemake"), Path(plan.output)
     locks = [_locked(state / "driver.lock", "another campaign runs in this folder")]
@@ -194,4 +197,5 @@ def _alone(command: list[str], state: Path, asked: str, cancel: bool) -> list[st
         return []
     if shutil.which("sacct"):
         os.environ["PATH"] = f"{SNAKEFILE.parent / 'slurm/tools'}{os.pathsep}{os.environ['PATH']}"
-    return [orphans.OPTION, orphans.named(state, asked)]
+    # Else sbatch gets the command inside double quotes, and `$(...)` in a file's name would run.
+    return [orphans.OPTION, orphans.named(state, asked), "--slurm-pass-command-as-script"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -71,7 +72,7 @@ def found(patterns: Sequence[str], key: str, campaign: str | Path) -> list[str]:
             raise CampaignError("no file matches", file=campaign, key=key, found=pattern, expected=expected, mend=mend)
         files |= dict.fromkeys(matches)
     if odd := next((file for file in files if not _speakable(file)), None):
-        expected = "names in UTF-8 without { and }, which stand for something else in Snakemake"
+        expected = "names in UTF-8 without line breaks, { and }"
         mend = "rename the file or its folder, or make a link of another name"
         raise CampaignError(
             "a file's name cannot be used", file=campaign, key=key, found=ascii(odd), expected=expected, mend=mend
@@ -80,12 +81,8 @@ def found(patterns: Sequence[str], key: str, campaign: str | Path) -> list[str]:
 
 
 def _speakable(file: str) -> bool:
-    """Return whether a file's name comes through Snakemake unchanged."""
-    try:
-        file.encode()
-    except UnicodeEncodeError:
-        return False
-    return not {"{", "}"}.intersection(file)
+    """Return whether a file's name comes through Snakemake, and the script of a batch job, unchanged."""
+    return not any(one in "{}" or unicodedata.category(one) in ("Cc", "Cs") for one in file)
 
 
 def check_length(files: Sequence[str], what: str, change: str, settings: Convert, campaign: str | Path) -> None:

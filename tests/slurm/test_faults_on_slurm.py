@@ -1,6 +1,8 @@
 """Whatever happens on the cluster, a training ends as if nothing had, and never works beside itself."""
 
+import os
 import re
+import shutil
 import subprocess
 import time
 
@@ -148,3 +150,26 @@ def test_a_driver_in_a_job_of_its_own_is_queued_again_before_its_time_is_over(cl
     disturbed.until(f"job {driver} is queued again", log)
     disturbed.until("taken as they are(.|\n)*Nothing to be done", log)
     assert len(disturbed.starts()) == 1 and disturbed.unharmed(trained)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system needs root")
+def test_a_full_disk_is_told_and_with_more_room_the_campaign_goes_on(cluster, disturbed, trained):
+    small = disturbed.folder / "results/train"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", small], check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        (small / "filler").write_bytes(bytes(190_000))
+        disturbed.guard()
+        assert disturbed.drive().wait(600) != 0
+        assert "the disk is full" in disturbed.log() and len(disturbed.starts()) == 3
+        assert not [path for path in small.rglob("*") if path.suffix in (".tmp", ".safetensors")]
+        subprocess.run(["mount", "-o", "remount,size=50m", small], check=True)
+        (small / "filler").unlink()
+        assert disturbed.drive().wait(600) == 0, disturbed.said()
+        shutil.copytree(small / "seed0", disturbed.folder / "kept")
+    finally:
+        subprocess.run(["umount", "-l", small], check=True)
+    shutil.copytree(disturbed.folder / "kept", small / "seed0")
+    assert disturbed.unharmed(trained)

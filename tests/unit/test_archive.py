@@ -182,7 +182,7 @@ def forged(files, name, reseal, **changes):
 
 def told_otherwise(files, kind, key, value):
     told = json.loads(files[METADATA])
-    next(row for row in told["@graph"] if row["@type"] == kind)[key] = value
+    next(row for row in told["@graph"] if row["@type"] == kind and row.get(key) != value)[key] = value
     return {**files, METADATA: json.dumps(told).encode()}
 
 

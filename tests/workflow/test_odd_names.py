@@ -13,7 +13,6 @@ ODD = {
     "single quote": "a'b",
     "double quote": 'a"b',
     "semicolon": "a;touch pwned;b",
-    "newline": "a\ntouch pwned\nb",
     "command": "a$(touch pwned)b",
     "backticks": "a`touch pwned`b",
     "pipe": "a|touch pwned&b>c<d",
@@ -52,14 +51,26 @@ def test_odd_names_of_folder_campaign_and_files_are_safe(tmp_path, samples, odd)
     assert not list(tmp_path.rglob("pwned"))
 
 
-@pytest.mark.parametrize("name", ["{sample}", "a{b", "a}b", b"a\xffb"])
+@pytest.mark.parametrize("name", ["{sample}", "a{b", "a}b", "a\ntouch pwned\nb", "a\tb", "a\x1b[31mb", b"a\xffb"])
 def test_names_that_do_not_come_through_snakemake_are_refused(fresh, name):
     name = name if isinstance(name, str) else name.decode(errors="surrogateescape")
     (fresh.folder / "data/top/a.root").rename(fresh.folder / f"data/top/{name}.root")
     done = _run(fresh, "campaign.yaml", "-n")
     assert done.returncode == 2 and "a file's name cannot be used" in done.stderr
-    assert all(word in done.stderr for word in ("campaign.yaml", "samples.top.files", "rename", ascii(name)[1:-1]))
-    assert "Traceback" not in done.stderr
+    said = done.stderr
+    assert all(word in said for word in ("campaign.yaml", "samples.top.files", "rename", ascii(name)[1:-1]))
+    assert "Traceback" not in said and not list(fresh.folder.parent.rglob("pwned"))
+
+
+@pytest.mark.parametrize("of", ["folder", "campaign"])
+def test_a_line_break_in_the_name_of_folder_or_campaign_is_refused(fresh, of):
+    odd = "a\ntouch pwned\nb"
+    if of == "folder":
+        fresh = Campaign(fresh.folder.rename(fresh.folder.parent / odd))
+    (fresh.folder / "campaign.yaml").rename(fresh.folder / f"{odd}.yaml")
+    done = _run(fresh, f"{odd}.yaml", "-n")
+    assert done.returncode == 2 and "a line break in the name" in done.stderr and "rename" in done.stderr
+    assert "Traceback" not in done.stderr and not list(fresh.folder.parent.rglob("pwned"))
 
 
 def test_files_above_the_folder_are_read_and_nothing_is_written_there(tmp_path, samples):
