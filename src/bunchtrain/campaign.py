@@ -24,8 +24,9 @@ from bunchtrain.config.spaces import searched
 from bunchtrain.config.specs import SynthesizeSpec, TrainSpec, of_student, parse_spec
 from bunchtrain.course import events
 from bunchtrain.dag import Plan
-from bunchtrain.errors import BunchtrainError, CampaignError, InputError, SynthesisError
+from bunchtrain.errors import BunchtrainError, InputError, SynthesisError
 from bunchtrain.files import disk_errors, write_text
+from bunchtrain.groups import check_place
 from bunchtrain.provenance import now
 from bunchtrain.scaling.request import Request
 from bunchtrain.synth import asked
@@ -150,9 +151,7 @@ def drive(file: Path, arguments: list[str], cancel: bool = False, again: Sequenc
     plan = _plan(file)
     for warning in _checked_core(plan, file):
         print(f"warning: {warning}", flush=True)
-    if "\n" in f"{Path.cwd()}{file}":
-        problem, mend = "a line break in the name of a folder or campaign", "rename it: no batch job comes through that"
-        raise CampaignError(problem, file=ascii(str(file)), found=ascii(str(Path.cwd())), mend=mend)
+    check_place(file)
     store.root()  # jobs ask for it
     state, output = Path(".snakemake"), Path(plan.output)
     locks = [_locked(state / "driver.lock", "another campaign runs in this folder")]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -71,18 +70,45 @@ def found(patterns: Sequence[str], key: str, campaign: str | Path) -> list[str]:
                 mend = "the folder itself holds no *.root; for all below it add /**/*.root"
             raise CampaignError("no file matches", file=campaign, key=key, found=pattern, expected=expected, mend=mend)
         files |= dict.fromkeys(matches)
-    if odd := next((file for file in files if not _speakable(file)), None):
-        expected = "names in UTF-8 without line breaks, { and }"
+    if odd := next((file for file in files if not comes_through(file) or {"{", "}"}.intersection(file)), None):
         mend = "rename the file or its folder, or make a link of another name"
+        expected = f"{_PLAIN}; nor {{ or }}"
         raise CampaignError(
             "a file's name cannot be used", file=campaign, key=key, found=ascii(odd), expected=expected, mend=mend
         )
     return list(files)
 
 
-def _speakable(file: str) -> bool:
-    """Return whether a file's name comes through Snakemake, and the script of a batch job, unchanged."""
-    return not any(one in "{}" or unicodedata.category(one) in ("Cc", "Cs") for one in file)
+_PLAIN = "no backslash, no character that is not printed, no ' beside \" or $ or `"
+
+
+def comes_through(name: str) -> bool:
+    """Return whether a name reaches a batch job as it is.
+
+    Snakemake writes names into the job's script as Python writes them: `'` makes the quotes double, in which `$(...)`
+    runs, and backslashes come twice.
+    """
+    written = repr(name)
+    try:
+        return shlex.split(written) == [name] and not (written[0] == '"' and {"$", "`"}.intersection(name))
+    except ValueError:
+        return False
+
+
+def check_place(campaign: str | Path) -> None:
+    """Refuse names of this folder and of a campaign's file that do not reach a batch job as they are.
+
+    Raises
+    ------
+    CampaignError
+        Naming the path.
+    """
+    for path in (str(Path(campaign).absolute()), str(Path.cwd())):
+        if not comes_through(path):
+            problem = "no batch job would come through the name of a folder or campaign"
+            raise CampaignError(
+                problem, file=ascii(str(campaign)), found=ascii(path), expected=_PLAIN, mend="rename it"
+            )
 
 
 def check_length(files: Sequence[str], what: str, change: str, settings: Convert, campaign: str | Path) -> None:

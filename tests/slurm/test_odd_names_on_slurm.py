@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slurm
 
 
 def test_odd_names_of_folder_campaign_and_files_are_safe_on_the_cluster(cluster, tmp_path):
-    odd = "a'b\"c $(touch pwned)`touch pwned`;touch pwned|é日本 #SBATCH $HOME"
+    odd = 'a"b $(touch pwned)`touch pwned`;touch pwned|é日本 #SBATCH $HOME'
     folder = tmp_path / odd
     folder.mkdir()
     campaign = lay_out(folder, [])

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from test_convert import columns, write
 from test_convert import run as converted
 
@@ -18,6 +20,7 @@ from bunchtrain.config.inputs import matching
 from bunchtrain.convert.rootfile import opened, remote_digest
 from bunchtrain.dag import Plan
 from bunchtrain.errors import CampaignError, InputError, MissingDependency
+from bunchtrain.groups import comes_through
 
 DEFAULT = yaml.safe_load((Path(__file__).parents[2] / "config/config.yaml").read_text())
 
@@ -127,3 +130,18 @@ def test_a_file_on_a_server_gives_what_the_file_itself_gives(server, tmp_path):
     with pytest.raises(InputError) as caught:
         converted(tmp_path / "none", [f"{server}/none.root"])
     assert caught.value.details["file"].endswith("none.root")
+
+
+@given(st.text(st.sampled_from("ab '\"$()`\\;|&<>*?[]{}~#!%\n\té\u202e\x7f"), max_size=8) | st.text(max_size=8))
+def test_a_name_that_comes_through_is_the_same_to_a_shell(name):
+    """Snakemake writes the names of inputs into the script of a batch job as Python writes them."""
+    if comes_through(name):
+        done = subprocess.run(["sh", "-s"], input=f"printf %s {name!r}".encode(), capture_output=True, check=True)
+        assert done.stdout.decode() == name and not done.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "a'b", 'a"b', "a$(b)", "a`b`", "é日本", "a;b|c", "*?[a]", "#a", "~", "-rf", "%j"]
+)
+def test_names_that_are_odd_and_no_more_come_through(name):
+    assert comes_through(name)

@@ -4,10 +4,12 @@ from snakemake.exceptions import WorkflowError
 from bunchtrain.config.yamlfile import read_yaml
 from bunchtrain.dag import Plan
 from bunchtrain.errors import BunchtrainError
+from bunchtrain.groups import check_place
 from bunchtrain.parallel import LAUNCHER
 
 try:
     for path in workflow.configfiles:
+        check_place(path)
         read_yaml(path)  # Snakemake takes the last of two equal keys without a word
     PLAN = Plan(config, " and ".join(map(str, workflow.configfiles)))
 except BunchtrainError as error:
