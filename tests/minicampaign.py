@@ -38,14 +38,22 @@ class Campaign:
         start = [sys.executable, "-m", "snakemake", "--snakefile", str(self.snakefile), "--configfile", "campaign.yaml"]
         return [*start, "--cores", "2", *arguments]
 
-    def run(self, *arguments: str, timeout: int = 900) -> subprocess.CompletedProcess:
+    def run(self, *arguments: str) -> subprocess.CompletedProcess:
+        return self._done(self.command(*arguments))
+
+    def drive(self, *arguments: str) -> subprocess.CompletedProcess:
+        """Run it as its users do, in place of Snakemake itself."""
+        start = [sys.executable, "-m", "bunchtrain", "campaign", "run", "campaign.yaml", "--cores", "2"]
+        return self._done([*start, *arguments])
+
+    def _done(self, command: list[str]) -> subprocess.CompletedProcess:
         return subprocess.run(
-            self.command(*arguments),
+            command,
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=900,
             check=False,
         )
 

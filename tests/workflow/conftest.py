@@ -20,7 +20,7 @@ def samples(tmp_path_factory):
 def finished(tmp_path_factory, samples):
     """The miniature campaign, run to its end. Not to be changed: see `copy`."""
     campaign = lay_out(tmp_path_factory.mktemp("finished"), samples)
-    done = campaign.run()
+    done = campaign.drive()
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
     return campaign
 
