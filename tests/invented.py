@@ -32,7 +32,8 @@ class Invented:
         with path.open("a") as stream:
             stream.write(json.dumps({"event": event, "time": time, **facts}) + "\n")
 
-    def begin(self, plan, time=BEGUN, host="login1"):
+    def begin(self, plan, time=None, host="login1"):
+        time = BEGUN if time is None else time
         self.note("run", time, host=host)
         self.note("plan", time, jobs={**plan, "total": sum(plan.values())})
 
@@ -89,7 +90,7 @@ class Invented:
             lines.append({"event": "ask", "trial": number, "values": values, "knew": None})
             lines.append({"event": "start", "trial": number, "slot": number % 4, "time": time})
             if number < evaluations:
-                loss = 0.4 + 0.5 * ((number * 7919) % 101) / 101 / (1 + number / 40)
+                loss = 0.36 + 0.5 * ((number * 37 + 60) % 101) / 101 / (1 + number / 30) + 0.2 / (1 + number / 4)
                 facts = {"validation_loss": loss, "validation_auc": 0.9, "stopped_at": 1 if number % 5 == 4 else None}
                 failed = number % 7 == 6
                 end = {"result": "F_crash", "facts": {}} if failed else {"result": -loss, "facts": facts}

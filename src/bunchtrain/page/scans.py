@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bunchtrain.config.objectives import LARGER
-from bunchtrain.config.scan import Scan
+from bunchtrain.config.scan import REASONS, Scan
 from bunchtrain.files import held
 from bunchtrain.scan import usage
 from bunchtrain.scan.journal import Trial, read
@@ -55,7 +55,7 @@ def told(results: Path, settings: Scan, now: float, *, going: bool) -> dict[str,
         "objective": name.replace("_", " "),
         "larger": name in LARGER,
         "limits": [f"{one.replace('_', ' ')} {limit:g}" for one, limit in settings.limits.items()],
-        "failed": [list(pair) for pair in Counter(str(trial.result) for trial in ended if trial.failed).most_common()],
+        "failed": [list(pair) for pair in Counter(_told(trial) for trial in ended if trial.failed).most_common()],
         "points": [[trial.number + 1, value, status(trial)] for trial, value in _thinned(figures)],
         **_best(figures, larger=name in LARGER),
         "going": [_row(trial, None) for trial in trials if not trial.done and trial.started and running][:LISTED],
@@ -87,9 +87,14 @@ def _best(figures: Sequence[tuple[Trial, float]], *, larger: bool) -> dict[str, 
     return {"steps": steps, "best": shown}
 
 
+def _told(trial: Trial) -> str:
+    """Return how an evaluation ended, in words."""
+    return REASONS.get(status(trial), status(trial))
+
+
 def _row(trial: Trial, name: Any) -> dict[str, Any]:
     """Return an evaluation of a list; one that goes on has no figure."""
-    ended = {"status": status(trial), "seconds": trial.seconds} if trial.done else {"started": trial.started}
+    ended = {"status": _told(trial), "seconds": trial.seconds} if trial.done else {"started": trial.started}
     value = None if not trial.done or trial.failed else _figure(name, trial)
     return {"number": trial.number + 1, "values": readable(trial.values), "value": value, **ended}
 
