@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bunchtrain.course import failures
-from bunchtrain.course.events import FILE, Job, Run, read
+from bunchtrain.course.events import FILE, Job, Reader, Run
 from bunchtrain.course.status import Stage, left, stages
 
 #: What a rule waits for, by the rules of the workflow.
@@ -37,18 +37,19 @@ _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Course:
-    """The course of a campaign; remembers why jobs failed, as their logs are read but once.
+    """The course of a campaign; of events and of the logs of failed jobs it reads only what is new.
 
     Parameters
     ----------
-    file, results : path
-        The campaign's file, and its results.
+    results : path
+        The campaign's results.
     folder : path
         In which it runs.
     """
 
-    def __init__(self, file: Path, results: Path, folder: Path = Path()) -> None:
-        self._file, self._results, self._folder = file, results, folder
+    def __init__(self, results: Path, folder: Path = Path()) -> None:
+        self._results, self._folder = results, folder
+        self._reader = Reader(folder / results / FILE)
         self._known: dict[tuple[float, int, int], tuple[Job, str]] = {}
 
     def runs(self) -> list[Run]:
@@ -59,7 +60,7 @@ class Course:
         InputError
             If its file of events is another's.
         """
-        return read(self._results, self._file) if (self._folder / self._results / FILE).exists() else []
+        return self._reader.runs() if (self._folder / self._results / FILE).exists() else []
 
     def told(self, runs: Sequence[Run], now: float, *, alive: bool) -> dict[str, Any] | None:
         """Return the state of the last run; None if there was none."""

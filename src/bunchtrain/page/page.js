@@ -212,7 +212,13 @@ function choice(chosen) {
 function redraw(parent, key, data, make) {
   const text = JSON.stringify(data), known = drawn.get(key);
   if (known && known.text === text) return;
-  const node = make() || document.createComment(key);
+  let node;
+  try {
+    node = make() || document.createComment(key);
+  } catch (error) {
+    console.error(error);
+    node = section(key, key, el("p", { class: "why" }, "What was read of this cannot be drawn."));
+  }
   if (known) patch(known.node, node);
   else parent.append(node);
   drawn.set(key, { text, node: known && known.node.isConnected ? known.node : node });

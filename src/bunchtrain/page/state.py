@@ -38,7 +38,7 @@ class Watched:
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._campaigns = [(file, load_campaign(file)) for file in files]
-        self._courses = [jobs.Course(file, Path(campaign.output)) for file, campaign in self._campaigns]
+        self._courses = [jobs.Course(Path(campaign.output)) for _, campaign in self._campaigns]
 
     @property
     def title(self) -> str:
@@ -107,7 +107,8 @@ def _settings(campaign: Campaign) -> list[list[str]]:
 def _finite(value: Any) -> Any:
     """Return JSON-like data with numbers of five digits, and None for what is no number."""
     if isinstance(value, float):
-        return (value if value > 1e8 else float(f"{value:.5g}")) if math.isfinite(value) else None
+        rounded = value if 1e8 < value < 1e11 else float(f"{value:.5g}")  # times of day are whole
+        return rounded if math.isfinite(rounded) else None
     if isinstance(value, dict):
         return {key: _finite(one) for key, one in value.items()}
     return [_finite(one) for one in value] if isinstance(value, list) else value
