@@ -1,4 +1,4 @@
-"""A real browser without a window, told what to do over a pipe: Chromium's DevTools protocol, with no package for it."""
+"""A real browser without a window, told what to do over a pipe by Chromium's DevTools protocol."""
 
 import fcntl
 import json
@@ -86,7 +86,7 @@ class Browser:
         """Wait until an expression holds in the page."""
         end = time.monotonic() + patience
         while not self.js(expression):
-            assert time.monotonic() < end, f"{expression} does not come true: {self.js('document.body.innerText')[:3000]}"
+            assert time.monotonic() < end, (expression, self.js("document.body.innerText")[:3000])
             time.sleep(0.1)
 
     def close(self):

@@ -107,7 +107,7 @@ def half_way(folder, name="invented", samples=40, bad=3):
     for number in range(samples - bad - 4):
         made.done("convert", BEGUN + 100 + number, 4.0 + number % 3, sample="top", group=f"{number:04d}")
     for number in range(bad):
-        log = "reading\nerror: a ROOT file is truncated\n  file     cut.root\n  found    60000 bytes\n  mend     fetch it again\n"
+        log = "reading\nerror: a ROOT file is truncated\n  file     cut.root\n  mend     fetch it again\n"
         job = made.start("convert", BEGUN + 150 + number, log=log, sample="wz", group=f"{number:04d}")
         made.fail(job, BEGUN + 155 + number)
     for number in range(2):

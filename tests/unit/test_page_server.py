@@ -53,7 +53,7 @@ def test_the_page_and_its_state_are_all_there_is(serve, tmp_path):
     assert status == 200 and "data-live" in body and headers["Content-Type"] == "text/html; charset=utf-8"
     status, headers, body = asked(server, "/state.json?anything")
     assert status == 200 and json.loads(body)["campaigns"][0]["name"] == "invented"
-    for path in ("/page", "/../page", "/%2e%2e/page", "//etc/passwd", "/state.json/", "/index.html", "/favicon.ico", "x"):
+    for path in ("/page", "/../page", "/%2e%2e/page", "//etc/passwd", "/state.json/", "/index.html", "x"):
         status, _, body = asked(server, path)
         assert status == 404 and body == "there is / and /state.json\n", path
 
@@ -107,7 +107,7 @@ def test_with_a_token_nobody_is_answered_without_it(serve):
         assert asked(server, path)[0] == 403, path
     for cookie in (f"{name}=x", f"other={token}", f"{name}", "\xff=\xff", f"x{name}={token}"):
         assert asked(server, "/", Cookie=cookie)[0] == 403, cookie
-    assert asked(server, "/?token=%ff%00é".encode("latin-1").decode("latin-1").replace("é", "%C3%A9"))[0] == 403
+    assert asked(server, "/?token=%ff%00%C3%A9")[0] == 403
     status, headers, body = asked(server, f"/?token={token}")
     assert status == 200 and token not in body
     assert headers["Set-Cookie"] == f"{name}={token}; HttpOnly; SameSite=Strict; Path=/"
@@ -117,7 +117,7 @@ def test_with_a_token_nobody_is_answered_without_it(serve):
     assert serve(guarded=True).token != token
 
 
-@pytest.mark.parametrize(("host", "guarded"), [("0.0.0.0", True), ("", True), ("127.0.0.1", False), ("localhost", False)])
+@pytest.mark.parametrize(("host", "guarded"), [("0.0.0.0", True), ("", True), ("localhost", False)])
 def test_other_machines_need_a_token_always(serve, host, guarded):
     server = serve(host=host)
     assert (server.token is not None) == guarded
@@ -154,16 +154,13 @@ def test_junk_and_those_who_leave_do_no_harm(serve, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("options", "key"), [({"port": "taken"}, "--port"), ({"host": "192.0.2.1"}, "--host"), ({"host": "no host"}, "--host")]
-)
-def test_an_address_that_cannot_be_had_is_told(serve, options, key):
-    taken = serve()
-    options = {name: taken.server_port if value == "taken" else value for name, value in options.items()}
+@pytest.mark.parametrize(("name", "value"), [("port", None), ("host", "192.0.2.1"), ("host", "no host")])
+def test_an_address_that_cannot_be_had_is_told(serve, name, value):
+    value = value or serve().server_port
     with pytest.raises(BunchtrainError, match="cannot be served there") as caught:
-        serve(**options)
-    assert caught.value.details["key"] == key and caught.value.details["mend"]
-    assert caught.value.details["found"] == str(*options.values())
+        serve(**{name: value})
+    assert caught.value.details["key"] == f"--{name}" and caught.value.details["found"] == str(value)
+    assert f"leave --{name} out" in caught.value.details["mend"]
 
 
 def test_the_command_serves_until_it_is_interrupted(tmp_path):

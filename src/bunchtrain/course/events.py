@@ -135,6 +135,8 @@ class Reader:
         except ValueError:
             return
         try:
+            if not isinstance(entry["time"], int | float) or not isinstance(entry.get("rule", ""), str):
+                raise TypeError("its time is no number, or its rule no name")
             if entry["event"] == "run":
                 self._runs.append(Run(entry["time"], entry["host"], last=entry["time"]))
             elif self._runs:

@@ -118,7 +118,7 @@ class Course:
         """Return the jobs that run, those that began first, some of each rule."""
         going = sorted((job for job in run.jobs.values() if job.running), key=lambda job: job.started)
         of_rule: dict[str, int] = {}
-        shown = []
+        shown = list[dict[str, Any]]()
         for job in going:
             of_rule[job.rule] = of_rule.get(job.rule, 0) + 1
             if of_rule[job.rule] <= OF_RULE and len(shown) < RUNNING:

@@ -12,7 +12,13 @@ from bunchtrain.page.state import Watched
 
 
 def show(
-    files: Sequence[Path], out: Path | None, *, live: bool, host: str = "127.0.0.1", port: int = 0, guarded: bool = False
+    files: Sequence[Path],
+    out: Path | None,
+    *,
+    live: bool,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    guarded: bool = False,
 ) -> None:
     """Write the page of some campaigns, serve it, or both.
 

@@ -83,8 +83,10 @@ def _best(figures: Sequence[tuple[Trial, float]], *, larger: bool) -> dict[str, 
         if better and status(trial) == "ok":
             best = (trial, value)
             steps.append([trial.number + 1, value])
-    shown = None if best is None else {"number": best[0].number + 1, "value": best[1], "values": readable(best[0].values)}
-    return {"steps": steps, "best": shown}
+    if best is None:
+        return {"steps": [], "best": None}
+    trial, value = best
+    return {"steps": steps, "best": {"number": trial.number + 1, "value": value, "values": readable(trial.values)}}
 
 
 def _told(trial: Trial) -> str:

@@ -44,28 +44,30 @@ def _rows(folder: Path) -> dict[str, Any] | None:
     """Return what is known of a training; None if it has not begun."""
     if (folder / "history.json").exists():
         history = read_json(folder / "history.json")
-        return {"done": True, "best": history["best_epoch"], **_curves(history["rows"])}
+        return {"done": True, "best": _whole(history["best_epoch"]), **_curves(history["rows"])}
     progress, step = _checkpoint(folder), _last_step(folder / "steps.csv")
     if progress is None and step is None:
         return None
     rows = [] if progress is None else progress["history"]
-    best = progress["best_epoch"] + 1 if progress else 0
+    best = _whole(progress["best_epoch"]) + 1 if progress else 0
     return {"done": False, "best": best or None, "step": step, **_curves(rows)}
 
 
 def _curves(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the last row's numbers, and curves of no more than `POINTS` points with the last among them."""
-    numbers = [{name: row.get(name) for name in ("epoch", *CURVES)} for row in rows]
-    for row in numbers:
-        for name, value in row.items():
-            if isinstance(value, bool) or not isinstance(value, int | float | None):
-                raise ValueError(f"{name} of an epoch is {value!r}")
+    numbers = [{"epoch": _whole(row["epoch"]), **{name: float(row[name]) for name in CURVES}} for row in rows]
     every = -(-len(numbers) // POINTS) or 1
     kept = [row for place, row in enumerate(numbers) if place % every == 0 or place == len(numbers) - 1]
     return {
         "last": numbers[-1] if numbers else None,
         "curves": {name: [row[name] for row in kept] for name in ("epoch", *CURVES)},
     }
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int):
+        raise ValueError(f"{value!r} is no epoch")
+    return value
 
 
 def _checkpoint(folder: Path) -> dict[str, Any] | None:
