@@ -172,6 +172,13 @@ def test_one_of_several_campaigns_is_chosen_by_its_place_in_the_address(browser,
     browser.until("document.querySelectorAll('#stages tbody tr').length === 8")
 
 
+def test_a_run_that_has_only_begun_is_drawn(browser, tmp_path):
+    made = Invented(tmp_path)
+    made.note("run", BEGUN, host="login1")
+    browser.open(exported(made))
+    assert browser.text("h1") == ["invented beginning"] and browser.text("#overview dd")[0] == "0 of 0"
+
+
 def test_a_token_lets_a_browser_in_and_leaves_the_address(browser, tmp_path, serve):
     server = serve(half_way(tmp_path), guarded=True)
     browser.open(server.address)

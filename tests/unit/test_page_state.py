@@ -77,7 +77,10 @@ def test_each_way_a_run_can_stand_has_its_word(tmp_path):
     assert told(made)["course"]["stages"][0]["planned"] == 3  # of which one attempt too many is not asked for
     made.begin({"report": 1}, BEGUN + 100)
     made.done("report", BEGUN + 100, 1.0)
-    course = told(made)["course"]
+    made.note("run", BEGUN + 200, host="login1")
+    with driven(made):
+        assert told(made)["course"]["state"] == "begins"
+    course = told(made)["course"]  # that run had nothing to do
     assert course["state"] == "ended" and course["planned"] == 1
     assert [(one["rule"], one["planned"], one.get("earlier")) for one in course["stages"]] == [
         ("convert", 0, 2),

@@ -33,6 +33,12 @@ class Stage(NamedTuple):
         return max(0, self.planned - self.done - self.running - self.failed)
 
 
+def worked(runs: Sequence[Run], *, alive: bool) -> list[Run]:
+    """Return the runs that had something to do, and the one that goes on; all if there is none of these."""
+    kept = [run for run in runs if run.planned or run.jobs or (alive and run is runs[-1])]
+    return kept or list(runs)
+
+
 def stages(runs: Sequence[Run], *, alive: bool = True) -> list[Stage]:
     """Return the stages of the last run, with the times of earlier ones where it has none yet.
 
@@ -98,6 +104,7 @@ def driven(results: Path) -> bool:
 
 
 def _page(runs: Sequence[Run], alive: bool) -> RenderableType:
+    runs = worked(runs, alive=alive)
     run, found, now = runs[-1], stages(runs, alive=alive), time.time()
     table = Table("stage", *_COLUMNS)
     for column in table.columns[1:]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from bunchtrain.course import failures
 from bunchtrain.course.events import FILE, Job, Reader, Run
-from bunchtrain.course.status import Stage, left, stages
+from bunchtrain.course.status import Stage, left, stages, worked
 
 #: What a rule waits for, by the rules of the workflow.
 AFTER = {
@@ -66,6 +66,7 @@ class Course:
         """Return the state of the last run; None if there was none."""
         if not runs:
             return None
+        runs = worked(runs, alive=alive)
         run, found = runs[-1], stages(runs, alive=alive)
         done, planned = (sum(getattr(stage, name) for stage in found) for name in ("done", "planned"))
         failed = sum(stage.failed for stage in found)
@@ -128,7 +129,9 @@ class Course:
 
 
 def _state(done: int, planned: int, failed: int, *, alive: bool) -> str:
-    """Return what becomes of a run: runs, ended, failed, or gone: its driver was stopped or killed."""
+    """Return what becomes of a run: begins, runs, ended, failed, or gone: its driver was stopped or killed."""
+    if alive and not planned:
+        return "begins"
     if done >= planned:
         return "ended"
     return "runs" if alive else "failed" if failed else "gone"

@@ -2,7 +2,7 @@
 
 const LIVE = document.documentElement.hasAttribute("data-live");
 const PAUSE = 2000;
-const WORDS = { runs: "running", ended: "done", failed: "failed", gone: "stopped", never: "not run yet" };
+const WORDS = { begins: "beginning", runs: "running", ended: "done", failed: "failed", gone: "stopped", never: "not run yet" };
 const ASKED = `state.json${location.search}`; // with the token, where cookies are refused
 
 let state = null, ahead = 0, lost = null;
@@ -54,6 +54,7 @@ function overview(campaign) {
   }
   const pending = Math.max(0, course.planned - course.done - course.running - course.failed);
   const sentence = {
+    begins: ["What is to be done is being looked for."],
     runs: ["Running for ", since(course.begun), " on ", course.host, course.left === null
       ? ". How long the rest takes is not known yet." : `; about ${span(course.left)} left if as many jobs run at once as did.`],
     ended: [`All jobs of the last run are done. It took ${span(course.last - course.begun)}.`],
@@ -72,6 +73,7 @@ function overview(campaign) {
 /** The stages as a picture, and as a table with bars. */
 function stages(campaign) {
   const { stages: found, arrows } = campaign.course;
+  if (!found.length) return null;
   const head = ["stage", "progress", "done", "running", "failed", "to come", "a job takes", "rate", "left"];
   const rows = found.map((stage) => (stage.planned
     ? el("tr", {}, el("th", { scope: "row" }, stage.rule), el("td", { class: "wide" }, bar(stage, told(stage))),
