@@ -13,7 +13,10 @@ from bunchtrain.page.server import Server
 from bunchtrain.page.state import Watched
 from invented import BEGUN, Invented, half_way
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium; make browser installs it"),
+]
 
 MARKUP = "<img src=x onerror=\"document.title='hit'\"></script><script>document.title='hit'</script>"
 

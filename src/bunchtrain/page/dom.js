@@ -58,6 +58,12 @@ function short(value) {
   return size !== 0 && (size >= 1e6 || size < 1e-4) ? value.toExponential(2) : String(Number(value.toPrecision(4)));
 }
 
+/** Return a number with four digits, zeros too: in a column they stand below each other. */
+function even(value) {
+  return value === null || value === undefined || Math.abs(value) >= 1e4 || (value && Math.abs(value) < 1e-4)
+    ? short(value) : value.toPrecision(4);
+}
+
 /** Return a count with its word. */
 function count(number, word) {
   return `${number.toLocaleString("en")} ${word}${number === 1 ? "" : "s"}`;

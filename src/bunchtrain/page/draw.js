@@ -32,6 +32,13 @@ function axis(values, from, to, { log = false, whole = false, most = 5 } = {}) {
   return { at: (value) => from + ((value - low) / (high - low)) * (to - from), ticks: marks };
 }
 
+/** Return the numbers of an axis with equally many digits behind the point. */
+function alike(numbers) {
+  const words = numbers.map(short), plain = words.every((word) => !word.includes("e"));
+  const digits = Math.max(0, ...words.map((word) => (word.split(".")[1] || "").length));
+  return plain ? numbers.map((value) => value.toFixed(digits)) : words;
+}
+
 /** Return the path of a curve with gaps where there is no number; as steps if it is a best so far. */
 function trace(points, x, y, stepped) {
   let path = "", on = false, level = 0;
@@ -55,9 +62,10 @@ function plot({ label, told, x, y, series, log = false, caption }) {
   if (!all.length) return null;
   const across = axis(all.map(([value]) => value), left, width - right, { whole: true, most: 6 });
   const up = axis(all.map(([, value]) => value), height - bottom, top, { log });
-  const grid = up.ticks.map((value) => el("g", {},
+  const words = log ? up.ticks.map(short) : alike(up.ticks);
+  const grid = up.ticks.map((value, place) => el("g", {},
     el("line", { class: "grid", x1: left, x2: width - right, y1: up.at(value), y2: up.at(value) }),
-    el("text", { class: "tick", x: left - 7, y: up.at(value) + 4, "text-anchor": "end" }, short(value))));
+    el("text", { class: "tick", x: left - 7, y: up.at(value) + 4, "text-anchor": "end" }, words[place])));
   const below = across.ticks.map((value) => el("text",
     { class: "tick", x: across.at(value), y: height - bottom + 18, "text-anchor": "middle" }, short(value)));
   const frame = el("path", { class: "axis", d: `M${left},${top}V${height - bottom}H${width - right}` });

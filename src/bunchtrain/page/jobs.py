@@ -169,7 +169,7 @@ def _stage(run: Run, stage: Stage, now: float, *, alive: bool) -> dict[str, Any]
     ends = [job.ended for job in run.of(stage.rule) if job.ended is not None]
     begun = min((job.started for job in run.of(stage.rule)), default=now)
     passed = max(ends, default=begun) - begun
-    rate = len(ends) / passed if passed > 0 else None
+    rate = len(ends) / passed if passed > 0 and stage.planned > 1 else None
     rest = stage.running + stage.pending
     row = stage._asdict() | {"pending": stage.pending, "rate": rate}
     return row | {"left": rest / rate if alive and rate and rest else None}

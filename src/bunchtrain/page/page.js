@@ -160,7 +160,7 @@ function scan(campaign) {
   const steps = found.steps.length && found.points.length ? [...found.steps, [found.points[found.points.length - 1][0], found.steps[found.steps.length - 1][1]]] : [];
   const series = [dots(ended, "evaluation", 0), stopped.length ? dots(stopped, "stopped early", "grey") : null, { name: "best so far", kind: "step", colour: 2, points: steps }].filter(Boolean);
   const drawnOf = found.ended - failed > found.points.length ? ` ${found.points.length} of ${found.ended - failed} are drawn, the lowest and the highest of each stretch.` : "";
-  const row = (one) => el("tr", {}, el("td", {}, one.number), el("td", {}, one.status || ["for ", since(one.started)]), el("td", { class: "n" }, short(one.value)),
+  const row = (one) => el("tr", {}, el("td", {}, one.number), el("td", {}, one.status || ["for ", since(one.started)]), el("td", { class: "n" }, even(one.value)),
     el("td", { class: "n" }, one.status ? span(one.seconds) : ""), el("td", { class: "point" }, one.values));
   const rows = [...found.going, ...found.latest];
   return section("scan", "Scan", el("p", { class: "why" }, `Short trainings search the settings with the best ${found.objective}. ${told.filter(Boolean).join("; ")}.`),
