@@ -77,7 +77,7 @@ class Invented:
         path.write_bytes(len(header).to_bytes(8, "little") + header + b"weights")
         steps = "step,epoch,loss,learning_rate,gradient_norm,jets_per_second,waiting_for_data,communication,padding\n"
         row = f"{epochs * 50 + 20},{epochs + 1},0.41,0.001,2.1,{812.5 + epochs},0.01,0.2,0.1\n"
-        self.write(f"train/{seed}/steps.csv", steps + row + "7,1,0.")
+        self.write(f"train/{seed}/steps.csv", steps + row + row.replace("0.41", "0.32").strip())
         return path
 
     def journal(self, evaluations, wanted=None, going=0, seconds=20.0):

@@ -118,10 +118,10 @@ def test_a_change_arrives_without_a_reload_and_leaves_the_rest_alone(browser, tm
     assert browser.text("#overview dd") == ["73 of 86", "2", "3", "8"] and browser.text(".fresh") == ["live"]
     browser.js("document.querySelector('#failures details').open = true")
     browser.js("document.querySelector('#failures summary').focus()")
-    browser.js("window.kept = document.querySelector('#failures pre')")
+    browser.js("window.kept = [...document.querySelectorAll('#failures pre, #overview .tiles, #stages tbody')]")
     made.done("convert", BEGUN + 170, 5.0, sample="qcd", group="0002")
     browser.until("document.querySelector('#overview dd').textContent === '74 of 86'")
-    assert browser.js("window.kept === document.querySelector('#failures pre')")
+    assert browser.js("window.kept.length === 3 && window.kept.every((one) => one.isConnected)")
     assert browser.js("document.querySelector('#failures details').open")
     assert browser.js("document.activeElement.matches('#failures summary')")
     made.history(3, done=False)
