@@ -6,7 +6,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help env slurm demo test test-all lint lock schema clean bench-convert bench-training bench-models bench-scaling \
+.PHONY: help env slurm browser demo test test-all lint lock schema clean bench-convert bench-training bench-models bench-scaling \
 	bench-lost-ranks bench-uncertainty bench-fpga bench-cores bench-distilled bench-faults bench-trigger bench-tracking \
 	bench-gpu bench-scan bench-halving bench-search
 
@@ -18,6 +18,9 @@ env: ## Make the environment in .venv
 
 slurm: ## Install Debian's packages for slurm/testcluster, a Slurm on this machine
 	@slurm/testcluster install
+
+browser: ## Install Debian's Chromium, in which the status page is tested
+	@$$([ "$$(id -u)" = 0 ] || echo sudo) sh -c "apt-get update -qq && apt-get install -y --no-install-recommends chromium"
 
 demo: env ## Run the default campaign: simulation to IP core and report
 	@$(BIN)/bunchtrain campaign run $(CAMPAIGN) --cores $(CORES)

@@ -51,6 +51,24 @@ def failures(file: CampaignFile = Path("config/config.yaml")) -> None:
     raise typer.Exit(show(results(file), file))
 
 
+@app.command()
+def page(
+    files: Annotated[list[Path] | None, typer.Argument(help="campaign files; config/config.yaml if none")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="write the page as it is now into this HTML file")] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="serve it, live: what is done without --out")] = False,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="to serve it at; 0 takes a free one")] = 0,
+    host: Annotated[str, typer.Option("--host", help="address; other than this machine's own it needs a token")] = (
+        "127.0.0.1"
+    ),
+    token: Annotated[bool, typer.Option("--token", help="demand a token of this machine's users too")] = False,
+) -> None:
+    """Show campaigns in a browser: progress, failures, curves of trainings and scan; read only, for this machine."""
+    from bunchtrain.page.run import show
+
+    live = serve or out is None
+    show(files or [Path("config/config.yaml")], out, live=live, host=host, port=port, guarded=token)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def rerun(
     context: typer.Context,

@@ -18,6 +18,17 @@ from bunchtrain.config.objectives import Objective, checked
 #: More evaluations than any search comes to.
 MOST_TRIALS = 1_000_000
 
+#: Words for the reasons for which an evaluation fails.
+REASONS = {
+    "F_oom": "out of memory",
+    "F_nan": "diverged",
+    "F_timeout": "longer than scan.timeout",
+    "F_crash": "ended with an error, see its log",
+    "F_invalid": "values that do not fit together",
+    "F_no_circuit": "its student became no circuit",
+    "F_no_figure": "the validation jets do not tell an objective",
+}
+
 Value = int | float | str | bool
 Range = TypeVar("Range", "Integers", "Floats")
 

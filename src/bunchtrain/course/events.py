@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,10 +93,63 @@ class Run:
         return max(most, 1)
 
 
-def read(results: Path, campaign: Path) -> list[Run]:
-    """Return the runs of a campaign, the oldest first.
+class Reader:
+    """Reads the runs of a campaign, and each time only what was added since.
 
-    Half lines are left out: they are being written, or were when a run was killed.
+    Parameters
+    ----------
+    path : path
+        The file of events.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._seen = path, (0, 0)
+        self._runs: list[Run] = []
+        self._taken = self._lines = 0
+
+    def runs(self) -> list[Run]:
+        """Return the runs, the oldest first.
+
+        Half lines are left out: they are being written, or were when a run was killed.
+
+        Raises
+        ------
+        InputError
+            If the file holds something else.
+        """
+        with self._path.open("rb") as stream:
+            about = os.fstat(stream.fileno())
+            if (about.st_dev, about.st_ino) != self._seen or about.st_size < self._taken:  # another file
+                self._seen, self._runs, self._taken, self._lines = (about.st_dev, about.st_ino), [], 0, 0
+            stream.seek(self._taken)
+            whole, newline, _ = stream.read().rpartition(b"\n")
+        for line in whole.splitlines():
+            self._lines += 1
+            self._take(line)
+        self._taken += len(whole + newline)
+        return self._runs
+
+    def _take(self, line: bytes) -> None:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            return
+        try:
+            if not isinstance(entry["time"], int | float) or not isinstance(entry.get("rule", ""), str):
+                raise TypeError("its time is no number, or its rule no name")
+            if entry["event"] == "run":
+                self._runs.append(Run(entry["time"], entry["host"], last=entry["time"]))
+            elif self._runs:
+                self._runs[-1].apply(entry)
+        except (KeyError, TypeError, AttributeError) as error:
+            self._seen = (0, 0)  # the next time it is read from its beginning
+            mend = "remove the file: only what is known of past runs is lost with it"
+            problem = f"line {self._lines} is no event of a run"
+            raise InputError(problem, file=self._path, found=repr(error), mend=mend) from None
+
+
+def read(results: Path, campaign: Path) -> list[Run]:
+    """Return the runs of a campaign, the oldest first; see `Reader`.
 
     Raises
     ------
@@ -106,19 +160,4 @@ def read(results: Path, campaign: Path) -> list[Run]:
     if not path.exists():
         mend = f"bunchtrain campaign run {campaign} --cores 2"
         raise InputError("the campaign has not been run here", file=path, mend=mend)
-    runs: list[Run] = []
-    whole, _, _ = path.read_bytes().rpartition(b"\n")
-    for number, line in enumerate(whole.splitlines(), 1):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        try:
-            if entry["event"] == "run":
-                runs.append(Run(entry["time"], entry["host"], last=entry["time"]))
-            elif runs:
-                runs[-1].apply(entry)
-        except (KeyError, TypeError) as error:
-            mend = "remove the file: only what is known of past runs is lost with it"
-            raise InputError(f"line {number} is no event of a run", file=path, found=repr(error), mend=mend) from None
-    return runs
+    return Reader(path).runs()

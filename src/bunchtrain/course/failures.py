@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,12 +35,15 @@ class Failure(NamedTuple):
     lines: list[str]
 
 
-def failures(jobs: Iterable[Job], folder: Path = Path()) -> list[Failure]:
-    """Return the jobs that have failed and were not mended by another attempt, the most common cause first."""
+def failures(jobs: Iterable[Job], folder: Path = Path(), why: Callable[[Job], str] | None = None) -> list[Failure]:
+    """Return the jobs that have failed and were not mended by another attempt, the most common cause first.
+
+    `why` says the cause of a job in place of its log.
+    """
     grouped: dict[tuple[str, str], list[Job]] = defaultdict(list)
     for job in jobs:
         if job.failed:
-            grouped[job.rule, cause(job, folder)].append(job)
+            grouped[job.rule, why(job) if why else cause(job, folder)].append(job)
     found = [Failure(why, group, tail(group[0], folder)) for (_, why), group in grouped.items()]
     return sorted(found, key=lambda failure: -len(failure.jobs))
 
@@ -50,7 +53,7 @@ def cause(job: Job, folder: Path = Path()) -> str:
     for name, meaning in _ENDS.items():
         if name in job.message:
             return meaning
-    lines = _lines(job, folder)
+    lines = log_lines(job, folder)
     if told := last_told(lines):
         return told[0].removeprefix("error: ")
     for line in reversed(lines):
@@ -61,7 +64,7 @@ def cause(job: Job, folder: Path = Path()) -> str:
 
 def tail(job: Job, folder: Path = Path()) -> list[str]:
     """Return the last error in a job's log with its details, else the log's last lines."""
-    lines = _lines(job, folder)
+    lines = log_lines(job, folder)
     return (last_told(lines) or lines)[-LINES:]
 
 
@@ -104,7 +107,7 @@ def named(job: Job) -> str:
     return ", ".join(f"{key}={value}" for key, value in job.wildcards.items()) or (job.output or [job.rule])[0]
 
 
-def _lines(job: Job, folder: Path) -> list[str]:
+def log_lines(job: Job, folder: Path) -> list[str]:
     """Return the lines of a job's own log, the first of its logs that has any."""
     for name in job.log:
         path = folder / name

@@ -33,8 +33,17 @@ class Stage(NamedTuple):
         return max(0, self.planned - self.done - self.running - self.failed)
 
 
-def stages(runs: Sequence[Run]) -> list[Stage]:
-    """Return the stages of the last run, with the times of earlier ones where it has none yet."""
+def worked(runs: Sequence[Run], *, alive: bool) -> list[Run]:
+    """Return the runs that had something to do, and the one that goes on; all if there is none of these."""
+    kept = [run for run in runs if run.planned or run.jobs or (alive and run is runs[-1])]
+    return kept or list(runs)
+
+
+def stages(runs: Sequence[Run], *, alive: bool = True) -> list[Stage]:
+    """Return the stages of the last run, with the times of earlier ones where it has none yet.
+
+    What ran when its driver was killed is to come.
+    """
     last = runs[-1]
     found = []
     for rule in last.rules:
@@ -42,7 +51,7 @@ def stages(runs: Sequence[Run]) -> list[Stage]:
         times = [[job.seconds for job in run.of(rule) if job.seconds is not None] for run in reversed(runs)]
         known = next((statistics.median(one) for one in times if one), None)
         done, failed = sum(job.ended is not None for job in jobs), sum(job.failed for job in jobs)
-        running = sum(job.running for job in jobs)
+        running = sum(job.running for job in jobs) if alive else 0
         planned = max(last.planned.get(rule, 0), len(jobs))
         found.append(Stage(rule, planned, done, running, failed, known))
     return found
@@ -95,14 +104,13 @@ def driven(results: Path) -> bool:
 
 
 def _page(runs: Sequence[Run], alive: bool) -> RenderableType:
-    run, found, now = runs[-1], stages(runs), time.time()
+    runs = worked(runs, alive=alive)
+    run, found, now = runs[-1], stages(runs, alive=alive), time.time()
     table = Table("stage", *_COLUMNS)
     for column in table.columns[1:]:
         column.justify = "right"
     for stage in found:
-        # What ran when its driver was killed is to come.
-        running, pending = (stage.running, stage.pending) if alive else (0, stage.pending + stage.running)
-        counts = (stage.planned, stage.done, running, stage.failed, pending)
+        counts = (stage.planned, stage.done, stage.running, stage.failed, stage.pending)
         table.add_row(stage.rule, *(str(count or "") for count in counts), _span(stage.seconds))
     done, all_jobs = sum(stage.done for stage in found), sum(stage.planned for stage in found)
     begun = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started))

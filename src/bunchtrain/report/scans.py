@@ -11,20 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from bunchtrain.config.scan import REASONS
 from bunchtrain.report.figures import BLUE, GREEN, GREY, ORANGE, legend, panels
 
 Row = Mapping[str, str]
-
-#: Words for the reasons of a failure.
-REASONS = {
-    "F_oom": "out of memory",
-    "F_nan": "diverged",
-    "F_timeout": "longer than scan.timeout",
-    "F_crash": "ended with an error, see its log",
-    "F_invalid": "values that do not fit together",
-    "F_no_circuit": "its student became no circuit",
-    "F_no_figure": "the validation jets do not tell an objective",
-}
 
 #: A range whose ends differ by more is drawn on a logarithmic scale.
 _WIDE = 20

@@ -1,0 +1,1 @@
+"""The status page: campaigns' progress, curves and failures in a browser, live or as one file."""
