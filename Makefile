@@ -20,15 +20,18 @@ slurm: ## Install Debian's packages for slurm/testcluster, a Slurm on this machi
 	@slurm/testcluster install
 
 browser: ## Install Debian's Chromium, in which the status page is tested
-	@$$([ "$$(id -u)" = 0 ] || echo sudo) sh -c "apt-get update -qq && apt-get install -y --no-install-recommends chromium"
+	@command -v chromium >/dev/null || $$([ "$$(id -u)" = 0 ] || echo sudo -n) \
+	  sh -c "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium" >/dev/null
 
 demo: env ## Run the default campaign: simulation to IP core and report
 	@$(BIN)/bunchtrain campaign run $(CAMPAIGN) --cores $(CORES)
 
+# What only tests need is installed where that is allowed; without it they are skipped, and say so.
 test: env ## Run the tests
+	@for tools in slurm browser; do $(MAKE) -s $$tools || echo "[test] tests that need it are skipped: make $$tools"; done
 	@$(BIN)/python -m pytest -m "not slow"
 
-test-all: env ## Run the tests, the long ones too
+test-all: env slurm browser ## Run the tests, the long ones too
 	@$(BIN)/python -m pytest
 
 lint: env ## Check style, types and workflow
