@@ -67,24 +67,28 @@ def convert(
 @app.command(rich_help_panel=CHAIN)
 def prepare(
     spec: SpecText,
-    shards: Annotated[list[Path], typer.Argument(help="HDF5 shards")],
+    shards: Annotated[list[Path], typer.Argument(help="HDF5 shards, also 0000..0124.h5")],
     out: Out,
     threads: Threads = 1,
 ) -> None:
     """Split by event, fit the scaler, weigh the classes, and join the shards in one index."""
+    from bunchtrain.config import ranges
     from bunchtrain.config.specs import PrepareSpec, parse_spec
     from bunchtrain.prepare import run
 
-    run.prepare(parse_spec(PrepareSpec, spec), shards, out, threads=threads)
+    run.prepare(parse_spec(PrepareSpec, spec), ranges.files(shards), out, threads=threads)
 
 
 @app.command(rich_help_panel=CHAIN)
-def index(spec: SpecText, shards: Annotated[list[Path], typer.Argument(help="HDF5 shards")], out: Out) -> None:
+def index(
+    spec: SpecText, shards: Annotated[list[Path], typer.Argument(help="HDF5 shards, also 0000..0124.h5")], out: Out
+) -> None:
     """Join shards that stand beside the training in one index: all of their rows are for testing."""
+    from bunchtrain.config import ranges
     from bunchtrain.config.specs import IndexSpec, parse_spec
     from bunchtrain.prepare import beside
 
-    beside.index(parse_spec(IndexSpec, spec), shards, out)
+    beside.index(parse_spec(IndexSpec, spec), ranges.files(shards), out)
 
 
 @app.command(rich_help_panel=CHAIN)
@@ -244,7 +248,9 @@ def search(
 def report(
     spec: SpecText,
     results: Annotated[Path, typer.Option("--results", help="folder of the campaign's results")],
-    manifests: Annotated[list[Path], typer.Option("--manifest", help="manifest of a conversion; may be repeated")],
+    manifests: Annotated[
+        list[Path], typer.Option("--manifest", help="manifest of a conversion, also 0000..0124.json; may be repeated")
+    ],
     histories: Annotated[list[Path], typer.Option("--history", help="history.json of a training; may be repeated")],
     out: Annotated[Path, typer.Option("--out", help="HTML file to write")],
     candidates: Annotated[
@@ -256,11 +262,12 @@ def report(
     ] = None,
 ) -> None:
     """Write the campaign's page: one HTML file that needs no network."""
+    from bunchtrain.config import ranges
     from bunchtrain.config.specs import ReportSpec, parse_spec
     from bunchtrain.report import run
 
     shown = candidates or [], searched, panels or []
-    run.report(parse_spec(ReportSpec, spec), results, manifests, histories, out, *shown)
+    run.report(parse_spec(ReportSpec, spec), results, ranges.files(manifests), histories, out, *shown)
 
 
 @app.command(rich_help_panel=LOOK)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bunchtrain import convert, evaluate, prepare, report, scan, simulate, synth, train
-from bunchtrain.config import literals
+from bunchtrain.config import literals, ranges
 from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.base import Kind
 from bunchtrain.config.campaign import KINDS, Campaign, parse_campaign
@@ -83,7 +83,8 @@ class Plan:
         self.beside = beside(self.campaign)
         self._groups = {place: self._group(place) for place in self.sources}
         self.candidates = candidates(self.campaign.synthesize, file) if self.core else {}
-        self._digests = Digests(Path(self.output) / "convert" / ".digests.json")
+        self._specs: dict[tuple[object, ...], str] = {}
+        self._digests = Digests(Path(self.output) / "convert" / ".digests.jsonl")
         self._check_task()
         self._check_lengths()
 
@@ -119,26 +120,23 @@ class Plan:
             )
 
     def _check_lengths(self) -> None:
-        """Refuse lists of files that a command cannot take."""
+        """Refuse groups of files that a command cannot take."""
         settings = self.campaign.convert
         for place in self._groups:
             for group in self._groups[place]:
                 told = f"the files of one job of {self.sources[place].key}"
-                check_length(group.files, told, "lower", settings, self._file)
-        check_length(self.converted(), "the HDF5 shards of the campaign", "raise", settings, self._file)
-        for folder, places in self.beside.items():
-            check_length(self.converted(places), f"the HDF5 shards of {folder}", "raise", settings, self._file)
+                check_length(group.files, told, settings, self._file)
 
     def _group(self, place: str) -> list[Group]:
         source, settings = self.sources[place], self.campaign.convert
         if source.origin.generate is None:
             return cut(found(source.origin.files, f"{source.key}.files", self._file), settings)
-        shards = range(source.origin.generate.shards)
-        return cut([f"{self.output}/simulate/{place}/{shard:04d}.root" for shard in shards], settings, made=True)
+        made = ranges.word(f"{self.output}/simulate/{place}", source.origin.generate.shards, ".root")
+        return cut([str(file) for file in ranges.files([made])], settings, made=True)
 
     def groups(self, sample: str) -> list[str]:
         """Return the names of a sample's groups of files, e.g. 0000."""
-        return [f"{number:04d}" for number in range(len(self._groups[sample]))]
+        return [ranges.number(place) for place in range(len(self._groups[sample]))]
 
     def files(self, sample: str, group: str) -> list[str]:
         """Return the ROOT files of one group that lie on this machine."""
@@ -165,6 +163,11 @@ class Plan:
         """Return the HDF5 shards of some sources, or of the campaign's samples."""
         names = self.campaign.samples if places is None else places
         return [f"{self.output}/convert/{name}/{group}.h5" for name in names for group in self.groups(name)]
+
+    def shards(self, places: Iterable[str] | None = None, suffix: str = ".h5") -> list[str]:
+        """Return the same in a word for each source, as commands take them; or what stands beside them as `suffix`."""
+        names = self.campaign.samples if places is None else places
+        return [ranges.word(f"{self.output}/convert/{name}", len(self._groups[name]), suffix) for name in names]
 
     def trainings(self) -> list[str]:
         """Return the folders of the trainings, one per seed."""
@@ -221,7 +224,10 @@ class Plan:
 
     def spec(self, stage: str, **wildcards: str) -> str:
         """Return what a stage reads of the campaign, as JSON text; the same text reruns nothing."""
-        return as_text(getattr(self, f"_{stage}")(**wildcards))
+        key = (stage, *wildcards.items())
+        if key not in self._specs:  # one text for all jobs of a sample
+            self._specs[key] = as_text(getattr(self, f"_{stage}")(**wildcards))
+        return self._specs[key]
 
     def _kind(self, key: str, kind: Kind) -> dict[str, Any]:
         return checked_kind(kind, KINDS[key], key, self._file)

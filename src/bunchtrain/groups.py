@@ -111,8 +111,8 @@ def check_place(campaign: str | Path) -> None:
             )
 
 
-def check_length(files: Sequence[str], what: str, change: str, settings: Convert, campaign: str | Path) -> None:
-    """Refuse files that are too many for one command; `change` says what helps: lower or raise `files_per_job`.
+def check_length(files: Sequence[str], what: str, settings: Convert, campaign: str | Path) -> None:
+    """Refuse files that are too many for one command.
 
     Raises
     ------
@@ -127,5 +127,5 @@ def check_length(files: Sequence[str], what: str, change: str, settings: Convert
             key="convert.files_per_job",
             found=f"{len(files)} names of {length} bytes in all",
             expected=f"at most {COMMAND} bytes",
-            mend=f"{change} convert.files_per_job, now {settings.files_per_job}, or shorten the paths",
+            mend=f"lower convert.files_per_job, now {settings.files_per_job}, or shorten the paths",
         )

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bunchtrain import registry
-from bunchtrain.config import inputs
+from bunchtrain.config import inputs, ranges
 from bunchtrain.config.campaign import load_campaign, parse_campaign, parse_section
 from bunchtrain.config.schema import campaign_schema
 from bunchtrain.config.specs import ReportSpec, ScanSpec, TrainSpec, as_text, parse_spec
 from bunchtrain.config.train import Train
 from bunchtrain.config.yamlfile import read_yaml
 from bunchtrain.dag import Plan
-from bunchtrain.errors import CampaignError
+from bunchtrain.errors import CampaignError, InputError
 from bunchtrain.files import sha256
 
 ROOT = Path(__file__).parents[2]
@@ -205,14 +205,30 @@ def test_a_file_is_taken_by_its_name_before_its_name_is_a_pattern(tmp_path, monk
         assert set(Plan(values, "c").files("qcd", "0000")) == {*found, "b.root"}
 
 
-@pytest.mark.parametrize(("per_job", "mend"), [(5000, "lower"), (1, "raise")])
-def test_more_files_than_a_command_takes_are_refused(per_job, mend):
-    values = changed(convert__files_per_job=per_job)
+def test_more_files_than_a_command_takes_are_refused():
+    values = changed(convert__files_per_job=5000)
     values["samples"]["qcd"]["generate"]["shards"] = 5000
     details = refused(values).details
-    assert details["key"] == "convert.files_per_job" and details["mend"].startswith(mend)
+    assert details["key"] == "convert.files_per_job" and details["mend"].startswith("lower")
     values["convert"]["files_per_job"] = 10
     assert len(Plan(values, "c").groups("qcd")) == 500
+
+
+def test_the_shards_of_many_jobs_are_a_word_for_each_sample():
+    values = changed(convert__files_per_job=1, output="out")
+    values["samples"]["qcd"]["generate"]["shards"] = 12_000
+    plan = Plan(values, "c")
+    assert plan.shards(["qcd"]) == ["out/convert/qcd/0000..11999.h5"]
+    assert [str(path) for path in ranges.files(plan.shards())] == plan.converted()
+    assert len(plan.converted(["qcd"])) == 12_000 and plan.converted()[10_000] == "out/convert/qcd/10000.h5"
+
+
+def test_words_that_are_no_range_stand_for_themselves():
+    words = ["a/0000..1.h5", "a/1..0002.h5", "0001..0002", "b.h5", "x/12345..12346.h5/y"]
+    assert ranges.files(words) == [Path(one) for one in words]
+    assert ranges.files(["a/0001..0001.h5"]) == [Path("a/0001.h5")]
+    with pytest.raises(InputError, match="ends before it begins"):
+        ranges.files(["a/0002..0001.h5"])
 
 
 @pytest.fixture
@@ -253,12 +269,21 @@ def test_other_content_with_an_older_time_has_another_digest_and_a_touch_has_not
     assert second[0] == first[0] and second[1] == [sha256(folder / "c.root")] != first[1]
 
 
-@pytest.mark.parametrize("text", ["", "[1]", '{"a.root": 3, "b.root": [], "c.root": ["x"]}'])
+@pytest.mark.parametrize("text", ["", "[1]", '["a.root"', '"a"', "3", '["a.root"]\n["b.root", "x"]\n[["c"], 1]\n\xff'])
 def test_a_damaged_list_of_digests_is_made_again(brought, text):
     digests, _, folder = brought
     first = digests()
-    (folder / "out/convert/.digests.json").write_text(text)
-    assert digests() == first
+    (folder / "out/convert/.digests.jsonl").write_text(text, encoding="latin-1")
+    assert digests() == first == digests()
+
+
+def test_the_list_of_digests_does_not_grow_for_ever(brought):
+    digests, _, folder = brought
+    for second in range(1, 200):
+        os.utime(folder / "a.root", (second, second))
+        first = digests()
+    lines = (folder / "out/convert/.digests.jsonl").read_text().split()
+    assert lines.count('["a.root",') < 120 and digests() == first
 
 
 def test_a_file_that_cannot_be_read_is_left_to_its_job(brought):

@@ -18,8 +18,9 @@ rule index:
         runtime=grow(20),
     params:
         spec=spec("index"),
+        shards=lambda wildcards: PLAN.shards(PLAN.beside[wildcards.beside]),
         out=subpath(output.dataset, parent=True),
     message:
         "index {wildcards.beside}"
     shell:
-        "bunchtrain index --spec {params.spec:q} --out {params.out:q} -- {input:q} 2>&1 | tee {log:q}"
+        "bunchtrain index --spec {params.spec:q} --out {params.out:q} -- {params.shards:q} 2>&1 | tee {log:q}"

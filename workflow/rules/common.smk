@@ -1,4 +1,7 @@
 # The campaign, checked; what the rules ask of it.
+import gc
+import inspect
+
 from snakemake.exceptions import WorkflowError
 
 from bunchtrain.config.yamlfile import read_yaml
@@ -15,6 +18,14 @@ try:
 except BunchtrainError as error:
     raise WorkflowError(str(error)) from None
 
+# A plan of ten thousand jobs makes millions of objects that all stay: no search for garbage among them.
+gc.disable()
+
+
+onstart:
+    gc.freeze()
+    gc.enable()
+
 
 wildcard_constraints:
     sample="|".join(PLAN.sources),
@@ -27,30 +38,28 @@ wildcard_constraints:
     candidate=r"[\w.-]+",
 
 
+def ready(function):
+    """A function whose parameters are at hand: Snakemake looks at them several times for every job."""
+    function.__signature__ = inspect.signature(function)
+    return function
+
+
+# Wildcards that specs depend on.
+NAMES = ("sample", "shard", "number", "candidate", "beside", "source", "variation")
+
+
 def spec(stage):
     """What a stage reads of the campaign, as JSON; a change of it reruns the stage."""
-    return lambda wildcards: PLAN.spec(
-        stage,
-        **{
-            k: v
-            for k, v in wildcards.items()
-            if k
-            in (
-                "sample",
-                "shard",
-                "number",
-                "candidate",
-                "beside",
-                "source",
-                "variation",
-            )
-        },
+    return ready(
+        lambda wildcards: PLAN.spec(
+            stage, **{k: v for k, v in wildcards.items() if k in NAMES}
+        )
     )
 
 
 def grow(amount):
     """Memory or time that doubles with every attempt."""
-    return lambda wildcards, attempt: amount * 2 ** (attempt - 1)
+    return ready(lambda wildcards, attempt: amount * 2 ** (attempt - 1))
 
 
 # Options that name the samples of no class.

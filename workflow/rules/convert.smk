@@ -1,6 +1,6 @@
 rule convert:
     input:
-        lambda wildcards: PLAN.files(wildcards.sample, wildcards.group),
+        ready(lambda wildcards: PLAN.files(wildcards.sample, wildcards.group)),
     output:
         events=f"{PLAN.output}/convert/{{sample}}/{{group}}.h5",
         manifest=f"{PLAN.output}/convert/{{sample}}/{{group}}.json",
@@ -16,9 +16,9 @@ rule convert:
         runtime=grow(30),
     params:
         spec=spec("convert"),
-        digests=lambda wildcards: PLAN.digests(wildcards.sample, wildcards.group),
-        part=lambda wildcards: PLAN.part(wildcards.sample, wildcards.group),
-        remote=lambda wildcards: PLAN.remote(wildcards.sample, wildcards.group),
+        digests=ready(lambda wildcards: PLAN.digests(wildcards.sample, wildcards.group)),
+        part=ready(lambda wildcards: PLAN.part(wildcards.sample, wildcards.group)),
+        remote=ready(lambda wildcards: PLAN.remote(wildcards.sample, wildcards.group)),
     message:
         "convert {wildcards.sample} {wildcards.group}"
     shell:

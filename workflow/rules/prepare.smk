@@ -17,9 +17,10 @@ rule prepare:
         runtime=grow(30),
     params:
         spec=spec("prepare"),
+        shards=PLAN.shards(),
         out=subpath(output.dataset, parent=True),
     message:
         "prepare splits, scaler and index"
     shell:
-        "bunchtrain prepare --spec {params.spec:q} --out {params.out:q} --threads {threads} -- {input:q}"
+        "bunchtrain prepare --spec {params.spec:q} --out {params.out:q} --threads {threads} -- {params.shards:q}"
         " 2>&1 | tee {log:q}"

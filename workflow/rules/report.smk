@@ -17,7 +17,10 @@ rule report:
         candidates=expand(rules.candidate.output.figures, candidate=PLAN.candidates),
         search=rules.search.output.front if PLAN.searched else [],
         panels=[rules.systematics.output.summary] if PLAN.varied() else [],
-        manifests=[path.removesuffix("h5") + "json" for path in PLAN.converted()],
+        # By a function: of a list Snakemake hashes all files once for each of them.
+        manifests=lambda wildcards: [
+            path.removesuffix("h5") + "json" for path in PLAN.converted()
+        ],
     output:
         page=report(
             f"{PLAN.output}/report.html",
@@ -37,8 +40,10 @@ rule report:
     params:
         spec=spec("report"),
         results=subpath(output.page, parent=True),
-        manifests=lambda wildcards, input: [
-            word for path in input.manifests for word in ("--manifest", path)
+        manifests=[
+            word
+            for path in PLAN.shards(suffix=".json")
+            for word in ("--manifest", path)
         ],
         histories=lambda wildcards, input: [
             word for path in input.history for word in ("--history", path)

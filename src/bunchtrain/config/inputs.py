@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bunchtrain.errors import BunchtrainError, InputError
-from bunchtrain.files import read_json, sha256, write_json
+from bunchtrain.errors import InputError
+from bunchtrain.files import sha256, write_text
 
 #: Addresses that are read, with XRootD.
 REMOTE = ("root://", "xrootd://")
@@ -80,7 +82,8 @@ class Digests:
     Parameters
     ----------
     cache : path
-        JSON file; a missing or damaged one costs no more than reading the files again.
+        A line of JSON for each reading of a file, the last one counts; a missing or damaged line costs no more than
+        reading the file again.
     """
 
     def __init__(self, cache: Path) -> None:
@@ -100,18 +103,42 @@ class Digests:
                 with contextlib.suppress(OSError):
                     self._known[file] = [*states[file], sha256(file)]
         finally:
-            if stale:
-                with contextlib.suppress(OSError):  # a folder that cannot be written costs time alone
-                    write_json(self._cache, self._known)
+            _add(self._cache, {file: self._known[file] for file in stale if file in self._known})
         return [str(self._known[file][-1]) if states[file] and file in self._known else "unreadable" for file in files]
 
 
 def _read(cache: Path) -> dict[str, list[object]]:
-    with contextlib.suppress(BunchtrainError, OSError):
-        values = read_json(cache)
-        if isinstance(values, dict):
-            return {file: row for file, row in values.items() if isinstance(row, list) and row}
-    return {}
+    """Return what is known; write the list anew where most of its lines are outdated."""
+    rows, lines = {}, []
+    with contextlib.suppress(OSError):
+        lines = [line for line in cache.read_text(encoding="utf-8", errors="replace").splitlines() if line]
+    for line in lines:
+        with contextlib.suppress(ValueError, TypeError):
+            file, *row = json.loads(line)
+            if isinstance(file, str) and row:
+                rows[file] = row
+    if len(lines) > 2 * len(rows) + 100:
+        with contextlib.suppress(OSError):
+            write_text(cache, _lines(rows))
+    return rows
+
+
+def _add(cache: Path, rows: Mapping[str, list[object]]) -> None:
+    """Add lines in one go: the campaign is planned by several processes at a time, each job's own among them."""
+    if not rows:
+        return
+    with contextlib.suppress(OSError):  # a folder that cannot be written costs time alone
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(cache, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            # Half a line may stand at the end, of a process that was killed.
+            os.write(handle, f"\n{_lines(rows)}".encode())
+        finally:
+            os.close(handle)
+
+
+def _lines(rows: Mapping[str, list[object]]) -> str:
+    return "".join(f"{json.dumps([file, *row])}\n" for file, row in rows.items())
 
 
 def _state(file: str) -> list[int]:
