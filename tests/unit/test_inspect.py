@@ -11,7 +11,6 @@ import uproot
 import yaml
 from test_formats_delphes import foreign, hit_branches, jetclass_branches, shower_branches, write
 
-from bunchtrain.cli import app
 from bunchtrain.config.base import Kind
 from bunchtrain.config.campaign import checked_kind
 from bunchtrain.config.specs import ConvertSpec
@@ -20,6 +19,7 @@ from bunchtrain.convert.inspect import inspect
 from bunchtrain.convert.rootfile import opened
 from bunchtrain.convert.run import convert
 from bunchtrain.errors import BunchtrainError, ContractError, InputError
+from bunchtrain.look_cli import app
 
 
 def look(path, folder, capsys, **options):
