@@ -36,7 +36,7 @@ def _written(path: Path, label: int, jets: int) -> dict[str, np.ndarray]:
     columns["run_number"] = np.full(jets, 0x5EED + label, "u8")  # found again by its bytes
     names = {"run_number": "run_number", **{f"jet_{name}": name for name in ("pt", "eta", "phi", "mass")}}
     branches = {branch: columns[name] for branch, name in names.items()}
-    own = {"event_number": columns["event_number"], **branches}
+    own = {"event_number": columns["event_number"], "weight": columns["weight"], **branches}
     kinds = {name: values.dtype for name, values in own.items()}
     part = ak.zip({name: ak.unflatten(constituents[name], counts) for name in _P4})
     with uproot.recreate(path, compression=None) as file:
