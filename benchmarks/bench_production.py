@@ -1,9 +1,8 @@
-"""Campaigns of thousands of small files: what planning costs, and what one costs that runs through Slurm.
+"""Campaigns of thousands of small files: what planning costs.
 
-plan: `bunchtrain campaign run FILE -n` of so many files, grouped as usual and a job for each: with --quiet what passes
-    before the first job starts, and with the list of all jobs.
-cluster: a campaign of so many files through slurm/testcluster; jobs, the driver's memory, calls of Slurm, core-hours.
-Each part can be run alone: `bench_production.py plan --files 1000`, `bench_production.py cluster --files 40`.
+`bunchtrain campaign run FILE -n` of so many files, grouped as usual and a job for each: with --quiet what passes before
+the first job starts, and with the list of all jobs. `--files 1000` takes one size alone. See bench_cluster.py for a
+campaign that runs.
 """
 
 from __future__ import annotations
@@ -34,12 +33,6 @@ BOUNDS, MEMORY = {10_000: 15, 50_000: 60}, 1e9
 
 #: Files of one job when nothing is said.
 USUAL = Convert().files_per_job
-
-#: Clients of Slurm that a driver calls.
-CLIENTS = ("sbatch", "sacct", "squeue", "scancel", "sinfo", "scontrol", "sacctmgr", "srun")
-
-#: It stands before a client on the path, and notes each call.
-WRAPPER = '#!/bin/sh\necho {name} >> {calls}\nexec {client} "$@"\n'
 
 
 class Cost(NamedTuple):
@@ -143,14 +136,10 @@ def hashing(campaign: Campaign, folder: Path) -> float:
 def main() -> None:
     """Run one part, or all."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("part", nargs="?", default="all", choices=["all", "plan", "cluster"])
     parser.add_argument("--files", type=int, help="of one campaign, in place of all sizes")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        folder, marks = Path(name), []
-        if given.part in ("all", "plan"):
-            marks += plan(folder, [given.files] if given.files else [1000, 10_000, 50_000])
-    conclude(marks)
+        conclude(plan(Path(name), [given.files] if given.files else [1000, 10_000, 50_000]))
 
 
 if __name__ == "__main__":
