@@ -1,4 +1,4 @@
-"""A campaign of a thousand files through a real Slurm to its end: jobs, calls of Slurm, core-hours, the driver's memory.
+"""A campaign of a thousand files through a real Slurm to its end: jobs, calls of Slurm, core-hours, driver's memory.
 
 The cluster is slurm/testcluster on this machine, so its times are those of this machine's cores.
 """
