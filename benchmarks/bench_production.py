@@ -9,6 +9,7 @@ Each part can be run alone: `bench_production.py plan --files 1000`, `bench_prod
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import shlex
@@ -17,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,8 +35,8 @@ from minicampaign import ROOT, Campaign
 #: Seconds that planning so many files may take, and bytes of memory.
 BOUNDS, MEMORY = {10_000: 15, 50_000: 60}, 1e9
 
-#: Files of one job when nothing is said.
-USUAL = Convert().files_per_job
+#: Files of one job when nothing is said, and of one that is worth a job of Slurm.
+USUAL, TOGETHER = Convert().files_per_job, 50
 
 #: Clients of Slurm that a driver calls.
 CLIENTS = ("sbatch", "sacct", "squeue", "scancel", "sinfo", "scontrol", "sacctmgr", "srun")
@@ -140,6 +143,61 @@ def hashing(campaign: Campaign, folder: Path) -> float:
     return time.process_time() - begin
 
 
+@contextlib.contextmanager
+def slurm(box: Path) -> Iterator[tuple[dict[str, str], Path]]:
+    """Boot a Slurm of four nodes; yield its environment, and the file that notes calls of its clients."""
+    place = [str(ROOT / "slurm/testcluster")]
+    subprocess.run([*place, "up", "--nodes", "4", "--cores", "4", "--box", str(box)], check=True)
+    try:
+        told = subprocess.run([*place, "env", "--box", str(box)], check=True, capture_output=True, text=True).stdout
+        pairs = [shlex.split(line)[1].partition("=") for line in told.splitlines()]
+        environment = {name: os.path.expandvars(value) for name, _, value in pairs}
+        yield {**environment, "PATH": f"{_counting(box, environment['PATH'])}:{environment['PATH']}"}, box / "calls"
+    finally:
+        subprocess.run([*place, "down", "--box", str(box)], check=True)
+
+
+def _counting(box: Path, path: str) -> Path:
+    """Put before each client what notes its calls; return the folder."""
+    tools = box / "counting"
+    tools.mkdir()
+    for name in CLIENTS:
+        text = WRAPPER.format(name=name, calls=shlex.quote(str(box / "calls")), client=shutil.which(name, path=path))
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    return tools
+
+
+def cluster(folder: Path, files: int) -> list[Mark]:
+    """Run a campaign of so many files through Slurm to its end."""
+    campaign = lay_out(folder / "campaign", files, 1)
+    alone = sum(planned(planning(campaign).said).values())
+    lay_out(folder / "campaign", files, TOGETHER)
+    jobs = sum(planned(planning(campaign).said).values())
+    with slurm(folder / "box") as (environment, calls):
+        campaign.environment |= environment
+        words = ["campaign", "run", "campaign.yaml", "--profile", str(ROOT / "slurm/test")]
+        cost = watched([sys.executable, "-m", "bunchtrain", *words], campaign)
+        counts = Counter(calls.read_text().split())
+        asked = ["sacct", "-X", "-n", "-P", "-S", "now-2days", "-o", "state,cputimeraw"]
+        listed = subprocess.run(asked, env=campaign.environment, check=True, capture_output=True, text=True).stdout
+    rows = [line.split("|") for line in listed.splitlines()]
+    well = sum(state == "COMPLETED" for state, _ in rows)
+    hours = sum(int(seconds) for _, seconds in rows) / 3600
+    table(
+        ["files", "jobs, a file each", f"jobs, {TOGETHER} files each", "jobs in Slurm", "wall", "driver", "core-hours"],
+        [[files, alone, jobs, len(rows), f"{cost.wall:.0f} s", f"{cost.peak / 1e6:.0f} MB", f"{hours:.2f}"]],
+    )
+    table(["client", "calls", "per job"], [[name, n, f"{n / len(rows):.1f}"] for name, n in counts.most_common()])
+    ended = (campaign.folder / "results/report.html").exists()
+    return [
+        Mark("ended_with_a_report", ended, 1),
+        Mark("jobs_that_ended_well", well, jobs),
+        Mark("jobs_more_than_planned", len(rows) - jobs, 0, at_least=False),
+        Mark("gb_driver", cost.peak / 1e9, MEMORY / 1e9, at_least=False),
+    ]
+
+
 def main() -> None:
     """Run one part, or all."""
     parser = argparse.ArgumentParser()
@@ -150,6 +208,8 @@ def main() -> None:
         folder, marks = Path(name), []
         if given.part in ("all", "plan"):
             marks += plan(folder, [given.files] if given.files else [1000, 10_000, 50_000])
+        if given.part in ("all", "cluster"):
+            marks += cluster(folder, given.files or 1000)
     conclude(marks)
 
 
