@@ -8,7 +8,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DEFAULT_GOAL := help
 .PHONY: help env slurm browser demo test test-all lint lock schema clean bench-convert bench-training bench-models bench-scaling \
 	bench-lost-ranks bench-uncertainty bench-fpga bench-cores bench-distilled bench-faults bench-trigger bench-tracking \
+<<<<<<< HEAD
 	bench-gpu bench-scan bench-halving bench-search bench-production bench-cluster
+=======
+	bench-gpu bench-scan bench-halving bench-search bench-production
+>>>>>>> scale
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -82,6 +86,9 @@ bench-uncertainty: env ## Measure MC dropout: what passes cost, and the memory t
 
 bench-scan: env ## Kill scans, count what is lost; measure slots and suggestions
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_scan.py
+
+bench-production: env ## Plan campaigns of thousands of files, and take one through Slurm (make slurm first)
+	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_production.py
 
 bench-halving: env ## Count the epochs that successive halving spends, and what it keeps
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_halving.py

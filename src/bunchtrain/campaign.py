@@ -84,6 +84,47 @@ def results(file: Path) -> Path:
     return Path(_plan(file).output)
 
 
+def outlook(file: Path, like: Path | None, cores: int, at_once: int | None, as_json: bool) -> None:
+    """Print what a campaign has still to do and what that will take, by what earlier jobs took.
+
+    Parameters
+    ----------
+    file : path
+        Campaign file.
+    like : path or None
+        Results of another campaign, to learn from where the campaign's own say nothing.
+    cores, at_once : int
+        That jobs share; or how many run at the same time, where that is given.
+    as_json : bool
+        In place of a table.
+
+    Raises
+    ------
+    InputError
+        If `like` holds no times of jobs.
+    """
+    from bunchtrain.course import forecast, planned
+    from bunchtrain.course import outlook as of_course
+
+    plan = _plan(file)
+    output = Path(plan.output)
+    if like is not None and not any((like / forecast.BENCHMARKS).rglob("*.tsv")):
+        expected = f"a campaign's output, with {forecast.BENCHMARKS}/ of jobs that have run"
+        raise InputError("nothing is known from this folder", key="--like", found=str(like), expected=expected)
+
+    def size(job: planned.Planned) -> float | None:
+        """Return the bytes that a conversion reads."""
+        try:
+            parts = int(plan.part(job.wildcards["sample"], job.wildcards["group"]).partition("/")[2])
+            return sum(Path(name).stat().st_size for name in job.input) / parts or None
+        except (OSError, KeyError):
+            return None
+
+    jobs = planned.planned(_snakemake(file))
+    folders = [output] if like is None else [output, like]
+    of_course.show(of_course.outlook(jobs, output, folders, size, cores=cores, at_once=at_once), as_json)
+
+
 def scaling(file: Path, out: Path | None, request: Request) -> None:
     """Probe the scaling of a campaign's training, print it, and keep it as `scaling.json` and `scaling.svg`.
 
@@ -155,8 +196,7 @@ def drive(file: Path, arguments: list[str], cancel: bool = False, again: Sequenc
     store.root()  # jobs ask for it
     state, output = Path(".snakemake"), Path(plan.output)
     locks = [_locked(state / "driver.lock", "another campaign runs in this folder")]
-    named = f"./{file}" if str(file).startswith("-") else str(file)  # no option
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--configfile", named]
+    command = _snakemake(file)
     told = ["--logger", "bunchtrain", "--logger-bunchtrain-file", str(output / events.FILE)]
     if not {"-n", "--dry-run", "--dryrun"}.intersection(arguments):
         locks.append(_locked(output / events.LOCK, "another campaign writes to this output"))
@@ -166,6 +206,12 @@ def drive(file: Path, arguments: list[str], cancel: bool = False, again: Sequenc
         os.set_inheritable(handle, True)  # Snakemake takes this process's place and keeps the locks
     forced = ["--forcerun", *again] if again else []  # it takes all words up to the next option
     os.execv(command[0], [*command, *forced, *told, *arguments])
+
+
+def _snakemake(file: Path) -> list[str]:
+    """Return Snakemake with the workflow and a campaign."""
+    named = f"./{file}" if str(file).startswith("-") else str(file)  # no option
+    return [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--configfile", named]
 
 
 def _locked(file: Path, problem: str) -> int:

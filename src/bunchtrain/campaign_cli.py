@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,22 @@ def run(
     from bunchtrain.campaign import drive
 
     drive(file, context.args, cancel=orphans is Orphans.CANCEL)
+
+
+@app.command()
+def plan(
+    file: CampaignFile = Path("config/config.yaml"),
+    like: Annotated[
+        Path | None, typer.Option("--like", help="output of another campaign, for stages that this one has not run")
+    ] = None,
+    cores: Annotated[int | None, typer.Option("--cores", min=1, help="cores for all jobs, else this machine's")] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="in place of cores: jobs at once")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print it as JSON")] = False,
+) -> None:
+    """Show what a campaign has still to do, and estimate time, memory and disk from what earlier jobs took."""
+    from bunchtrain.campaign import outlook
+
+    outlook(file, like, cores or len(os.sched_getaffinity(0)), jobs, as_json)
 
 
 @app.command()

@@ -22,6 +22,7 @@ class LogHandlerSettings(LogHandlerSettingsBase):
     """Options of the command line."""
 
     file: str = field(default="", metadata={"help": "file that the events are added to", "required": True})
+    planned: bool = field(default=False, metadata={"help": "of a dry run add the jobs that would run"})
 
 
 class LogHandler(LogHandlerBase):
@@ -30,11 +31,12 @@ class LogHandler(LogHandlerBase):
     def __post_init__(self) -> None:
         """Begin."""
         self._file = Path(self.settings.file)
-        self._works = not self.common_settings.dryrun
+        self._dry = self.common_settings.dryrun
+        self._works = self.settings.planned or not self._dry
 
     def emit(self, record: LogRecord) -> None:
         """Write an event down; a run goes on where that cannot be done."""
-        entry = told(record)
+        entry = planned(record) if self._dry else told(record)
         if entry is None or not self._works:
             return
         line = json.dumps({"time": record.created, **entry})
@@ -88,6 +90,16 @@ def told(record: LogRecord) -> dict[str, Any] | None:
     if event == LogEvent.JOB_ERROR:
         return {"event": "error", **_job(values), "message": str(values.get("rule_msg") or "")}
     return None
+
+
+def planned(record: LogRecord) -> dict[str, Any] | None:
+    """Return the line for a job of a dry run; None for other records."""
+    values = vars(record)
+    if values.get("event") != LogEvent.JOB_INFO:
+        return None
+    benchmark = str(values["benchmark"]) if values["benchmark"] else None
+    about = {"wildcards": dict(values["wildcards"]), "threads": values["threads"], "benchmark": benchmark}
+    return {"event": "planned", **_job(values), "input": [str(one) for one in values["input"]], **about}
 
 
 def _job(values: Mapping[str, Any]) -> dict[str, Any]:

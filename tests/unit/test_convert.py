@@ -111,6 +111,7 @@ def test_several_files_make_one_with_its_sources(tmp_path):
     assert attributes["sum_of_weights"] == pytest.approx(weights)
     assert [row["status"] for row in manifest["inputs"]] == ["ok"] * 3
     assert [row["jets"] for row in manifest["inputs"]] == [3, 1, 1] and manifest["jets"] == 5
+    assert [row["bytes"] for row in manifest["inputs"]] == [path.stat().st_size for path in paths]
     assert provenance.altered(tmp_path / "out" / "a.h5") == []
     record = provenance.read(tmp_path / "out" / "a.json")
     assert [row["path"] for row in record["inputs"]] == [str(path) for path in paths]
