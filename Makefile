@@ -8,11 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DEFAULT_GOAL := help
 .PHONY: help env slurm browser demo test test-all lint lock schema clean bench-convert bench-training bench-models bench-scaling \
 	bench-lost-ranks bench-uncertainty bench-fpga bench-cores bench-distilled bench-faults bench-trigger bench-tracking \
-<<<<<<< HEAD
 	bench-gpu bench-scan bench-halving bench-search bench-production bench-cluster
-=======
-	bench-gpu bench-scan bench-halving bench-search bench-production
->>>>>>> scale
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -99,11 +95,11 @@ bench-search: env ## Compare searches at equal evaluations with Optuna's
 bench-gpu: env ## Measure training on a GPU, or on the CPU where there is none
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_gpu.py
 
-clean: ## Remove the environment and all results
-	rm -rf .venv .venv.lock results .snakemake
-
 bench-production: env ## Measure the planning of campaigns of thousands of files
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_production.py
 
 bench-cluster: env slurm ## Run a campaign of a thousand files through slurm/testcluster
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_cluster.py
+
+clean: ## Remove the environment and all results
+	rm -rf .venv .venv.lock results .snakemake

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import importlib.util
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -81,7 +82,23 @@ def _checked_core(plan: Plan, file: Path) -> list[str]:
 
 def results(file: Path) -> Path:
     """Return the folder of a campaign's results."""
-    return Path(_plan(file).output)
+    return Path(load_campaign(file).output)
+
+
+def again(file: Path, stage: str, where: Sequence[str]) -> list[str]:
+    """Return the files that are made anew when jobs of a stage run again; see `course.again.outputs`."""
+    from bunchtrain.course.again import outputs
+
+    plan = _plan(file)
+
+    def has(job: events.Job) -> bool:
+        """Return whether sample, group and training of an earlier job are still in the campaign."""
+        sample, group, number = (job.wildcards.get(name) for name in ("sample", "group", "number"))
+        if number is not None:
+            return number.isdigit() and int(number) < plan.campaign.train.seeds
+        return sample is None or (sample in plan.sources and (group is None or group in plan.groups(sample)))
+
+    return outputs(Path(plan.output), file, stage, where, has)
 
 
 def outlook(file: Path, like: Path | None, cores: int, at_once: int | None, as_json: bool) -> None:
@@ -197,15 +214,24 @@ def drive(file: Path, arguments: list[str], cancel: bool = False, again: Sequenc
     state, output = Path(".snakemake"), Path(plan.output)
     locks = [_locked(state / "driver.lock", "another campaign runs in this folder")]
     command = _snakemake(file)
-    told = ["--logger", "bunchtrain", "--logger-bunchtrain-file", str(output / events.FILE)]
-    if not {"-n", "--dry-run", "--dryrun"}.intersection(arguments):
+    told = ["--logger", "bunchtrain", f"--logger-bunchtrain-file={output / events.FILE}"]
+    if not _is_dry(arguments):
         locks.append(_locked(output / events.LOCK, "another campaign writes to this output"))
         command += _alone(command, state, adopted.asked(plan), cancel)
     os.environ["BUNCHTRAIN_ROOT"] = str(SNAKEFILE.parent)  # for envs/post-deploy.sh
     for handle in locks:
         os.set_inheritable(handle, True)  # Snakemake takes this process's place and keeps the locks
     forced = ["--forcerun", *again] if again else []  # it takes all words up to the next option
+    if again:
+        os.environ.pop(store.VARIABLE, None)  # anew: not taken from what was made before
     os.execv(command[0], [*command, *forced, *told, *arguments])
+
+
+def _is_dry(arguments: Sequence[str]) -> bool:
+    """Return whether options for Snakemake ask for a dry run, also as `-np`, `-pn` or `--dry`."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    short = any(re.fullmatch(r"-[npkfFtrq]+", one) and "n" in one for one in options)
+    return short or any((len(one) > 3 and "--dry-run".startswith(one)) or one == "--dryrun" for one in options)
 
 
 def _snakemake(file: Path) -> list[str]:
@@ -218,7 +244,7 @@ def _locked(file: Path, problem: str) -> int:
     """Take the lock of an only driver; return the handle that keeps it."""
     with disk_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -97,10 +97,9 @@ def rerun(
     ] = None,
 ) -> None:
     """Run jobs of a stage again, and what depends on them; what follows goes to Snakemake as it is."""
-    from bunchtrain.campaign import drive, results
-    from bunchtrain.course.again import outputs
+    from bunchtrain.campaign import again, drive
 
-    drive(file, context.args, again=outputs(results(file), file, stage, where or []))
+    drive(file, context.args, again=again(file, stage, where or []))
 
 
 @app.command()

@@ -243,6 +243,21 @@ class Found:
         return [source for source in self.entry["inputs"] if "://" in source["path"]]
 
 
+def check_target(out: Path, suffix: str) -> None:
+    """Refuse to write over what a stage has made, or over a file of another kind.
+
+    Raises
+    ------
+    InputError
+        If `out` does not end in `suffix`, or a record stands beside it.
+    """
+    if out.suffix != suffix:
+        raise InputError("this is no name for such a file", key="--out", found=str(out), expected=f"a name in {suffix}")
+    if record_path(out).exists():
+        mend = f"another name, e.g. {out.with_name('status' + suffix)}"
+        raise InputError("a result of the campaign would be overwritten", key="--out", found=str(out), mend=mend)
+
+
 def walk(output: str | Path) -> tuple[list[Found], list[str]]:
     """Return the records of `output` and of all it was made from, nearest first, and a line for each unreadable one.
 

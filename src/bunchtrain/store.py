@@ -11,13 +11,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bunchtrain.errors import BunchtrainError, CampaignError
 from bunchtrain.files import atomic, copy, exclusive, is_leftover, read_json, sha256, temporary_of, write_json
-from bunchtrain.provenance import commit, now
+from bunchtrain.provenance import commit, now, seal
 
 #: Given copies by their names in the entry, and what is said of them.
 Adapt = Callable[[Mapping[str, Path], Mapping[str, Any]], None]
@@ -81,8 +81,9 @@ class Place:
     """Where a result stands, or will."""
 
     def __init__(self, folder: Path, stage: str, asked: Mapping[str, Any]) -> None:
-        self._root, self._asked = folder, {"stage": stage, **asked}
-        text = json.dumps(self._asked, sort_keys=True, separators=(",", ":"))
+        self._root = folder
+        text = json.dumps({"stage": stage, **asked}, sort_keys=True, separators=(",", ":"))
+        self.asked: dict[str, Any] = json.loads(text)
         self.key = hashlib.sha256(text.encode()).hexdigest()
         self.folder = folder / stage / self.key[:2] / self.key[2:]
         self.lock = self.folder.with_name(f"{self.folder.name}.lock")
@@ -108,28 +109,40 @@ class Place:
         adapt : callable, optional
             Changes the copies, given by their names, before they stand in their places.
         """
+        about = self._about(outputs)
+        if about is None:
+            return None
+        try:
+            with contextlib.ExitStack() as stack:
+                copies = {name: stack.enter_context(atomic(output)) for name, output in outputs.items()}
+                for name, temporary in copies.items():
+                    copy(self.folder / name, temporary)
+                adapt(copies, about)
+        except FileNotFoundError:
+            if self.folder.is_dir():
+                raise
+            return None  # removed meanwhile
+        _tell(f"taken from {self.folder}, made {about['made']}")
+        return about
+
+    def _about(self, names: Iterable[str]) -> dict[str, Any] | None:
+        """Return what is said of the entry; None if there is none. One that is not what was kept is removed."""
         try:
             entry = read_json(self.folder / _ENTRY)
-            about = {"key": self.key, **entry["about"]}
-            made, digests = about["made"], entry["files"]
-            wrong = [name for name in outputs if sha256(self.folder / name) != digests[name]]
-        except (BunchtrainError, FileNotFoundError, KeyError, TypeError, ValueError):
-            wrong = [_ENTRY]
+            files, whole = entry["files"], seal(entry) == entry["seal"] and entry["asked"] == self.asked
+            whole = whole and all((self.folder / name).is_file() for name in names)
+            whole = whole and all(sha256(self.folder / name) == files[name] for name in names)
+        except (BunchtrainError, FileNotFoundError, RecursionError, KeyError, TypeError, ValueError, AttributeError):
+            whole = False
         except OSError as error:
             _tell(f"{self.folder} cannot be read: {error.strerror or error}")
             return None
-        if wrong:
-            if self.folder.is_dir():
-                _tell(f"{self.folder} is damaged and is made again")
-                self._remove()
-            return None
-        with contextlib.ExitStack() as stack:
-            copies = {name: stack.enter_context(atomic(output)) for name, output in outputs.items()}
-            for name, temporary in copies.items():
-                copy(self.folder / name, temporary)
-            adapt(copies, about)
-        _tell(f"taken from {self.folder}, made {made}")
-        return about
+        if whole:
+            return {"key": self.key, **entry["about"]}
+        if self.folder.is_dir():
+            _tell(f"{self.folder} is damaged and is made again")
+            self._remove()
+        return None
 
     def _remove(self) -> None:
         with contextlib.suppress(OSError):
@@ -156,7 +169,9 @@ class Place:
                 (temporary / name).chmod(0o444)
             files = {name: sha256(output) for name, output in outputs.items()}
             about = {"made": now(), "commit": commit(), **about}
-            write_json(temporary / _ENTRY, {"asked": self._asked, "files": files, "about": about})
+            entry = {"asked": self.asked, "files": files, "about": about}
+            write_json(temporary / _ENTRY, {**entry, "seal": seal(entry)})
+            (temporary / _ENTRY).chmod(0o444)
             temporary.chmod(self._root.stat().st_mode & 0o7777)
             temporary.rename(self.folder)
             _tell(f"kept as {self.folder}")

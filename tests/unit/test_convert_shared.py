@@ -9,6 +9,7 @@ import pytest
 from test_convert import columns, spec, write
 
 from bunchtrain import provenance, store
+from bunchtrain.convert import shared as shared_conversions
 from bunchtrain.convert.run import convert
 from bunchtrain.errors import InputError
 from bunchtrain.files import read_json
@@ -127,3 +128,16 @@ def test_a_damaged_entry_never_reaches_a_campaign(shared, files, tmp_path, capsy
     other = converted(tmp_path / "other", files)
     assert "is damaged" in capsys.readouterr().out and other.read_bytes() == one.read_bytes()
     assert kept.read_bytes() == one.read_bytes()
+
+
+def test_a_file_that_is_replaced_meanwhile_is_not_shared(shared, files, tmp_path, monkeypatch, capsys):
+    other = write(tmp_path / "other.root", columns([4, 1], 7))
+
+    def replaced(file, digest_of=shared_conversions.digest_of):
+        found = digest_of(file)
+        shutil.copy(other, file)
+        return found
+
+    monkeypatch.setattr(shared_conversions, "digest_of", replaced)
+    converted(tmp_path / "one", files[:1])
+    assert "replaced while it was converted" in capsys.readouterr().out and entries(shared) == []

@@ -166,7 +166,9 @@ def test_an_address_that_cannot_be_had_is_told(serve, name, value):
 def test_the_command_serves_until_it_is_interrupted(tmp_path):
     made = half_way(tmp_path, samples=10)
     command = [sys.executable, "-m", "bunchtrain", "campaign", "page", str(made.file), "--out", "now.html", "--serve"]
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests themselves do not listen
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        signal.signal(signal.SIGINT, heard)
         assert process.stdout.readline() == "[page] now.html\n"
         port = int(re.fullmatch(r"\[page\] http://127\.0\.0\.1:(\d+)/\n", process.stdout.readline())[1])
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,6 +123,49 @@ def test_a_damaged_entry_is_told_and_made_again(shared, tmp_path, damage, capsys
     assert "is damaged and is made again" in capsys.readouterr().out
     kept(tmp_path)
     assert taken(tmp_path) is not None and (tmp_path / "taken.h5").read_text() == "content"
+
+
+def test_an_entry_under_another_key_is_not_taken(shared, tmp_path, capsys):
+    other = kept(tmp_path, {"spec": 2}, "another's")
+    mine = kept(tmp_path)
+    shutil.rmtree(mine.folder)
+    shutil.copytree(other.folder, mine.folder)
+    assert taken(tmp_path) is None and "is damaged" in capsys.readouterr().out and not mine.folder.exists()
+
+
+@pytest.mark.parametrize("key", ["asked", "files", "about", "seal"])
+def test_an_entry_that_lacks_something_is_not_taken(shared, tmp_path, key):
+    place = kept(tmp_path)
+    path = place.folder / "entry.json"
+    entry = json.loads(path.read_text())
+    del entry[key]
+    path.chmod(0o644)
+    path.write_text(json.dumps(entry))
+    assert taken(tmp_path) is None and not place.folder.exists()
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"asked": {}, "files": {}, "about": {}, "seal": "0"}'])
+def test_an_entry_that_is_none_is_not_taken(shared, tmp_path, text):
+    place = kept(tmp_path)
+    (place.folder / "entry.json").chmod(0o644)
+    (place.folder / "entry.json").write_text(text)
+    assert taken(tmp_path) is None and not place.folder.exists()
+
+
+def test_a_pipe_in_the_place_of_a_file_hangs_nothing(shared, tmp_path):
+    place = kept(tmp_path)
+    (place.folder / "events.h5").unlink()
+    os.mkfifo(place.folder / "events.h5")
+    assert taken(tmp_path) is None
+
+
+def test_a_users_mask_closes_no_file_of_an_entry(shared, tmp_path):
+    old = os.umask(0o077)
+    try:
+        place = kept(tmp_path)
+    finally:
+        os.umask(old)
+    assert {path.stat().st_mode & 0o777 for path in place.folder.iterdir()} == {0o444}
 
 
 def test_a_full_disk_under_the_store_costs_the_sharing_alone(shared, tmp_path, capsys):

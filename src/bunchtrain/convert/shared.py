@@ -54,8 +54,11 @@ def take(place: store.Place, files: Sequence[Path | str], out: Path, manifest: P
 
 
 def keep(place: store.Place, files: Sequence[Path | str], out: Path, manifest: Path) -> None:
-    """Keep a conversion in the store."""
-    place.keep(_named(out, manifest), inputs=list(map(str, files)))
+    """Keep a conversion in the store, if what was read is what was asked for: a file may be replaced meanwhile."""
+    if [row["sha256"] for row in read_json(manifest)["inputs"]] == place.asked["inputs"]:
+        place.keep(_named(out, manifest), inputs=list(map(str, files)))
+    else:
+        print("[store] not kept: an input was replaced while it was converted", flush=True)
 
 
 def _named(out: Path, manifest: Path) -> dict[str, Path]:

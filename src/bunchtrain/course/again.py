@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bunchtrain.course.events import Job, Run, read
 from bunchtrain.errors import InputError
 
 
-def outputs(results: Path, campaign: Path, stage: str, where: Sequence[str]) -> list[str]:
+def outputs(
+    results: Path, campaign: Path, stage: str, where: Sequence[str], has: Callable[[Job], bool] = lambda job: True
+) -> list[str]:
     """Return the first output of each job of a stage that all of `where` hold for, as the runs so far have named them.
 
     Parameters
@@ -20,16 +22,20 @@ def outputs(results: Path, campaign: Path, stage: str, where: Sequence[str]) -> 
         Name of a rule.
     where : sequence of str
         `wildcard=value`, e.g. `sample=top`.
+    has : callable, optional
+        Whether the campaign still has such a job.
 
     Raises
     ------
     InputError
         If no such stage or job has been run.
     """
-    jobs = _jobs(read(results, campaign))
+    jobs = [job for job in _jobs(read(results, campaign)) if has(job)]
     stages = {job.rule for job in jobs}
     if stage not in stages:
-        raise InputError("no job of this stage has been run", key="--stage", found=stage, choices=stages)
+        raise InputError(
+            "no job of this stage that the campaign has now was run", key="--stage", found=stage, choices=stages
+        )
     wanted = [_parted(one) for one in where]
     mine = [job for job in jobs if job.rule == stage]
     for name, value in wanted:

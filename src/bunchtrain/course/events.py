@@ -132,20 +132,42 @@ class Reader:
     def _take(self, line: bytes) -> None:
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return
         try:
-            if not isinstance(entry["time"], int | float) or not isinstance(entry.get("rule", ""), str):
-                raise TypeError("its time is no number, or its rule no name")
+            if (wrong := _wrong(entry)) is not None:
+                raise TypeError(f"{wrong} is not what it should be")
             if entry["event"] == "run":
                 self._runs.append(Run(entry["time"], entry["host"], last=entry["time"]))
             elif self._runs:
                 self._runs[-1].apply(entry)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             self._seen = (0, 0)  # the next time it is read from its beginning
             mend = "remove the file: only what is known of past runs is lost with it"
             problem = f"line {self._lines} is no event of a run"
             raise InputError(problem, file=self._path, found=repr(error), mend=mend) from None
+
+
+#: Seconds since 1970 that are a time of day, to the year 5138.
+_TIMES = 1e11
+
+#: What an event may say, and of which kind.
+_KINDS: dict[str, type] = {"host": str, "rule": str, "message": str, "wildcards": dict, "jobs": dict}
+
+
+def _wrong(entry: dict[str, Any]) -> str | None:
+    """Return the first key of an event whose value is of another kind."""
+    time = entry["time"]
+    if isinstance(time, bool) or not isinstance(time, int | float) or not 0 <= time < _TIMES:
+        return "time"
+    for key, kind in _KINDS.items():
+        if key in entry and not isinstance(entry[key], kind):
+            return key
+    for key in ("output", "log"):
+        if not all(isinstance(name, str) and name.isprintable() for name in entry.get(key, [])):
+            return key
+    counts = entry.get("jobs", {}).values()
+    return "jobs" if any(not isinstance(count, int) or count < 0 for count in counts) else None
 
 
 def read(results: Path, campaign: Path) -> list[Run]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 from bunchtrain.course.events import Job, read
+from bunchtrain.course.status import driven, worked
 from bunchtrain.errors import last_told
 
 #: Lines of a log that are shown, and jobs that are named, for each cause.
@@ -77,7 +78,7 @@ def show(results: Path, campaign: Path) -> int:
         If the campaign has not been run.
     """
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    runs = read(results, campaign)
+    runs = worked(read(results, campaign), alive=driven(results))
     found = failures(runs[-1].jobs.values() if runs else [])
     if not found:
         console.print("no job of the last run has failed, or another attempt went well")
@@ -107,6 +108,11 @@ def named(job: Job) -> str:
     return ", ".join(f"{key}={value}" for key, value in job.wildcards.items()) or (job.output or [job.rule])[0]
 
 
+def plain(line: str) -> str:
+    """Return a line without what would steer a terminal."""
+    return "".join(one if one.isprintable() or one == "\t" else "\N{REPLACEMENT CHARACTER}" for one in line)
+
+
 def log_lines(job: Job, folder: Path) -> list[str]:
     """Return the lines of a job's own log, the first of its logs that has any."""
     for name in job.log:
@@ -116,5 +122,5 @@ def log_lines(job: Job, folder: Path) -> list[str]:
                 stream.seek(max(0, path.stat().st_size - 20_000))
                 lines = stream.read().decode(errors="replace").splitlines()
             if lines:
-                return [line.rstrip() for line in lines if line.strip()]
+                return [plain(line.rstrip()) for line in lines if line.strip()]
     return []

@@ -12,7 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 
-from bunchtrain.course.events import LOCK, Run, read
+from bunchtrain.course.events import FILE, LOCK, Run, read
 from bunchtrain.errors import InputError
 from bunchtrain.files import held
 
@@ -78,23 +78,28 @@ def show(results: Path, campaign: Path, *, follow: bool = False) -> int:
     InputError
         If the campaign has not been run.
     """
-    console = Console()
-    runs = _runs(results, campaign)
-    if not follow:
-        console.print(_page(runs, driven(results)))
-        return int(any(job.failed for job in runs[-1].jobs.values()))
-    with Live(_page(runs, driven(results)), console=console, auto_refresh=False) as live:
-        while driven(results):
-            time.sleep(1)
-            runs = _runs(results, campaign)
-            live.update(_page(runs, driven(results)), refresh=True)
+    console = Console(markup=False)
+    alive = driven(results)
+    if follow and alive:
+        with Live(console=console, auto_refresh=False) as live:
+            while alive:
+                live.update(_page(_runs(results, campaign), alive), refresh=True)
+                time.sleep(1)
+                alive = driven(results)
+            live.update(_page(_runs(results, campaign), alive), refresh=True)
+    else:
+        console.print(_page(_runs(results, campaign), alive))
+    runs = worked(_runs(results, campaign), alive=driven(results))
     return int(any(job.failed for job in runs[-1].jobs.values()))
 
 
 def _runs(results: Path, campaign: Path) -> list[Run]:
     runs = read(results, campaign)
-    if not runs:
+    if not runs and driven(results):
         raise InputError("the campaign's run has only begun", file=results, mend="ask again in a moment")
+    if not runs:
+        mend = f"bunchtrain campaign run {campaign} --cores 2"
+        raise InputError("no run of the campaign is known", file=results / FILE, mend=mend)
     return runs
 
 
@@ -120,7 +125,7 @@ def _page(runs: Sequence[Run], alive: bool) -> RenderableType:
         told += f", after {_span(now - run.started)}; "
         told += "how long it takes is not known yet" if rest is None else f"about {_span(rest)} left"
     elif done < all_jobs:
-        told += "; no driver runs"
+        told += "; no driver runs: what it has submitted to Slurm may still, and the next run waits for that"
     else:
         told += f" in {_span(run.last - run.started)}"
     return Group(told, table)

@@ -16,7 +16,7 @@ from bunchtrain.files import as_json, atomic, sha256
 from bunchtrain.origin import unpacked
 from bunchtrain.origin.crate import METADATA, About, Content, metadata
 from bunchtrain.origin.records import Records, key, together
-from bunchtrain.provenance import Found, record_path
+from bunchtrain.provenance import Found, check_target, record_path
 
 #: Data sets, which are left out unless all is asked for.
 _DATA = (".h5", ".root")
@@ -55,6 +55,7 @@ def archive(
     CampaignError
         If the campaign file is none.
     """
+    check_target(out, ".zip")
     plan = Plan(load_campaign(file).model_dump(mode="json", exclude_none=True), file)
     results = Path(plan.output)
     records = Records([results])

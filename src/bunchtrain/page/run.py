@@ -9,6 +9,7 @@ from bunchtrain.files import disk_errors, write_text
 from bunchtrain.page.document import page
 from bunchtrain.page.server import Server, serve
 from bunchtrain.page.state import Watched
+from bunchtrain.provenance import check_target
 
 
 def show(
@@ -37,7 +38,11 @@ def show(
     ------
     BunchtrainError
         If a file does not describe a campaign, the page cannot be written, or the address cannot be had.
+    InputError
+        If the page would be written over something else.
     """
+    if out is not None:
+        check_target(out, ".html")
     watched = Watched(files)
     server = Server(watched, host, port, guarded=guarded) if live else None
     if out is not None:
