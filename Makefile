@@ -83,9 +83,6 @@ bench-uncertainty: env ## Measure MC dropout: what passes cost, and the memory t
 bench-scan: env ## Kill scans, count what is lost; measure slots and suggestions
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_scan.py
 
-bench-production: env ## Plan campaigns of thousands of files, and take one through Slurm (make slurm first)
-	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_production.py
-
 bench-halving: env ## Count the epochs that successive halving spends, and what it keeps
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_halving.py
 
