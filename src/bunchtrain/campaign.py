@@ -85,20 +85,12 @@ def results(file: Path) -> Path:
     return Path(load_campaign(file).output)
 
 
-def again(file: Path, stage: str, where: Sequence[str]) -> list[str]:
+def made_anew(file: Path, stage: str, where: Sequence[str]) -> list[str]:
     """Return the files that are made anew when jobs of a stage run again; see `course.again.outputs`."""
     from bunchtrain.course.again import outputs
 
     plan = _plan(file)
-
-    def has(job: events.Job) -> bool:
-        """Return whether sample, group and training of an earlier job are still in the campaign."""
-        sample, group, number = (job.wildcards.get(name) for name in ("sample", "group", "number"))
-        if number is not None:
-            return number.isdigit() and int(number) < plan.campaign.train.seeds
-        return sample is None or (sample in plan.sources and (group is None or group in plan.groups(sample)))
-
-    return outputs(Path(plan.output), file, stage, where, has)
+    return outputs(Path(plan.output), file, stage, where, lambda job: plan.has(job.wildcards))
 
 
 def outlook(file: Path, like: Path | None, cores: int, at_once: int | None, as_json: bool) -> None:
@@ -131,11 +123,7 @@ def outlook(file: Path, like: Path | None, cores: int, at_once: int | None, as_j
 
     def size(job: planned.Planned) -> float | None:
         """Return the bytes that a conversion reads."""
-        try:
-            parts = int(plan.part(job.wildcards["sample"], job.wildcards["group"]).partition("/")[2])
-            return sum(Path(name).stat().st_size for name in job.input) / parts or None
-        except (OSError, KeyError):
-            return None
+        return plan.size(job.wildcards["sample"], job.wildcards["group"]) or None
 
     jobs = planned.planned(_snakemake(file))
     folders = [output] if like is None else [output, like]

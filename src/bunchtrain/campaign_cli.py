@@ -97,9 +97,9 @@ def rerun(
     ] = None,
 ) -> None:
     """Run jobs of a stage again, and what depends on them; what follows goes to Snakemake as it is."""
-    from bunchtrain.campaign import again, drive
+    from bunchtrain.campaign import drive, made_anew
 
-    drive(file, context.args, again=again(file, stage, where or []))
+    drive(file, context.args, again=made_anew(file, stage, where or []))
 
 
 @app.command()

@@ -5,7 +5,7 @@ Parsing the DAG imports no torch, uproot or h5py: only the campaign's sections a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,31 @@ class Plan:
         """Return which of how many ranges of entries of its files a group has, e.g. 2/5."""
         found = self._groups[sample][int(group)]
         return f"{found.number}/{found.parts}"
+
+    def size(self, sample: str, group: str) -> float | None:
+        """Return the bytes that the conversion of a group reads; None if a file cannot be looked at."""
+        found = self._groups[sample][int(group)]
+        try:
+            return sum(Path(name).stat().st_size for name in found.files) / found.parts
+        except OSError:
+            return None
+
+    def has(self, wildcards: Mapping[str, str]) -> bool:
+        """Return whether the campaign has what the wildcards of a job name."""
+        named: dict[str, Container[str]] = {
+            "sample": self.sources,
+            "candidate": self.candidates,
+            "beside": self.beside,
+            "source": self.campaign.systematics,
+        }
+        if not all(value in named[name] for name, value in wildcards.items() if name in named):
+            return False
+        counts = {"number": self.campaign.train.seeds}
+        if "sample" in wildcards:
+            generate = self.sources[wildcards["sample"]].origin.generate
+            counts |= {"group": len(self._groups[wildcards["sample"]]), "shard": generate.shards if generate else 0}
+        numbers = {name: value for name, value in wildcards.items() if name in counts}
+        return all(value.isdecimal() and int(value) < counts[name] for name, value in numbers.items())
 
     def digests(self, sample: str, group: str) -> list[str]:
         """Return the digests of a group's files where they are the user's; none where they are generated.

@@ -62,6 +62,11 @@ def tool_versions() -> dict[str, str]:
     return versions
 
 
+def versions_of(*names: str) -> dict[str, str]:
+    """Return those of `tool_versions` that are named and installed."""
+    return {name: version for name, version in tool_versions().items() if name in names}
+
+
 @functools.cache
 def commit() -> str | None:
     """Return the commit of the checkout this package runs from, with `+changes` if it was edited; None outside git."""

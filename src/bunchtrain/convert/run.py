@@ -203,7 +203,7 @@ class Group:
         with self._opened(path) as source:
             number, of = self._part
             start, stop = source.entries * (number - 1) // of, source.entries * number // of
-            row["bytes"] = None if is_remote(str(path)) else Path(path).stat().st_size // of
+            row["bytes"] = path.stat().st_size // of if isinstance(path, Path) else None
             row |= {"tree": source.tree, "entries": stop - start, "skipped": source.skipped}
             row |= self._copy(source, path, digest, start, stop)
             generator = source.generator

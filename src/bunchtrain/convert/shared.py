@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,20 @@ from bunchtrain.config.specs import ConvertSpec
 from bunchtrain.convert.rootfile import digest_of
 from bunchtrain.errors import BunchtrainError
 from bunchtrain.files import as_json, read_json
-from bunchtrain.provenance import tool_versions
-
-#: Packages that shape what is written; a file names them.
-TOOLS = ("awkward", "bunchtrain", "h5py", "numpy", "python", "uproot")
+from bunchtrain.provenance import versions_of
 
 
 def tools() -> dict[str, str]:
-    """Return the versions of `TOOLS` as installed here."""
-    return {name: version for name, version in tool_versions().items() if name in TOOLS}
+    """Return the versions of the packages that shape what is written; a file names them."""
+    return versions_of("awkward", "bunchtrain", "h5py", "numpy", "python", "uproot")
 
 
 @contextlib.contextmanager
-def place(spec: ConvertSpec, files: Sequence[Path | str], part: tuple[int, int]) -> Any:
-    """Hold the place of one conversion in the store; None without a store, or for files that cannot be read."""
+def place(spec: ConvertSpec, files: Sequence[Path | str], part: tuple[int, int]) -> Iterator[store.Place | None]:
+    """Hold the place of one conversion in the store; None without a store, or for files that cannot be read.
+
+    Files are read for their digests here and again when they are converted: what differs then is not kept.
+    """
     if store.root() is None:
         yield None
         return

@@ -18,6 +18,8 @@ from bunchtrain.errors import last_told
 #: Lines of a log that are shown, and jobs that are named, for each cause.
 LINES, NAMED = 8, 5
 
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
 #: What Slurm calls an end, and what it means.
 _ENDS = {
     "OUT_OF_MEMORY": "out of memory",
@@ -109,8 +111,9 @@ def named(job: Job) -> str:
 
 
 def plain(line: str) -> str:
-    """Return a line without what would steer a terminal."""
-    return "".join(one if one.isprintable() or one == "\t" else "\N{REPLACEMENT CHARACTER}" for one in line)
+    """Return a line without colours, and without what else would steer a terminal."""
+    shown = _COLOURS.sub("", line)
+    return "".join(one if one.isprintable() or one == "\t" else "\N{REPLACEMENT CHARACTER}" for one in shown)
 
 
 def log_lines(job: Job, folder: Path) -> list[str]:

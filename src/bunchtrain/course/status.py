@@ -79,18 +79,16 @@ def show(results: Path, campaign: Path, *, follow: bool = False) -> int:
         If the campaign has not been run.
     """
     console = Console(markup=False)
-    alive = driven(results)
+    alive, runs = driven(results), _runs(results, campaign)
     if follow and alive:
-        with Live(console=console, auto_refresh=False) as live:
+        with Live(_page(runs, alive), console=console, auto_refresh=False) as live:
             while alive:
-                live.update(_page(_runs(results, campaign), alive), refresh=True)
                 time.sleep(1)
-                alive = driven(results)
-            live.update(_page(_runs(results, campaign), alive), refresh=True)
+                alive, runs = driven(results), _runs(results, campaign)
+                live.update(_page(runs, alive), refresh=True)
     else:
-        console.print(_page(_runs(results, campaign), alive))
-    runs = worked(_runs(results, campaign), alive=driven(results))
-    return int(any(job.failed for job in runs[-1].jobs.values()))
+        console.print(_page(runs, alive))
+    return int(any(job.failed for job in worked(runs, alive=alive)[-1].jobs.values()))
 
 
 def _runs(results: Path, campaign: Path) -> list[Run]:

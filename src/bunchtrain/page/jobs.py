@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,8 +31,6 @@ AFTER = {
 
 #: Causes of failures; running jobs of a rule, and in all; lines of a running job's log; characters of a line.
 CAUSES, OF_RULE, RUNNING, LINES, WIDTH = 20, 5, 20, 3, 400
-
-_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Course:
@@ -180,5 +177,5 @@ def _job(job: Job) -> dict[str, Any]:
 
 
 def _plain(text: str) -> str:
-    """Return a line of some log, or a name, without colours of a terminal and no longer than is of use."""
-    return _COLOURS.sub("", str(text))[:WIDTH]
+    """Return a line of some log, or a name, plain and no longer than is of use."""
+    return failures.plain(text)[:WIDTH]

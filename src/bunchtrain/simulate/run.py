@@ -15,7 +15,7 @@ from bunchtrain.config.specs import SimulateSpec
 from bunchtrain.errors import CampaignError, MissingDependency
 from bunchtrain.files import atomic, disk_errors
 from bunchtrain.progress import track
-from bunchtrain.provenance import record, tool_versions
+from bunchtrain.provenance import record, versions_of
 from bunchtrain.simulate import collisions
 from bunchtrain.simulate.generator import PROCESSES, Generator, pythia_seed, run_number, steering
 from bunchtrain.simulate.jets import Jets, find_jets
@@ -63,8 +63,7 @@ def simulate(spec: SimulateSpec, out: Path) -> None:
 
 def _tools() -> dict[str, str]:
     """Return the versions of the packages that shape a shard."""
-    names = ("awkward", "bunchtrain", "fastjet", "numpy", "pythia8mc", "uproot")
-    return {name: version for name, version in tool_versions().items() if name in names}
+    return versions_of("awkward", "bunchtrain", "fastjet", "numpy", "pythia8mc", "uproot")
 
 
 def _check(spec: SimulateSpec) -> None:
