@@ -1,9 +1,14 @@
 """Campaigns that never ran: their files as a run would have left them, for tests of what is read of them."""
 
+import contextlib
 import json
+import threading
 from pathlib import Path
 
 import yaml
+
+from bunchtrain.page.server import Server
+from bunchtrain.page.state import Watched
 
 ROOT = Path(__file__).parents[1]
 BEGUN = 1_800_000_000.0
@@ -113,3 +118,22 @@ def half_way(folder, name="invented", samples=40, bad=3):
     for number in range(2):
         made.start("convert", BEGUN + 160 + number, log="[convert] 3 of 8 files\n", sample="qcd", group=f"{number:04d}")
     return made
+
+
+@contextlib.contextmanager
+def serving():
+    """Yield a way to serve campaigns; servers end with it."""
+    started = []
+
+    def start(*made, **options):
+        server = Server(Watched([one.file for one in made]), **options)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        started.append(server)
+        return server
+
+    try:
+        yield start
+    finally:
+        for server in started:
+            server.shutdown()
+            server.server_close()

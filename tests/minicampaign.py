@@ -41,10 +41,13 @@ class Campaign:
     def run(self, *arguments: str) -> subprocess.CompletedProcess:
         return self._done(self.command(*arguments))
 
-    def drive(self, *arguments: str) -> subprocess.CompletedProcess:
-        """Run it as its users do, in place of Snakemake itself."""
-        start = [sys.executable, "-m", "bunchtrain", "campaign", "run", "campaign.yaml", "--cores", "2"]
-        return self._done([*start, *arguments])
+    def drive(self, *arguments: str, file: str = "campaign.yaml") -> subprocess.CompletedProcess:
+        """Run it as its users do, in place of Snakemake itself; here, unless a profile says where."""
+        here = [] if "--profile" in arguments else ["--cores", "2"]
+        return self.bunchtrain("campaign", "run", file, *here, *arguments)
+
+    def bunchtrain(self, *words: str) -> subprocess.CompletedProcess:
+        return self._done([sys.executable, "-m", "bunchtrain", *words])
 
     def _done(self, command: list[str]) -> subprocess.CompletedProcess:
         return subprocess.run(

@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 
 import pytest
 
@@ -15,16 +14,7 @@ def test_a_campaign_gives_on_the_cluster_what_it_gives_on_one_machine(cluster, t
     campaign = lay_out(tmp_path, sorted(trained.folder.glob("data/top/*.root")))
     (tmp_path / "campaign.yaml").write_text((trained.folder / "campaign.yaml").read_text())
     campaign.environment["PYTHONPATH"] = str(ROOT / "src")
-    command = [sys.executable, "-m", "bunchtrain", "campaign", "run", "campaign.yaml", "--profile", ROOT / "slurm/test"]
-    done = subprocess.run(
-        [*command, "--", "results/evaluate/metrics.json"],
-        cwd=tmp_path,
-        env=campaign.environment,
-        capture_output=True,
-        text=True,
-        timeout=850,
-        check=False,
-    )
+    done = campaign.drive("--profile", str(ROOT / "slurm/test"), "--", "results/evaluate/metrics.json")
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
     names = ["convert/qcd/0000.h5", "prepare/dataset.h5", "scan/best.json", "train/seed0/model.safetensors"]
     assert [name for name in names if campaign.read(name) != trained.read(name)] == []

@@ -1,8 +1,5 @@
 """What a batch script or a wrapped command could take for something else never runs on a node."""
 
-import subprocess
-import sys
-
 import pytest
 
 from bunchtrain.files import read_json
@@ -24,16 +21,8 @@ def test_odd_names_of_folder_campaign_and_files_are_safe_on_the_cluster(cluster,
     values["samples"]["top"]["files"] = [name]
     campaign.write(values)
     (folder / "campaign.yaml").rename(folder / f"{odd}.yaml")
-    command = [sys.executable, "-m", "bunchtrain", "campaign", "run", f"{odd}.yaml", "--profile", ROOT / "slurm/test"]
-    done = subprocess.run(
-        [*command, "--", "results/convert/top/0000.h5"],
-        cwd=folder,
-        env=campaign.environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    profile = str(ROOT / "slurm/test")
+    done = campaign.drive("--profile", profile, "--", "results/convert/top/0000.h5", file=f"{odd}.yaml")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "submitted with SLURM jobid" in done.stdout + done.stderr
     assert read_json(folder / "results/convert/top/0000.json")["inputs"][0]["path"] == name

@@ -68,7 +68,7 @@ def test_a_run_with_nothing_to_do_hides_no_failure(tmp_path, capsys):
 
 def test_a_log_steers_no_terminal(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "l").write_text("error: big \x1b]0;title\x07\n")
+    (tmp_path / "l").write_text("\x1b[31merror: \x1b[0mbig \x1b]0;title\x07\n")
     failures.show(noted(tmp_path, RUN, PLAN, START, ERROR), tmp_path / "c.yaml")
     said = capsys.readouterr().out
-    assert "error: big" in said and "\x1b]0" not in said and "\x07" not in said
+    assert "error: big" in said and "\x1b" not in said and "\x07" not in said and "[31m" not in said

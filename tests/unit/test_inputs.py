@@ -145,3 +145,32 @@ def test_a_name_that_comes_through_is_the_same_to_a_shell(name):
 )
 def test_names_that_are_odd_and_no_more_come_through(name):
     assert comes_through(name)
+
+
+@pytest.mark.parametrize(
+    ("wildcards", "there"),
+    [
+        ({}, True),
+        ({"sample": "qcd", "group": "0000"}, True),
+        ({"sample": "qcd", "group": "0001"}, False),
+        ({"sample": "qcd", "group": "x"}, False),
+        ({"sample": "gone", "group": "0000"}, False),
+        ({"sample": "top", "shard": "0003"}, True),
+        ({"sample": "top", "shard": "0004"}, False),
+        ({"sample": "qcd", "shard": "0000"}, False),
+        ({"number": "0"}, True),
+        ({"number": "1"}, False),
+        ({"candidate": "gone"}, False),
+        ({"source": "gone", "variation": "up"}, False),
+        ({"beside": "gone"}, False),
+    ],
+)
+def test_a_plan_knows_which_jobs_it_has(files, wildcards, there):
+    assert plan(["data"]).has(wildcards) is there
+
+
+def test_a_plan_knows_what_a_conversion_reads(files):
+    assert plan(["data"]).size("qcd", "0000") == 2510
+    split = plan(["data"], split_above="1 kB")
+    assert [split.size("qcd", group) for group in split.groups("qcd")] == [10, *[2500 / 3] * 3]
+    assert plan(["root://host//a.root"]).size("qcd", "0000") is None

@@ -1,7 +1,6 @@
 """The status page in a real browser: its numbers, its curves, what changes while one looks, names that are markup."""
 
 import json
-import threading
 from pathlib import Path
 
 import pytest
@@ -9,9 +8,8 @@ import pytest
 from browser import CHROMIUM, Browser
 from bunchtrain.page import state as states
 from bunchtrain.page.document import page
-from bunchtrain.page.server import Server
 from bunchtrain.page.state import Watched
-from invented import BEGUN, Invented, half_way
+from invented import BEGUN, Invented, half_way, serving
 
 pytestmark = [
     pytest.mark.browser,
@@ -44,18 +42,8 @@ def without_errors(browser):
 @pytest.fixture
 def serve():
     """A way to serve campaigns; servers end with the test."""
-    servers = []
-
-    def start(*made, **options):
-        server = Server(Watched([one.file for one in made]), **options)
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        servers.append(server)
-        return server
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    with serving() as start:
+        yield start
 
 
 def exported(*made):

@@ -1,5 +1,6 @@
 """The status page's server: who is answered, what with, and what is refused."""
 
+import functools
 import http.client
 import json
 import re
@@ -13,26 +14,15 @@ import pytest
 
 from bunchtrain.errors import BunchtrainError
 from bunchtrain.page import server as servers
-from bunchtrain.page.server import Server
-from bunchtrain.page.state import Watched
-from invented import half_way
+from invented import half_way, serving
 
 
 @pytest.fixture
 def serve(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    made, started = half_way(tmp_path, samples=10), []
-
-    def start(**options):
-        server = Server(Watched([made.file]), **options)
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        started.append(server)
-        return server
-
-    yield start
-    for server in started:
-        server.shutdown()
-        server.server_close()
+    made = half_way(tmp_path, samples=10)
+    with serving() as start:
+        yield functools.partial(start, made)
 
 
 def asked(server, path, method="GET", **headers):

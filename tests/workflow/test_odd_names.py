@@ -1,8 +1,5 @@
 """Names that a shell, a format or a path could take for something else: handled, or refused, never executed."""
 
-import subprocess
-import sys
-
 import pytest
 
 from bunchtrain.files import read_json
@@ -37,13 +34,6 @@ REFUSED = [
 ]
 
 
-def _run(campaign, file, *arguments):
-    command = [sys.executable, "-m", "bunchtrain", "campaign", "run", file, "--cores", "2", *arguments]
-    return subprocess.run(
-        command, cwd=campaign.folder, env=campaign.environment, capture_output=True, text=True, check=False
-    )
-
-
 @pytest.mark.parametrize("odd", ODD.values(), ids=list(ODD))
 def test_odd_names_of_folder_campaign_and_files_are_safe(tmp_path, samples, odd):
     folder = tmp_path / odd
@@ -56,7 +46,7 @@ def test_odd_names_of_folder_campaign_and_files_are_safe(tmp_path, samples, odd)
     values["samples"]["top"]["files"] = [name]
     campaign.write(values)
     (folder / "campaign.yaml").rename(folder / f"{odd}.yaml")
-    done = _run(campaign, f"./{odd}.yaml", "--", "results/convert/top/0000.h5")
+    done = campaign.drive("--", "results/convert/top/0000.h5", file=f"./{odd}.yaml")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert read_json(folder / "results/convert/top/0000.json")["inputs"][0]["path"] == name
     assert {path.name for path in folder.iterdir()} == {f"{odd}.yaml", "data", "results", ".snakemake"}
@@ -66,7 +56,7 @@ def test_odd_names_of_folder_campaign_and_files_are_safe(tmp_path, samples, odd)
 @pytest.mark.parametrize("name", [*REFUSED, "{sample}", "a{b", "a}b"])
 def test_names_that_do_not_come_through_snakemake_are_refused(fresh, name):
     (fresh.folder / "data/top/a.root").rename(fresh.folder / f"data/top/{name}.root")
-    done = _run(fresh, "campaign.yaml", "-n")
+    done = fresh.drive("-n")
     assert done.returncode == 2 and "a file's name cannot be used" in done.stderr
     said = done.stderr
     assert all(word in said for word in ("campaign.yaml", "samples.top.files", "rename", ascii(name)[1:-1]))
@@ -87,7 +77,7 @@ def test_names_that_no_batch_job_comes_through_are_refused(fresh, odd, of, drive
     if driver == "snakemake":
         done = fresh.run("-n")
     else:
-        done = _run(fresh, file, "-n")
+        done = fresh.drive("-n", file=file)
         assert done.returncode == 2 and "Traceback" not in done.stderr
     said = done.stdout + done.stderr
     assert done.returncode and "no batch job would come through" in said and "rename it" in said
@@ -103,7 +93,7 @@ def test_files_above_the_folder_are_read_and_nothing_is_written_there(tmp_path, 
     campaign.write(values)
     (tmp_path / "campaign.yaml").unlink()
     before = sorted(path for path in tmp_path.rglob("*") if campaign.folder not in path.parents)
-    done = _run(campaign, "campaign.yaml", "--", "results/convert/top/0000.h5")
+    done = campaign.drive("--", "results/convert/top/0000.h5")
     assert done.returncode == 0, done.stderr[-2000:]
     assert sorted(path for path in tmp_path.rglob("*") if campaign.folder not in path.parents) == before
 
@@ -111,6 +101,6 @@ def test_files_above_the_folder_are_read_and_nothing_is_written_there(tmp_path, 
 @pytest.mark.parametrize("output", ["../up", "/tmp/away", "a/../../b", "a b", "$(touch pwned)", "a;b", "a\nb", "é", ""])
 def test_an_output_outside_the_folder_or_of_an_odd_name_is_refused(fresh, output):
     fresh.write({**fresh.values, "output": output})
-    done = _run(fresh, "campaign.yaml")
+    done = fresh.drive()
     assert done.returncode == 2 and "output" in done.stderr and "Traceback" not in done.stderr
     assert not list(fresh.folder.parent.rglob("pwned")) and not (fresh.folder / "results").exists()
