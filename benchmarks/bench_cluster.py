@@ -108,7 +108,6 @@ def told(jobs: list[Job], calls: Counter[str], cost: Cost, files: int, alone: in
     return [
         Mark("jobs_that_did_not_complete", lost, 0, at_least=False),
         Mark("gb_of_the_driver", cost.peak / 1e9, MEMORY / 1e9, at_least=False),
-        Mark("jobs_saved_by_grouping", alone / len(jobs), 1),
     ]
 
 
