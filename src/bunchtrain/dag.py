@@ -201,7 +201,7 @@ class Plan:
     @property
     def core(self) -> bool:
         """Whether the chain ends in a core: one answers for whole jets, and not every task asks for that."""
-        return "graph" in literals.wanted(self.campaign.task.kind)
+        return self.campaign.core and "graph" in literals.wanted(self.campaign.task.kind)
 
     @property
     def searched(self) -> bool:

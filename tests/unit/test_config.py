@@ -372,3 +372,11 @@ def test_what_several_keys_of_a_section_make_wrong_is_told_in_words():
     with pytest.raises(CampaignError, match="cannot be dealt out") as error:
         parse_section(Train, {"batch_size": 4, "accumulation": 8}, "a.yaml")
     assert error.value.details["mend"] and "found" not in {k for k, v in error.value.details.items() if v}
+
+
+def test_a_campaign_without_a_core_ends_in_its_page(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    values = campaign_values() | {"core": False}
+    assert not Plan(values, "campaign.yaml").core
+    with pytest.raises(CampaignError, match="no core is asked for"):
+        Plan(values | {"synthesize": {"vectors": 5000}}, "campaign.yaml")

@@ -72,6 +72,7 @@ class Campaign(Section):
         default_factory=dict, description="sources of uncertainty, each with variations: what if it were otherwise?"
     )
     report: Report = Field(default_factory=Report)
+    core: bool = Field(True, description="whether the chain ends in an FPGA core; without, it ends in the page")
 
     @field_validator("task", "model", mode="before")
     @classmethod

@@ -132,6 +132,9 @@ def _check_levels(campaign: Campaign, file: str | Path) -> None:
             key="synthesize",
             mend="take the section out: the chain ends in the report",
         )
+    if not campaign.core and campaign.synthesize != type(campaign.synthesize)() and not campaign.scan.trials:
+        problem, mend = "there are settings of a core, and no core is asked for", "take the section out, or core: false"
+        raise CampaignError(problem, file=file, key="synthesize", mend=mend)
 
 
 def _check_secrets(campaign: Campaign, file: str | Path) -> None:

@@ -7,7 +7,9 @@ from pydantic import Field, model_validator
 from bunchtrain.config.base import Name, Positive, Section
 from bunchtrain.config.expression import Formula
 
-Process = Literal["qcd", "quark", "gluon", "top", "w", "z", "wz", "higgs", "beauty", "charm", "light", "collisions"]
+Process = Literal[
+    "qcd", "quark", "gluon", "top", "w", "z", "wz", "higgs", "beauty", "charm", "light", "resonance", "collisions"
+]
 
 #: The label of rows that are of no class.
 NO_CLASS = -1
@@ -20,7 +22,8 @@ class Generate(Section):
     """A sample made by the embedded generator."""
 
     process: Process = Field(
-        description="hard process: QCD dijets, quarks or gluons alone, what decays to quarks, jets of a flavour; "
+        description="hard process: QCD dijets, quarks or gluons alone, what decays to quarks, jets of a flavour, "
+        "resonance: a new particle of mass `simulate.resonance_mass` that decays to two quarks; "
         "collisions: events of any inelastic collisions, as hits in the tracking detector `simulate.barrel`"
     )
     shards: Positive = Field(2, description="number of ROOT files")

@@ -31,6 +31,7 @@ class Simulate(Section):
     pileup: float = Field(0.0, ge=0, le=200, description="mean number of further collisions in an event, μ")
     pileup_pool: Positive = Field(1000, description="collisions that a shard makes, to draw its pile-up from")
     tracks: Tracks | None = Field(None, description="reconstructed tracks of a parametrised tracker; null: none")
+    resonance_mass: Energy | None = Field(None, description="of the new particle of process resonance, GeV; null: 150")
     barrel: Barrel | None = Field(None, description="tracking detector, for process collisions; null: its defaults")
 
     @model_validator(mode="after")

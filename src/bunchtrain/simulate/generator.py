@@ -49,6 +49,7 @@ _Z = (
     "WeakZ0:gmZmode = 2",
     *_HADRONIC_Z,
 )
+_RESONANCE_MASS = 150.0
 _HIGGS = ("HiggsSM:ffbar2HZ = on", "HiggsSM:ffbar2HW = on", "25:onMode = off", "25:onIfAny = 5")
 _LIGHT = ("HardQCD:gg2gg = on", "HardQCD:qqbar2gg = on", "HardQCD:qg2qg = on")
 _QUARKS = ("HardQCD:qq2qq = on", "HardQCD:gg2qqbar = on", "HardQCD:qqbar2qqbarNew = on")
@@ -62,6 +63,7 @@ PROCESSES = {
     "z": Process(_Z, (23,)),
     "wz": Process((*_Z, *_W), (23, 24)),
     "higgs": Process(_HIGGS, (25,)),
+    "resonance": Process(_Z, (23,)),
     "beauty": Process(("HardQCD:hardbbbar = on",), flavour=5),
     "charm": Process(("HardQCD:hardccbar = on",), flavour=4),
     "light": Process((*_LIGHT, *_QUARKS), flavour=0),
@@ -108,7 +110,13 @@ def steering(process: str, settings: Simulate, seed: int) -> list[str]:
         f"PhaseSpace:pTHatMax = {highest}",
         f"PartonLevel:MPI = {on_off}",
         *PROCESSES[process].switches,
+        *(_resonance(settings.resonance_mass or _RESONANCE_MASS) if process == "resonance" else ()),
     ]
+
+
+def _resonance(mass: float) -> list[str]:
+    """Return the lines that make of the Z a narrow particle of another mass (GeV), with its couplings to quarks."""
+    return [f"23:m0 = {mass}", "23:mMin = 10", "23:mMax = -1", f"23:mWidth = {mass / 100}", "23:doForceWidth = on"]
 
 
 def minimum_bias(settings: Simulate, seed: int) -> list[str]:
