@@ -3,7 +3,8 @@
 Of events the levels are the event, its hits, and the edges of their graph. The graphs of a batch are one list of hits
 and one of edges, numbered through, in place of padded arrays: [N, C] stands for [B, P, C], and [E, C] for [B, P, P, C].
 
-B: batch, P: constituent, C: answer, T: column of truth; N: hits, E: edges, Q: particles.
+B: batch, P: constituent, C: answer, T: column of truth, V: column of jets, L: number of a code; N: hits, E: edges,
+Q: particles.
 """
 
 from __future__ import annotations
@@ -52,13 +53,30 @@ class Logits(NamedTuple):
     edges_BPPC: Tensor
 
 
+class Latent(NamedTuple):
+    """What an autoencoder answers of the jets of a batch.
+
+    Attributes
+    ----------
+    mean_BL, log_variance_BL : Tensor [B, L]
+        Of the code; one without chance has a variance of 1, whose logarithm is 0.
+    error_B : Tensor [B]
+        What the reconstruction misses of the jet: minus the logarithm of its likelihood, up to a constant.
+    """
+
+    mean_BL: Tensor
+    log_variance_BL: Tensor
+    error_B: Tensor
+
+
 class Targets(NamedTuple):
-    """What is known of the jets of a batch: class, weight, and of each constituent the columns that a task names."""
+    """What is known of the jets of a batch: class, weight, the columns that a task names of constituents and of jets."""
 
     labels_B: Tensor
     weights_B: Tensor
     truth_BPT: Tensor
     mask_BP: Tensor
+    columns_BV: Tensor
 
 
 class GraphTargets(NamedTuple):

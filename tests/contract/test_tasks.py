@@ -26,7 +26,13 @@ def task_of(kind):
 def targets_for(task, mask, dtype=torch.float64):
     generator = torch.Generator().manual_seed(5)
     truth = torch.randint(0, 2, (*mask.shape, len(task.truth)), generator=generator, dtype=torch.int32)
-    return Targets(torch.arange(len(mask)) % 3, torch.ones(len(mask), dtype=dtype), truth * mask[..., None], mask)
+    return Targets(
+        torch.arange(len(mask)) % 3,
+        torch.ones(len(mask), dtype=dtype),
+        truth * mask[..., None],
+        mask,
+        torch.zeros(len(mask), 0, dtype=dtype),
+    )
 
 
 def answers_for(task, mask, *, requires_grad=False):

@@ -376,7 +376,9 @@ def test_what_several_keys_of_a_section_make_wrong_is_told_in_words():
 
 def test_a_campaign_without_a_core_ends_in_its_page(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    values = campaign_values() | {"core": False}
-    assert not Plan(values, "campaign.yaml").core
-    with pytest.raises(CampaignError, match="no core is asked for"):
-        Plan(values | {"synthesize": {"vectors": 5000}}, "campaign.yaml")
+    values = {**{key: value for key, value in DEFAULT.items() if key != "synthesize"}, "core": False}
+    plan = Plan(values, "my.yaml")
+    assert not plan.core and [Path(end).name for end in plan.ends()] == ["report.html"]
+    without_scan = {key: value for key, value in values.items() if key != "scan"}
+    problem = str(refused({**without_scan, "synthesize": {"vectors": 5000}}))
+    assert "no core is asked for" in problem and "synthesize" in problem

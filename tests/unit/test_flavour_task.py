@@ -24,7 +24,7 @@ def jet(origins, vertices, label=0):
     """Targets of one jet."""
     truth = torch.tensor([origins, vertices], dtype=torch.int32).T[None]
     mask = torch.ones(1, len(origins), dtype=torch.bool)
-    return Targets(torch.tensor([label]), torch.ones(1, dtype=torch.float64), truth, mask)
+    return Targets(torch.tensor([label]), torch.ones(1, dtype=torch.float64), truth, mask, torch.zeros(1, 0))
 
 
 def said(origins, vertices, graph=None):

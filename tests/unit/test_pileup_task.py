@@ -30,7 +30,9 @@ def weights(p4, charged, hard, collisions):
 def targets(vertex, charge, weight=1.0):
     truth = torch.tensor([vertex, charge], dtype=torch.int32).T[None]
     mask = torch.ones(1, len(vertex), dtype=torch.bool)
-    return Targets(torch.zeros(1, dtype=torch.long), torch.tensor([weight], dtype=torch.float64), truth, mask)
+    return Targets(
+        torch.zeros(1, dtype=torch.long), torch.tensor([weight], dtype=torch.float64), truth, mask, torch.zeros(1, 0)
+    )
 
 
 def test_the_local_shape_is_the_formula():

@@ -358,7 +358,7 @@ def test_histogram_auc_is_the_rank_statistic():
     for rows in (slice(0, 500), slice(500, 2000)):
         part = labels[rows]
         mask = torch.ones(len(part), 1, dtype=torch.bool)
-        targets = Targets(part, torch.ones(len(part)), torch.zeros(len(part), 1, 0), mask)
+        targets = Targets(part, torch.ones(len(part)), torch.zeros(len(part), 1, 0), mask, torch.zeros(len(part), 0))
         nothing = torch.zeros(len(part), 1, 0), torch.zeros(len(part), 1, 1, 0)
         sums.add(task, Logits(logits[rows], *nothing), targets)
     assert sums.auc == pytest.approx(sklearn.roc_auc_score(labels, torch.softmax(logits, 1)[:, 1]), abs=1e-4)

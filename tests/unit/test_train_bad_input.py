@@ -306,7 +306,7 @@ def one_step(state, **options):
     jets = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
     inputs = (torch.zeros(4, 1, 7), torch.zeros(4, 1, 4), jets, torch.ones(4, 1, dtype=torch.bool))
     truth = torch.zeros(4, 1, 0, dtype=torch.int32)
-    batch = Batch(inputs, Targets(torch.tensor([0, 1, 0, 1]), torch.ones(4), truth, inputs[3]), 4, 4)
+    batch = Batch(inputs, Targets(torch.tensor([0, 1, 0, 1]), torch.ones(4), truth, inputs[3], torch.zeros(4, 0)), 4, 4)
     step = Step(0, [Piece(0, np.arange(4))], 4)
     return state.step(step, [[batch]], 0.1, 1, 0, False, meanwhile=lambda: None, **options)
 

@@ -20,6 +20,7 @@ from bunchtrain.events.reader import Dataset, Index
 from bunchtrain.events.scaling import Scaler
 from bunchtrain.levels import GraphTargets, Hits, Targets
 from bunchtrain.tasks.base import TaskProtocol
+from bunchtrain.tasks.base import columns as columns_of
 
 #: Jets of one batch; with answers for all pairs of constituents there are fewer. Events whose graphs are made at once.
 BATCH, BATCH_OF_PAIRS, EVENTS = 1024, 128, 8
@@ -94,7 +95,8 @@ class Batches:
         features = self._of_jets(data.features(chosen, card["particles"])).of_width(card["shape"]["globals"])
         inputs = tuple(torch.from_numpy(values) for values in features)
         truth = torch.from_numpy(data.truth(task.truth, chosen, inputs[3].shape[1]))
-        return Part(chosen, inputs, Targets(*_labels(data, task, chosen), truth, inputs[3]), inputs[1])
+        columns = torch.from_numpy(data.numbers(columns_of(task), chosen))
+        return Part(chosen, inputs, Targets(*_labels(data, task, chosen), truth, inputs[3], columns), inputs[1])
 
 
 def _labels(data: Index, task: TaskProtocol, chosen: NDArray[np.int64]) -> tuple[Tensor, Tensor]:

@@ -312,6 +312,22 @@ class Dataset(Index):
             return np.zeros((len(indices), width, 0), np.int32)
         return self.padded([f"constituents/{name}" for name in names], indices, width)[0].astype(np.int32)
 
+    def numbers(self, names: Sequence[str], indices: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return columns of the given jets from which a task learns, float64 [B, V].
+
+        Raises
+        ------
+        InputError
+            If there is no such column, or a value is not finite.
+        """
+        found = np.empty((len(indices), len(names)))
+        for place, name in enumerate(names):
+            found[:, place] = self.column(name, indices)
+            if not np.isfinite(found[:, place]).all():
+                problem = "a column of jets that the task learns from has values that are no numbers"
+                raise InputError(problem, file=self.path, key=name, mend="leave such jets out by convert.select")
+        return found
+
     def counts(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return how many constituents the given jets have among the `particles` that are kept, int64 [B]."""
         return np.minimum(self._multiplicity[indices], self.particles)

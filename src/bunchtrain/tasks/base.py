@@ -44,7 +44,8 @@ class TaskProtocol(Protocol):
     balanced : bool
         Whether classes weigh the same in the training, however many items they have.
 
-    Further, optional, are `score_told` and `loss_told`, see `told`.
+    Further, optional, are `score_told` and `loss_told`, see `told`; and `columns`, those of jets that it learns from,
+    in the order of `Targets.columns_BV`, see `columns`.
     """
 
     classes: list[str]
@@ -111,6 +112,11 @@ def score(probabilities_MC: Tensor, signal: int, background: int) -> Tensor:
     """Return p_signal / (p_signal + p_background), shape [M]."""
     p_signal, p_background = probabilities_MC[..., signal], probabilities_MC[..., background]
     return p_signal / (p_signal + p_background).clamp(min=1e-12)
+
+
+def columns(task: TaskProtocol) -> Sequence[str]:
+    """Return the columns of jets that a task learns from: most from none."""
+    return getattr(task, "columns", ())
 
 
 def told(task: TaskProtocol) -> dict[str, str]:

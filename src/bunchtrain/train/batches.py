@@ -93,6 +93,8 @@ class BatchSource:
         Global features that the network sees: the first ones; all without it.
     bounds : sequence of pairs, optional
         What the truth may be; see `Dataset.require`.
+    columns : sequence of str, optional
+        Columns of jets that a task learns from.
     """
 
     rows, at_once = "jets", 1024
@@ -108,11 +110,12 @@ class BatchSource:
         truth: Sequence[str] = (),
         width: int | None = None,
         bounds: Sequence[tuple[int | None, int | None]] = (),
+        columns: Sequence[str] = (),
     ) -> None:
         scaler.require(data.inputs, data.variables, data.path)
         data.require(truth, bounds)
         self._data, self._scaler, self._dtype, self._device = data, scaler, dtype, device
-        self._padding, self._truth = padding, truth
+        self._padding, self._truth, self._columns = padding, truth, columns
         self._width = len(data.globals) if width is None else width
         self._labels, self._weights = data.column("label"), data.training_weights()
         self._indices = np.sort(indices)
@@ -147,7 +150,8 @@ class BatchSource:
         labels = self._sent(self._labels[indices].astype(np.int64))
         weights = self._sent(self._weights[indices].astype(np.float64))
         truth = self._sent(self._data.truth(self._truth, indices, features.mask_BP.shape[1]))
-        targets = Targets(labels, weights, truth, mask)
+        columns = self._sent(self._data.numbers(self._columns, indices))
+        targets = Targets(labels, weights, truth, mask, columns)
         return Batch((nodes, momenta, jets, mask), targets, int(features.mask_BP.sum()), mask.numel())
 
     def _sent(self, values: NDArray[Any]) -> Tensor:
@@ -173,7 +177,7 @@ class BatchSource:
         (nodes, momenta, jets, mask), targets = self._kept.inputs, cast(Targets, self._kept.targets)
         items = (nodes, momenta, mask, targets.truth_BPT)
         nodes, momenta, mask, truth = (values[:, :width].index_select(0, rows) for values in items)
-        targets = Targets(targets.labels_B[rows], targets.weights_B[rows], truth, mask)
+        targets = Targets(targets.labels_B[rows], targets.weights_B[rows], truth, mask, targets.columns_BV[rows])
         inputs = (nodes, momenta, jets.index_select(0, rows), mask)
         return Batch(inputs, targets, int(self.sizes(indices).sum()), mask.numel())
 

@@ -21,6 +21,7 @@ from bunchtrain.events.scaling import Scaler
 from bunchtrain.events.variations.base import opened as variation
 from bunchtrain.levels import Shape, Widths
 from bunchtrain.tasks.base import TaskProtocol
+from bunchtrain.tasks.base import columns as columns_of
 from bunchtrain.train.batches import BatchSource, Source
 from bunchtrain.train.graphs import GraphSource
 from bunchtrain.train.varied import VariedSource
@@ -62,7 +63,8 @@ class Jets:
     def _source(
         self, data: Dataset, indices: NDArray[np.int64], where: Where, padding: float, task: TaskProtocol
     ) -> BatchSource:
-        return BatchSource(data, self._scaler, indices, *where, padding, task.truth, self._globals, bounds=task.bounds)
+        columns = {"truth": task.truth, "bounds": task.bounds, "columns": columns_of(task)}
+        return BatchSource(data, self._scaler, indices, *where, padding, width=self._globals, **columns)
 
 
 class Events:
