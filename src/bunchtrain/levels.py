@@ -70,7 +70,7 @@ class Latent(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """What is known of the jets of a batch: class, weight, the columns that a task names of constituents and of jets."""
+    """What is known of the jets of a batch: class, weight, columns of constituents and of jets that a task names."""
 
     labels_B: Tensor
     weights_B: Tensor
