@@ -201,7 +201,9 @@ class Plan:
     @property
     def core(self) -> bool:
         """Whether the chain ends in a core: one answers for whole jets, and not every task asks for that."""
-        return self.campaign.core and "graph" in literals.wanted(self.campaign.task.kind)
+        task = self.campaign.task.kind
+        of_classes = literals.answers("tasks", task) == "classes"
+        return self.campaign.core and of_classes and "graph" in literals.wanted(task)
 
     @property
     def searched(self) -> bool:

@@ -11,8 +11,12 @@ from bunchtrain.levels import Logits
 from bunchtrain.models.base import Shape, build, load_model, save_model
 
 SHAPE = Shape(nodes=7, globals=3, outputs=3, node_outputs=2, edge_outputs=1)
-#: Networks of jets; those of graphs of hits are in test_graph_models.
-KINDS = [kind for kind in registry.kinds("models") if literals.rows("models", kind) == "jets"]
+#: Networks that tell jets apart; those of graphs of hits are in test_graph_models, autoencoders in test_latent.
+KINDS = [
+    kind
+    for kind in registry.kinds("models")
+    if (literals.rows("models", kind), literals.answers("models", kind)) == ("jets", "classes")
+]
 #: Those that see constituents, and those that answer for them.
 OF_CONSTITUENTS = [kind for kind in KINDS if not literals.sees_variables(kind)]
 

@@ -40,7 +40,7 @@ def cards(points, headlines=(), synthesis=None, **changes):
         **changes,
     }
     panels = {"panels": [asdict(Panel("t", "x", headlines=[*headlines]))], "trust": []}
-    return _cards(SimpleNamespace(metrics=metrics, synthesis=synthesis, panels=panels))
+    return _cards(SimpleNamespace(metrics=metrics, synthesis=synthesis, panels=panels, of_classes=True))
 
 
 def test_the_tasks_own_figures_come_first():

@@ -19,7 +19,12 @@ def task_of(values, name):
 
 def has_core(values):
     """Whether the task asks for an answer about whole jets, of which a core can be made."""
-    return "graph" in task_of(values, "LEVELS")
+    return values.get("core", True) and not without_classes(values) and "graph" in task_of(values, "LEVELS")
+
+
+def without_classes(values):
+    """Whether the task learns what is usual, and tells no classes apart."""
+    return task_of(values, "ANSWERS") == "latent"
 
 
 def miniature(path, folder, network):
@@ -33,10 +38,11 @@ def miniature(path, folder, network):
     values["output"] = "results"
     values["model"] |= network
     values["train"] |= {"epochs": 2, "batch_size": 64, "seeds": min(values["train"].get("seeds", 1), 2)}
-    values["scan"] |= {"trials": 2, "epochs": 1, "max_jets": 100, "objective": ["rejection", "calibration_error"]}
-    if "model.hidden" in values["scan"]["space"]:
-        values["scan"]["space"]["model.hidden"] = {"choices": [8, 12]}
-    values["evaluate"] |= {"passes": 4, "bootstrap": 10}
+    if "scan" in values:
+        values["scan"] |= {"trials": 2, "epochs": 1, "max_jets": 100, "objective": ["rejection", "calibration_error"]}
+        if "model.hidden" in values["scan"]["space"]:
+            values["scan"]["space"]["model.hidden"] = {"choices": [8, 12]}
+    values["evaluate"] = values.get("evaluate", {}) | {"passes": 4, "bootstrap": 10}
     if task_of(values, "ROWS") == "events":
         values["simulate"] |= {"pileup": 4}
         values["train"] |= {"batch_size": 2}
@@ -64,6 +70,10 @@ def test_a_campaign_reaches_its_evaluation(path, tmp_path):
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     metrics = read_json(tmp_path / "results/evaluate/metrics.json")
     labels = {sample["label"] for sample in campaign.values["samples"].values()}
+    if without_classes(campaign.values):
+        assert set(metrics["hidden"]) == set(campaign.values["unfamiliar"]) and metrics["classes"] == sorted(labels)
+        assert all(0 < area < 1 for areas in metrics["seeds"][0]["areas"].values() for area in areas.values())
+        return
     assert set(metrics["jets"]) == labels and metrics["auc"]["value"] > 0.5
     assert (len(metrics["baselines"]) > 0) and metrics["items"] == registry.constant(
         "tasks", campaign.values["task"]["kind"], "ITEMS"

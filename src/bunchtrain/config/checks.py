@@ -11,6 +11,7 @@ from bunchtrain.config.asked import check_asked
 from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.candidates import KEY, candidates, check_kinds
 from bunchtrain.config.combinations import described, lies_in
+from bunchtrain.config.objectives import NAMES, OF_CLASSES
 from bunchtrain.config.prepare import Graph
 from bunchtrain.config.samples import OF_EVENTS
 from bunchtrain.config.scanned import check_scan
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 _OF_LEVEL = dict(zip(LEVELS, ("whole jets", "single constituents", "pairs of constituents"), strict=True))
 
 
+#: What networks answer with, in words.
+_ANSWERS = {"classes": "classes", "latent": "a code and a reconstruction"}
+
+
 def check_campaign(campaign: Campaign, file: str | Path) -> None:
     """Check what no section can check alone.
 
@@ -42,6 +47,7 @@ def check_campaign(campaign: Campaign, file: str | Path) -> None:
     _check_classes(campaign, file)
     _check_network(campaign, file)
     _check_levels(campaign, file)
+    _check_latent(campaign, file)
     _check_baseline(campaign, file)
     _check_secrets(campaign, file)
     check_systematics(campaign, file)
@@ -75,8 +81,8 @@ def _check_rows(campaign: Campaign, file: str | Path) -> None:
 
 def _check_classes(campaign: Campaign, file: str | Path) -> None:
     """Check that a task that tells jets apart has jets of different classes."""
-    found = campaign.classes
-    if len(found) < 2 and literals.items(campaign.task.kind) == "jets":
+    found, latent = campaign.classes, literals.answers("tasks", campaign.task.kind) == "latent"
+    if len(found) < 2 and literals.items(campaign.task.kind) == "jets" and not latent:
         problem = "the samples must have at least two different labels"
         raise CampaignError(problem, file=file, key="samples", found=", ".join(found), mend="add a sample of another")
 
@@ -84,6 +90,14 @@ def _check_classes(campaign: Campaign, file: str | Path) -> None:
 def _check_network(campaign: Campaign, file: str | Path) -> None:
     """Check that the network takes the rows that the task learns from."""
     task, kind = campaign.task.kind, campaign.model.kind
+    if kind not in literals.taking(task) and literals.rows("models", kind) == literals.rows("tasks", task):
+        raise CampaignError(
+            f"the network does not answer with what the task {task} asks for",
+            file=file,
+            key="model.kind",
+            found=f"{kind}, which answers with {_ANSWERS[literals.answers('models', kind)]}",
+            expected=f"one of {', '.join(literals.taking(task))}, with {_ANSWERS[literals.answers('tasks', task)]}",
+        )
     if kind not in literals.taking(task):
         raise CampaignError(
             f"the network takes no {literals.rows('tasks', task)}, which the task {task} has",
@@ -149,6 +163,25 @@ def _check_secrets(campaign: Campaign, file: str | Path) -> None:
                 found=f"{task[key]}, which is task.{key}",
                 mend="take it out, or name the column that is the truth",
             )
+
+
+def _check_latent(campaign: Campaign, file: str | Path) -> None:
+    """Check that a task without classes is not asked for what follows from classes alone."""
+    if literals.answers("tasks", campaign.task.kind) != "latent":
+        return
+    task, usual = campaign.task.kind, type(campaign)
+    for key in ("baseline", "systematics", "synthesize"):
+        if getattr(campaign, key) != usual.model_fields[key].get_default(call_default_factory=True):
+            problem, mend = f"the task {task} tells no classes apart, on which this rests", "take the section out"
+            raise CampaignError(problem, file=file, key=key, mend=mend)
+    fit = [name for name in NAMES if name not in OF_CLASSES]
+    for name in campaign.scan.objectives:
+        if campaign.scan.trials and name in OF_CLASSES:
+            problem = f"the task {task} tells no classes apart, on which an objective rests"
+            raise CampaignError(problem, file=file, key="scan.objective", found=name, choices=fit)
+    if not campaign.unfamiliar:
+        problem, mend = "there is nothing to be found", "name samples under unfamiliar, on which the score is judged"
+        raise CampaignError(problem, file=file, key="unfamiliar", mend=mend)
 
 
 def _check_baseline(campaign: Campaign, file: str | Path) -> None:

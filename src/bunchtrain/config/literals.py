@@ -36,9 +36,15 @@ def fitting(task: str) -> list[str]:
     return [one for one in taking(task) if set(wanted(task)) <= set(given(one))]
 
 
+def answers(family: str, kind: str) -> str:
+    """Return what a network answers with, or a task wants: logits of classes, unless it says otherwise."""
+    return registry.constant(family, kind, "ANSWERS") or "classes"
+
+
 def taking(task: str) -> list[str]:
-    """Return the networks that take the rows of a task."""
-    return [one for one in registry.kinds("models") if rows("models", one) == rows("tasks", task)]
+    """Return the networks that take the rows of a task, and answer with what it wants."""
+    wanted = rows("tasks", task), answers("tasks", task)
+    return [one for one in registry.kinds("models") if (rows("models", one), answers("models", one)) == wanted]
 
 
 def sees_variables(model: str) -> bool:

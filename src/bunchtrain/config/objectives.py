@@ -26,6 +26,9 @@ LARGER = frozenset(["validation_auc", "rejection", "student_auc"])
 #: Those that a finished training is asked for once more.
 ASSESSED = frozenset(["rejection", "calibration_error"])
 
+#: Those that rest on classes that are told apart.
+OF_CLASSES = frozenset(NAMES) - {"validation_loss", "rank_seconds"}
+
 #: Those that need a student of the training, taught and estimated.
 OF_CORE = frozenset(["lut", "latency", "student_auc"])
 

@@ -20,7 +20,7 @@ from bunchtrain.config import literals
 from bunchtrain.config.specs import EvaluateSpec
 from bunchtrain.discrimination import likelihood_ratio
 from bunchtrain.errors import InputError
-from bunchtrain.evaluate import closure, references, trust
+from bunchtrain.evaluate import anomalies, closure, references, trust
 from bunchtrain.evaluate.answers import Answers, answer
 from bunchtrain.evaluate.byclass import by_class
 from bunchtrain.evaluate.clustered import Resampled, errors
@@ -64,6 +64,9 @@ def evaluate(
         CPU threads.
     """
     torch.set_num_threads(threads)
+    if literals.answers("tasks", spec.task["kind"]) == "latent":
+        anomalies.assess(spec, dataset, trainings, out, unfamiliar or {})
+        return
     data = _opened(spec, dataset)
     task = tasks.build(spec.task, data.classes)
     indices = data.indices("test")

@@ -5,8 +5,8 @@ A network is called as `model(nodes_BPF, momenta_BP4, globals_BG, mask_BP)` with
 `model(nodes_NF, features_EF, edges_2E)` with the scaled features of hits and of the edges of their graph (see
 `events.hitgraph`). Two more literals of its module are read without importing it: `LEVELS`, those on which it answers,
 all where it says none; and `SEES = "variables"`, where its global features go on with the columns of jets that
-`prepare.variables` names. On disk a network is two files side by side: `model.safetensors`, the weights alone, and
-`model.json`, its card.
+`prepare.variables` names. With a third, `ANSWERS = "latent"`, it returns `levels.Latent` in place of logits. On disk a
+network is two files side by side: `model.safetensors`, the weights alone, and `model.json`, its card.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ def training(rows: Sequence[Mapping[str, float]], best_epoch: int) -> str:
     with _figure() as (axes, svg):
         epochs = [row["epoch"] for row in rows]
         axes.plot(
-            epochs, [row["train_loss"] for row in rows], "o-", color=GREY, label="training (dropout on)", markersize=4
+            epochs, [row["train_loss"] for row in rows], "o-", color=GREY, label="training (with chance)", markersize=4
         )
         axes.plot(epochs, [row["validation_loss"] for row in rows], "o-", color=BLUE, label="validation", markersize=4)
         axes.axvline(best_epoch, color=GREEN, linestyle="--", label="kept")

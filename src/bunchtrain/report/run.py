@@ -83,6 +83,7 @@ class _Inputs:
         self.summary = read_json(results / "prepare/summary.json")
         self.metrics = read_json(results / "evaluate/metrics.json")
         further = [one for path in panels for one in read_json(path)["panels"]]
+        self.of_classes = self.metrics.get("answers", "classes") == "classes"
         self.panels = {"panels": self.metrics["panels"], "trust": self.metrics["trust"] + further}
         self.best = read_json(results / "scan/best.json")
         self.front = read_json(results / "scan/front.json")
@@ -113,16 +114,29 @@ def _header(spec: ReportSpec, inputs: _Inputs) -> dict[str, Any]:
     metrics = inputs.metrics
     jets = sum(sum(row.values()) for row in inputs.summary["jets"].values())
     rows = metrics.get("rows", "jets")
+    common = {
+        "title": spec.title,
+        "stages": [name for name in STAGES if spec.core or name != "synthesize"],
+        "of_classes": inputs.of_classes,
+        "items": metrics["items"],
+        "rows": rows,
+        "row": rows.removesuffix("s"),
+        "results": str(inputs.results),
+        "cards": _cards(inputs),
+        "version": metadata.version("bunchtrain"),
+        "commit": provenance.commit(),
+        "versions": ", ".join(f"{name} {version}" for name, version in provenance.tool_versions().items()),
+    }
+    if not inputs.of_classes:
+        hidden = ", ".join(metrics["hidden"])
+        told = f"a network that learned them without labels, and how far {hidden} stand out, which it never saw."
+        return {**common, "summary": f"{jets:,} {rows} of {_classes(spec.classes)}, {told}"}
     signal, background = metrics["signal"], metrics["background"]
     apart = f"{signal} from {background}" + ("" if metrics["items"] == rows else f" {metrics['items']}")
     made = "its uncertainty, and an FPGA core" if spec.core else "and its uncertainty"
     return {
-        "title": spec.title,
+        **common,
         "summary": f"{jets:,} {rows} of {_classes(spec.classes)}, a network that tells {apart}, {made}.",
-        "stages": [name for name in STAGES if spec.core or name != "synthesize"],
-        "items": metrics["items"],
-        "rows": rows,
-        "row": rows.removesuffix("s"),
         "apart": apart,
         "signal": signal,
         "background": background,
@@ -130,11 +144,6 @@ def _header(spec: ReportSpec, inputs: _Inputs) -> dict[str, Any]:
         "passes": metrics["passes"],
         "score_told": metrics["told"]["score"],
         "spread_told": _spread(metrics["spread"]),
-        "results": str(inputs.results),
-        "cards": _cards(inputs),
-        "version": metadata.version("bunchtrain"),
-        "commit": provenance.commit(),
-        "versions": ", ".join(f"{name} {version}" for name, version in provenance.tool_versions().items()),
     }
 
 
@@ -152,6 +161,8 @@ def _cards(inputs: _Inputs) -> list[dict[str, str]]:
     """Return the tiles: first the figures that the task itself puts at the top."""
     metrics = inputs.metrics
     headlines = [one for found in inputs.panels.values() for panel in found for one in panel["headlines"]]
+    if not inputs.of_classes:
+        return [_measured(**one) for one in headlines]
     area, ece = metrics["auc"], metrics["calibration"]
     beside = "".join(f"{row['name']}: {row['auc']['value']:.3f}" for row in metrics["baselines"][:1])
     return [
@@ -193,6 +204,24 @@ def _figures(inputs: _Inputs) -> dict[str, Any]:
     from bunchtrain.report import figures, scans
 
     metrics = inputs.metrics
+    return {
+        **(_of_classes(inputs) if inputs.of_classes else {}),
+        "training": figures.training(inputs.history["rows"], inputs.history["best_epoch"]),
+        "scan_figures": scans.drawn(inputs.scan, inputs.front, inputs.best["trial"]),
+        "ladder": figures.ladder(fpga.ladder(metrics, inputs.synthesis)) if inputs.synthesis else "",
+        "front": front.drawn(inputs.candidates, inputs.synthesis, inputs.searched)
+        if inputs.candidates and inputs.synthesis
+        else "",
+        **{name: [_drawn(panel) for panel in found] for name, found in inputs.panels.items()},
+        "core_panels": [_drawn(asdict(panel)) for panel in certainty.panels(inputs.synthesis)],
+    }
+
+
+def _of_classes(inputs: _Inputs) -> dict[str, str]:
+    """Return the figures of a network that tells classes apart."""
+    from bunchtrain.report import figures
+
+    metrics = inputs.metrics
     with h5py.File(inputs.results / "evaluate/predictions.h5") as file:
         score, labels, spread = file["score"][:], file["label"][:], file["spread"][:]
         right = file["mean"][:].argmax(1) == labels
@@ -202,14 +231,6 @@ def _figures(inputs: _Inputs) -> dict[str, Any]:
         "reliability": figures.reliability(metrics),
         "retention": figures.retention(metrics),
         "spread": figures.spread(spread, right, metrics["items"]),
-        "training": figures.training(inputs.history["rows"], inputs.history["best_epoch"]),
-        "scan_figures": scans.drawn(inputs.scan, inputs.front, inputs.best["trial"]),
-        "ladder": figures.ladder(fpga.ladder(metrics, inputs.synthesis)) if inputs.synthesis else "",
-        "front": front.drawn(inputs.candidates, inputs.synthesis, inputs.searched)
-        if inputs.candidates and inputs.synthesis
-        else "",
-        **{name: [_drawn(panel) for panel in found] for name, found in inputs.panels.items()},
-        "core_panels": [_drawn(asdict(panel)) for panel in certainty.panels(inputs.synthesis)],
     }
 
 
@@ -224,10 +245,15 @@ def _drawn(panel: dict[str, Any]) -> dict[str, Any]:
 def _tables(inputs: _Inputs) -> dict[str, Any]:
     quarantined = [entry for entry in inputs.sources if entry["status"] != "ok"]
     audit = inputs.summary["audit"]
+    told_apart = {}
+    if inputs.of_classes:
+        told_apart = {
+            "baselines": [row["name"] for row in inputs.metrics["baselines"]],
+            "working_points": _working_points(inputs.metrics),
+            "confusion": _confusion(inputs.metrics),
+        }
     return {
-        "baselines": [row["name"] for row in inputs.metrics["baselines"]],
-        "working_points": _working_points(inputs.metrics),
-        "confusion": _confusion(inputs.metrics),
+        **told_apart,
         **_scan(inputs),
         "training_text": f"Loss: {inputs.metrics['told']['loss']}. "
         + _training_text(inputs.history, inputs.summary.get("rows", "jets")),
@@ -279,7 +305,8 @@ def _scan(inputs: _Inputs) -> dict[str, Any]:
 
     dimensions = scans.hyperparameters(inputs.scan)
     names = [one["name"] for one in inputs.front["objectives"]]
-    shown = list(dict.fromkeys([*names, "validation_loss", "validation_auc"]))
+    figures = ["validation_loss", *(["validation_auc"] if inputs.of_classes else [])]
+    shown = list(dict.fromkeys([*names, *figures]))
     rows = [
         {
             "number": int(row["trial"]) + 1,

@@ -131,7 +131,7 @@ def _of_training(folder: Path, epochs: int) -> dict[str, Any]:
     seconds = [row["step_seconds"] for row in rows if "step_seconds" in row]
     facts = {
         "validation_loss": best["validation_loss"],
-        "validation_auc": best["validation_auc"],
+        "validation_auc": best.get("validation_auc"),
         "curve": [row["validation_loss"] for row in rows],
         "rank_seconds": epochs * history["ranks"] * sum(seconds) / len(seconds) if seconds else None,
         "epochs": len(rows),

@@ -10,6 +10,7 @@ A task module has a `Config`, a `Task(config, classes)`, and three literals, whi
     TRUTH    optional: keys of its Config that name columns of constituents from which it learns; not with ALONE
     NEEDS    optional: keys of `simulate` without which simulated samples hold nothing that it looks for
     ALONE    optional: options with which it asks for answers about jets alone, as a baseline has them
+    ANSWERS  optional: what it wants of a network: `classes`, or `latent`, see `LatentTask`
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from bunchtrain import registry
-from bunchtrain.levels import GraphTargets, Hits, Items, Logits, Targets, Widths
+from bunchtrain.levels import GraphTargets, Hits, Items, Latent, Logits, Targets, Widths
 from bunchtrain.panels import Panel
 
 
@@ -82,6 +83,42 @@ class TaskProtocol(Protocol):
         ...
 
 
+class LatentTask(Protocol):
+    """What the stages ask of a task whose networks answer with `levels.Latent`, beside `widths`, `loss` and the like.
+
+    Attributes
+    ----------
+    classes : list of str
+        The classes of the samples, all of which it learns from.
+    mass : str
+        Column of jets that scores are compared with.
+    """
+
+    classes: list[str]
+    mass: str
+    variables: Sequence[str]
+
+    def scores(self, latent: Latent) -> dict[str, Tensor]:
+        """Return all scores by name, each of shape [B]; more is more unlike what was learned."""
+        ...
+
+    def sums(self, latent: Latent, targets: Targets) -> Tensor:
+        """Return numbers that add up over batches and ranks to `figures`, float64."""
+        ...
+
+    def figures(self, sums: Tensor) -> dict[str, float]:
+        """Return what a validation says; it is an error if the training cannot go on."""
+        ...
+
+    def told(self, figures: Mapping[str, float]) -> str:
+        """Return these figures in words."""
+        ...
+
+    def warnings(self, figures: Mapping[str, float]) -> list[str]:
+        """Return what is wrong with a trained network, and what may mend it."""
+        ...
+
+
 class Merit:
     """Figures of merit beyond telling items apart, added up over batches of rows; this one has none."""
 
@@ -117,6 +154,12 @@ def score(probabilities_MC: Tensor, signal: int, background: int) -> Tensor:
 def columns(task: TaskProtocol) -> Sequence[str]:
     """Return the columns of jets that a task learns from: most from none."""
     return getattr(task, "columns", ())
+
+
+def warnings(task: Any, figures: Mapping[str, float]) -> list[str]:
+    """Return what a task says is wrong with a network that was trained, by the figures of its best epoch."""
+    found: list[str] = task.warnings(figures) if hasattr(task, "warnings") else []
+    return found
 
 
 def told(task: TaskProtocol) -> dict[str, str]:

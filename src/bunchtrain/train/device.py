@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
 import torch
 
 from bunchtrain.config.train import Train
 from bunchtrain.errors import TrainingError
-from bunchtrain.levels import Logits
+from bunchtrain.levels import Latent, Logits
 from bunchtrain.parallel import place_on_node
 
 #: Precisions that autocast lowers products to; the weights stay in single precision.
@@ -50,6 +51,10 @@ def be_deterministic() -> None:
     torch.backends.cudnn.benchmark = False
 
 
+#: What a network answers with.
+Answers = TypeVar("Answers", Logits, Latent)
+
+
 class Precision:
     """The arithmetic of a training: its data type, autocast, and the scaler that half precision needs."""
 
@@ -58,9 +63,9 @@ class Precision:
         self._device, self._lowered = device, _LOWERED.get(name)
         self.scaler = torch.amp.GradScaler(device.type, enabled=name == "fp16")
 
-    def raised(self, logits: Logits) -> Logits:
+    def raised(self, answers: Answers) -> Answers:
         """Return a network's answers in the precision in which losses are computed."""
-        return Logits(*(one.to(self.dtype) for one in logits))
+        return type(answers)(*(one.to(self.dtype) for one in answers))
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return the context in which the network is computed."""

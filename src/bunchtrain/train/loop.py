@@ -22,7 +22,7 @@ from bunchtrain.errors import NonFiniteLoss, Requeue
 from bunchtrain.progress import track
 from bunchtrain.train.batches import Ahead, Batch, Source, loaded
 from bunchtrain.train.checkpoint import Checkpoints, Progress
-from bunchtrain.train.metrics import ValidationSums
+from bunchtrain.train.metrics import LatentSums, ValidationSums, sums_for
 from bunchtrain.train.optimise import Figures, Optimisation
 from bunchtrain.train.sampler import Step, rank_steps, steps_per_epoch
 from bunchtrain.train.schedule import learning_rate
@@ -145,7 +145,7 @@ class Trainer:
             "epoch": progress.epoch + 1,
             "train_loss": progress.loss_sum / progress.weight_sum,
             "validation_loss": sums.loss,
-            "validation_auc": sums.auc,
+            **sums.figures(),
             "learning_rate": rate,
             **rates,
             **({"step_seconds": seconds} if rates else {}),
@@ -157,7 +157,7 @@ class Trainer:
         self._save()
         self.tracker.epoch(row)
         told = f"epoch {progress.epoch}/{self.settings.epochs}  loss {row['train_loss']:.4f}  "
-        told += f"validation {sums.loss:.4f}  AUC {sums.auc:.4f}"
+        told += f"validation {sums.loss:.4f}  {sums.told()}"
         if rates:
             told += f"  {rates['jets_per_second']:.0f} {train.source.rows}/s  "
             told += f"waiting for data {rates['waiting_for_data']:.0%}, "
@@ -237,8 +237,8 @@ class Trainer:
         problem = f"the {'gradient' if math.isfinite(figures.loss) else 'loss'} is no longer finite"
         raise NonFiniteLoss(problem, file=path, key=where, found="NaN or infinity", mend=mend)
 
-    def _validate(self, validation: Split) -> ValidationSums:
-        sums = ValidationSums()
+    def _validate(self, validation: Split) -> ValidationSums | LatentSums:
+        sums = sums_for(self.state.task)
         mine = validation.indices[self.parallel.rank :: self.parallel.size]
         network = self.state.judged.eval()
         with torch.no_grad(), self.state.precision.autocast():

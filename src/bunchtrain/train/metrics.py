@@ -5,14 +5,52 @@ M: item.
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 
 from bunchtrain.levels import GraphTargets, Logits, Targets
 from bunchtrain.parallel.base import ParallelProtocol
-from bunchtrain.tasks.base import TaskProtocol
+from bunchtrain.tasks.base import LatentTask, TaskProtocol
 
 #: Bins of the discriminant's histogram; the AUC they give is exact but for ties inside a bin.
 BINS = 4096
+
+
+class LatentSums:
+    """Loss, and what a task without classes adds up, of one validation."""
+
+    def __init__(self, task: LatentTask) -> None:
+        self._task = task
+        self._loss = torch.zeros(2, dtype=torch.float64)
+        self._sums = torch.zeros(0, dtype=torch.float64)
+
+    def add(self, task: TaskProtocol, latent: Any, targets: Any) -> None:
+        """Add a batch."""
+        self._loss += torch.stack([task.loss(latent, targets), targets.weights_B.sum()]).double().cpu()
+        found = self._task.sums(latent, targets)
+        self._sums = found if not len(self._sums) else self._sums + found
+
+    def merge(self, parallel: ParallelProtocol) -> None:
+        """Add up over ranks, of which some may have had no batch."""
+        own = len(self._sums)
+        lengths, ranks = parallel.sum(torch.tensor([own, own > 0], dtype=torch.float64)).tolist()
+        length = int(lengths / max(ranks, 1))
+        self._sums = parallel.sum(torch.nn.functional.pad(self._sums, (0, length - own)))
+        self._loss = parallel.sum(self._loss)
+
+    def figures(self) -> dict[str, float]:
+        """Return what there is beside the loss."""
+        return self._task.figures(self._sums)
+
+    def told(self) -> str:
+        """Return these figures in words."""
+        return self._task.told(self.figures())
+
+    @property
+    def loss(self) -> float:
+        """Mean loss; NaN when the weights do not add up to a positive number."""
+        return float(self._loss[0] / self._loss[1]) if self._loss[1] > 0 else float("nan")
 
 
 class ValidationSums:
@@ -37,6 +75,14 @@ class ValidationSums:
         self._loss = parallel.sum(self._loss)
         self._histograms = parallel.sum(self._histograms)
 
+    def figures(self) -> dict[str, float]:
+        """Return what there is beside the loss."""
+        return {"validation_auc": self.auc}
+
+    def told(self) -> str:
+        """Return these figures in words."""
+        return f"AUC {self.auc:.4f}"
+
     @property
     def loss(self) -> float:
         """Mean loss; NaN when the weights do not add up to a positive number."""
@@ -51,3 +97,8 @@ class ValidationSums:
         pairs = float(signal.sum() * background.sum())
         below = background.cumsum(0) - background / 2
         return float((signal * below).sum()) / pairs if pairs else 0.5
+
+
+def sums_for(task: TaskProtocol) -> ValidationSums | LatentSums:
+    """Return what adds up a validation of a task, by what it wants of networks."""
+    return LatentSums(cast(LatentTask, task)) if hasattr(task, "sums") else ValidationSums()

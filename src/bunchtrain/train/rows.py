@@ -63,8 +63,8 @@ class Jets:
     def _source(
         self, data: Dataset, indices: NDArray[np.int64], where: Where, padding: float, task: TaskProtocol
     ) -> BatchSource:
-        about = padding, task.truth, self._globals, task.bounds, columns_of(task)
-        return BatchSource(data, self._scaler, indices, *where, *about)
+        asked: dict[str, Any] = {"truth": task.truth, "bounds": task.bounds, "columns": columns_of(task)}
+        return BatchSource(data, self._scaler, indices, *where, padding, width=self._globals, **asked)
 
 
 class Events:

@@ -172,6 +172,9 @@ def _keep(trainer: Trainer, spec: TrainSpec, about: dict[str, Any], out: Path, i
     progress = trainer.progress
     history = {"rows": progress.history, "best_epoch": progress.best_epoch + 1, "ranks": facts["ranks"]}
     history |= {"stopped_early": trainer.stopped_early} if spec.stops else {}
+    if warnings := tasks.warnings(trainer.state.task, progress.history[progress.best_epoch]):
+        history["warnings"] = warnings
+        print(*(f"[train] warning: {one}" for one in warnings), sep="\n", flush=True)
     write_json(out / HISTORY, history)
     outputs = [*written, out / HISTORY, out / STEPS]
     provenance.record(outputs, stage="train", spec=spec.model_dump(mode="json"), inputs=inputs, facts=facts)
