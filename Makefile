@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DEFAULT_GOAL := help
 .PHONY: help env slurm browser demo test test-all lint lock schema clean bench-convert bench-training bench-models bench-scaling \
 	bench-lost-ranks bench-uncertainty bench-fpga bench-cores bench-distilled bench-faults bench-trigger bench-tracking \
-	bench-gpu bench-scan bench-halving bench-search bench-production bench-cluster
+	bench-anomaly bench-gpu bench-scan bench-halving bench-search bench-production bench-cluster
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -76,6 +76,9 @@ bench-distilled: env ## Measure what a student keeps of the tagger's uncertainty
 
 bench-trigger: env ## Place and route the anomaly score of a trigger
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_trigger.py
+
+bench-anomaly: env ## Measure how far hidden signals stand out of jets that were learned without labels
+	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_anomaly.py
 
 bench-uncertainty: env ## Measure MC dropout: what passes cost, and the memory they take
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_uncertainty.py

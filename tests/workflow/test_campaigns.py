@@ -95,6 +95,7 @@ def test_a_campaign_ends_in_its_report(path, tmp_path):
 
 def test_there_are_campaigns():
     assert [path.stem for path in CAMPAIGNS] == [
+        "anomaly-vae",
         "flavour-tagging",
         "jet-tagging",
         "pileup",

@@ -190,16 +190,17 @@ def _about(task: LatentTask, data: Dataset, jets: Mapping[str, Jets]) -> dict[st
 
 
 def _write_predictions(path: Path, jets: Mapping[str, Jets], score: str) -> None:
-    """Write the first network's scores of all jets, so that figures can be made again without it.
+    """Write the scores of all jets, of the first network and of simpler methods, to make figures again without it.
 
     `sample` is a place in the attribute `samples`; 0 is the background.
     """
     with atomic(path) as temporary, in_memory(temporary) as file:
         file["sample"] = np.concatenate([np.full(len(one.index), k) for k, one in enumerate(jets.values())])
-        for name in ("index", "weights", "mass"):
-            file[name.removesuffix("s")] = np.concatenate([getattr(one, name) for one in jets.values()])
-        for name in jets[""].scores:
-            values = np.concatenate([one.scores[name] for one in jets.values()])
-            file[f"scores/{name}"] = values.astype(np.float32)
+        for name, column in (("index", "index"), ("weight", "weights"), ("mass", "mass")):
+            file[name] = np.concatenate([getattr(one, column) for one in jets.values()])
+        for family in ("scores", "rivals"):
+            for name in getattr(jets[""], family):
+                values = np.concatenate([getattr(one, family)[name] for one in jets.values()])
+                file[f"{family}/{name}"] = values.astype(np.float32)
         file.attrs["samples"] = [name or "background" for name in jets]
         file.attrs["score"] = score

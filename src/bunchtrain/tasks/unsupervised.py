@@ -177,6 +177,7 @@ def distance_correlation(one_B: Tensor, other_B: Tensor, weights_B: Tensor) -> T
     It is 0 where they are independent, and 1 where one is a linear function of the other; in a training it was proposed
     by Kasieczka and Shih (arXiv:2001.05310). Jets with a weight below zero count as nothing.
     """
+    weights_B = weights_B.to(one_B)
     weights_B = weights_B.clamp(min=0) / weights_B.clamp(min=0).sum().clamp(min=1e-12)
     apart = [_centred(values_B, weights_B) for values_B in (one_B, other_B.to(one_B))]
     pairs_BB = weights_B[:, None] * weights_B[None]
