@@ -216,16 +216,13 @@ def test_rank_by_rank_the_sums_are_the_same(trained):
     torch.testing.assert_close(sums[0] + sums[1], task.sums(code, targets(10)))
 
 
+SCAN = {"trials": 2, "objective": "rejection", "space": {"model.latent": {"choices": [4, 8]}}}
 ODD = {
     "a network of classes": ({"model": {"kind": "gnn"}}, "model.kind", "a code and a reconstruction"),
     "an autoencoder for classes": ({"task": {"kind": "pileup"}}, "model.kind", "answer"),
     "a baseline": ({"baseline": {"kind": "dense"}}, "baseline", "tells no classes apart"),
     "nothing to find": ({"unfamiliar": {}}, "unfamiliar", "nothing to be found"),
-    "an objective of classes": (
-        {"scan": {"trials": 2, "objective": "rejection", "space": {"model.latent": {"choices": [4, 8]}}}},
-        "scan.objective",
-        "objective",
-    ),
+    "an objective of classes": ({"scan": SCAN}, "scan.objective", "objective"),
     "a core": ({"synthesize": {"vectors": 100}}, "synthesize", "tells no classes apart"),
     "a score that there is not": ({"task__score": "likelyhood"}, "task.score", "likelihood"),
     "a negative weight": ({"task__decorrelate": -1}, "task.decorrelate", "0"),
