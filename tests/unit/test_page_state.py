@@ -138,6 +138,14 @@ def test_a_loss_that_is_no_number_is_a_gap(tmp_path):
     assert one["curves"]["validation_loss"][1] is None and one["curves"]["validation_loss"][2] is not None
 
 
+def test_a_training_that_tells_no_classes_apart_has_losses_and_no_area(tmp_path):
+    made = Invented(tmp_path)
+    rows = [{"epoch": epoch, "train_loss": 2.0, "validation_loss": 1.0, "validation_alive": 3.0} for epoch in (1, 2)]
+    made.write("train/seed0/history.json", json.dumps({"rows": rows, "best_epoch": 2}))
+    (one,) = told(made)["trainings"]["shown"]
+    assert set(one["curves"]) == {"epoch", "train_loss", "validation_loss"} and one["last"]["validation_loss"] == 1.0
+
+
 def test_a_scan_is_read_while_it_goes_on(tmp_path):
     made = Invented(tmp_path)
     journal = made.journal(46, wanted=80, going=4)

@@ -129,20 +129,21 @@ function training(campaign) {
     { name: `${one.name}, validation`, points: points(one, "validation_loss"), kind: "line", colour: place },
     { name: `${one.name}, training`, points: points(one, "train_loss"), kind: "line", colour: place, dashed: true },
   ]);
-  const areas = shown.map((one, place) => ({ name: one.name, points: points(one, "validation_auc"), kind: "line", colour: place }));
+  const apart = shown.filter((one) => one.curves.validation_auc);
+  const areas = apart.map((one, place) => ({ name: one.name, points: points(one, "validation_auc"), kind: "line", colour: place }));
   const kept = shown.map((one, place) => ({ name: null, kind: "dots", size: 5, colour: place, points: points(one, "validation_loss").filter(([epoch]) => epoch === one.best) }));
-  const last = (name, word) => shown.filter((one) => one.last).map((one) => `${one.name}: ${word} ${short(one.last[name])} in epoch ${one.last.epoch}`).join("; ");
+  const last = (name, word) => shown.filter((one) => one.last && name in one.last).map((one) => `${one.name}: ${word} ${short(one.last[name])} in epoch ${one.last.epoch}`).join("; ");
   const lines = shown.map((one) => {
     const epoch = one.last ? one.last.epoch : 0;
     const how = one.done ? `ended after ${count(epoch, "epoch")}; the weights of epoch ${one.best} were kept`
       : `${epoch} of at most ${one.epochs} epochs${one.step ? `; step ${one.step.step}, ${short(one.step.jets_per_second)} jets per second` : ""}`;
-    return el("li", {}, el("b", {}, one.name), `: ${how}`, one.last ? `; validation loss ${short(one.last.validation_loss)}, AUC ${short(one.last.validation_auc)}` : "");
+    return el("li", {}, el("b", {}, one.name), `: ${how}`, one.last ? `; validation loss ${short(one.last.validation_loss)}${"validation_auc" in one.last ? `, AUC ${short(one.last.validation_auc)}` : ""}` : "");
   });
   return section("training", "Training", el("ul", { class: "lines" }, lines), more ? el("p", { class: "fine" }, `and ${more} more trainings`) : null,
     el("div", { class: "figures" },
       plot({ label: "Loss by epoch", told: last("validation_loss", "validation loss"), x: "epoch", y: "loss", series: [...losses, ...kept],
         caption: "Lower is better. A dot marks the epoch with the best validation loss so far." }),
-      plot({ label: "AUC by epoch", told: last("validation_auc", "AUC"), x: "epoch", y: "validation AUC", series: areas, caption: "How well the validation split is told apart; 1 is perfect, 0.5 is chance." })));
+      apart.length === 0 ? null : plot({ label: "AUC by epoch", told: last("validation_auc", "AUC"), x: "epoch", y: "validation AUC", series: areas, caption: "How well the validation split is told apart; 1 is perfect, 0.5 is chance." })));
 }
 
 /** The evaluations of the scan. */

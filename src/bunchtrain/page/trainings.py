@@ -14,7 +14,10 @@ from bunchtrain.train import folders
 #: Trainings whose curves are shown, points of a curve, and bytes of a checkpoint's header at most.
 SHOWN, POINTS, HEADER = 8, 120, 100_000_000
 
-CURVES = ("train_loss", "validation_loss", "validation_auc")
+CURVES = ("train_loss", "validation_loss")
+
+#: A further one, of those that tell classes apart.
+AREA = "validation_auc"
 
 
 def told(results: Path, epochs: int) -> dict[str, Any]:
@@ -55,12 +58,13 @@ def _rows(folder: Path) -> dict[str, Any] | None:
 
 def _curves(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the last row's numbers, and curves of no more than `POINTS` points with the last among them."""
-    numbers = [{"epoch": _whole(row["epoch"]), **{name: float(row[name]) for name in CURVES}} for row in rows]
+    names = CURVES + ((AREA,) if all(AREA in row for row in rows) else ())
+    numbers = [{"epoch": _whole(row["epoch"]), **{name: float(row[name]) for name in names}} for row in rows]
     every = -(-len(numbers) // POINTS) or 1
     kept = [row for place, row in enumerate(numbers) if place % every == 0 or place == len(numbers) - 1]
     return {
         "last": numbers[-1] if numbers else None,
-        "curves": {name: [row[name] for row in kept] for name in ("epoch", *CURVES)},
+        "curves": {name: [row[name] for row in kept] for name in ("epoch", *names)},
     }
 
 
