@@ -13,12 +13,11 @@ from bunchtrain.config.synthesize import Student as Settings
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Scaler
 from bunchtrain.models.base import Shape, build, save_model
+from bunchtrain.synth.encoder import Encoder
 from bunchtrain.synth.fixedpoint import Fixed
-from bunchtrain.synth.quantize import Dense, Rounded, Squared
 from bunchtrain.synth.student import Lesson
-from bunchtrain.synth.students.base import Layout, Student, rectified
+from bunchtrain.synth.students.base import Layout, Student
 from bunchtrain.synth.students.dense import Config, Network
-from bunchtrain.synth.wires import total
 from toys import CLASSES, toy_dataset
 
 #: Of inputs with 8 bits.
@@ -72,18 +71,11 @@ def tagger(folder: Path, section: dict) -> tuple[Path, Path]:
     return dataset, folder / "tagger"
 
 
-class Anomaly(Student):
+class Anomaly(Encoder):
     """Encoder of a variational autoencoder with the part of the divergence that tells jets apart: Σ min(μ², 4)."""
 
     def __init__(self, inputs: int, hidden: int = 16, latent: int = 4) -> None:
-        super().__init__()
-        self.inputs = inputs
-        self.encode = rectified(inputs, [hidden])
-        self.mean, self.rounded, self.square = Dense(hidden, latent), Rounded(), Squared(2)
-
-    def forward(self, x_BI):
-        """Return the score, [B, 1]."""
-        return total(self.square(self.rounded(self.mean(self.encode(x_BI)))))
+        super().__init__(inputs, [hidden], latent)
 
 
 class Mixed(Student):

@@ -210,6 +210,24 @@ def synthesize(
 
 
 @app.command(rich_help_panel=CHAIN)
+def trigger(
+    model: ModelPath,
+    dataset: DatasetPath,
+    out: Out,
+    unfamiliar: Unfamiliar = None,
+    bits: Annotated[int, typer.Option(min=3, max=16, help="width of inputs, weights and activations")] = 8,
+    clock_ns: Annotated[float, typer.Option(min=0.5, max=100, help="period that pipeline stages are made for")] = 5.0,
+) -> None:
+    """Make a circuit of an autoencoder's clipped divergence: an anomaly score for a trigger, proven bit for bit."""
+    from bunchtrain.config.inputs import named
+    from bunchtrain.synth import tools
+    from bunchtrain.synth import trigger as circuit
+
+    tools.end_in_order()
+    circuit.trigger(dataset, model, out, named(unfamiliar or ()), bits=bits, clock_ns=clock_ns)
+
+
+@app.command(rich_help_panel=CHAIN)
 def candidate(
     spec: SpecText,
     model: ModelPath,

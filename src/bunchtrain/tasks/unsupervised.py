@@ -26,7 +26,7 @@ ROWS = "jets"
 ANSWERS = "latent"
 LEVELS = ("graph",)
 ITEMS = "jets"
-JUDGED = ("score", "clip", "variables", "mass")
+JUDGED = ("variables",)
 
 #: Scores by name, in words: more of each is more unlike the background.
 SCORES = {
