@@ -16,12 +16,13 @@ from bunchtrain.config.base import Kind
 from bunchtrain.config.campaign import KINDS, Campaign, parse_campaign
 from bunchtrain.config.candidates import candidates
 from bunchtrain.config.convert import Columns
+from bunchtrain.config.dijets import Dijets
 from bunchtrain.config.evaluate import Evaluate
 from bunchtrain.config.explain import checked_kind
 from bunchtrain.config.inputs import Digests, is_remote
 from bunchtrain.config.objectives import ASSESSED, OF_CORE
 from bunchtrain.config.prepare import Graph, Prepare
-from bunchtrain.config.samples import OF_EVENTS
+from bunchtrain.config.samples import OF_EVENTS, OF_PAIRS
 from bunchtrain.config.sources import beside, sources
 from bunchtrain.config.specs import (
     STUDENT,
@@ -265,8 +266,10 @@ class Plan:
         if generate is None:
             raise CampaignError("a sample with files is not generated", file=self._file, key=source.key)
         of_events = generate.process in OF_EVENTS
-        detector = {"barrel": (settings.barrel or Barrel()) if of_events else None}
-        detector |= {"tracks": None} if of_events else {}
+        of_pairs = generate.process in OF_PAIRS
+        detector: dict[str, Any] = {"barrel": (settings.barrel or Barrel()) if of_events else None}
+        detector |= {"dijets": (settings.dijets or Dijets()) if of_pairs else None}
+        detector |= {"tracks": None} if of_events or of_pairs else {}
         return SimulateSpec(
             version=simulate.VERSION,
             sample=source.name,

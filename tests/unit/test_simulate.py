@@ -10,13 +10,18 @@ import uproot
 
 from bunchtrain import provenance
 from bunchtrain.config import samples
+from bunchtrain.config.dijets import Dijets
 from bunchtrain.config.simulate import Simulate
 from bunchtrain.config.specs import SimulateSpec
 from bunchtrain.errors import CampaignError
 from bunchtrain.simulate import VERSION, pileup
+from bunchtrain.simulate.dijets import _shapes, _subjettiness, find_dijets
 from bunchtrain.simulate.generator import PROCESSES, Process, pythia_seed, run_number, steering
 from bunchtrain.simulate.jets import find_jets
 from bunchtrain.simulate.run import simulate
+
+#: Those whose rows are single jets.
+OF_JETS = [name for name in PROCESSES if name not in samples.OF_PAIRS]
 
 
 def spec(process="top", jets=50, shard=0, seed=1, sample=None, **settings):
@@ -30,7 +35,7 @@ def made(tmp_path_factory):
     """One file of each process, opened: arrays and metadata."""
     folder = tmp_path_factory.mktemp("simulated")
     found = {}
-    for process in PROCESSES:
+    for process in OF_JETS:
         path = folder / f"{process}.root"
         simulate(spec(process), path)
         with uproot.open(path) as file:
@@ -42,7 +47,7 @@ def test_every_process_of_the_campaign_can_be_made():
     assert set(PROCESSES) | samples.OF_EVENTS == set(typing.get_args(samples.Process))
 
 
-@pytest.mark.parametrize("process", PROCESSES)
+@pytest.mark.parametrize("process", OF_JETS)
 def test_jets_are_inside_the_window_and_are_their_constituents(made, process):
     _, jets, _ = made[process]
     assert len(jets) == 50
@@ -58,7 +63,7 @@ def test_jets_are_inside_the_window_and_are_their_constituents(made, process):
     assert not np.isin(np.abs(ak.to_numpy(ak.flatten(jets.part_id))), (12, 14, 16)).any()
 
 
-@pytest.mark.parametrize("process", PROCESSES)
+@pytest.mark.parametrize("process", OF_JETS)
 def test_numbers_of_events_are_unique_and_shared_by_two_jets_at_most(made, process):
     _, jets, about = made[process]
     assert set(jets.run_number.to_list()) == {run_number(spec(process))}
@@ -214,6 +219,74 @@ def test_a_jet_must_hold_the_whole_decay():
     assert len(find_jets(spread, settings, Process((), (6,))).pt) == 0
     assert len(find_jets(spread, settings, Process((), (24,))).pt) == 0
     assert len(find_jets(contained, settings, Process((), (23,))).pt) == 0
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    """Pairs of jets of QCD and of a resonance: arrays."""
+    folder, found = tmp_path_factory.mktemp("pairs"), {}
+    dijets = {"mass_min": 1300, "pt_min": 450, "resonance": 2100, "daughters": [400, 120]}
+    for process, rows in (("dijets", 60), ("dijet_resonance", 150)):
+        simulate(spec(process, rows, radius=1.0, dijets=dijets), folder / f"{process}.root")
+        with uproot.open(folder / f"{process}.root") as file:
+            found[process] = file["jets"].arrays()
+    return found
+
+
+@pytest.mark.parametrize("process", ["dijets", "dijet_resonance"])
+def test_pairs_are_inside_the_window_and_the_heavier_jet_is_the_row(pairs, process):
+    rows = pairs[process]
+    assert ak.all((rows.dijet_mass >= 1300) & (rows.dijet_mass < 4000) & (rows.dijet_delta_eta < 1.3))
+    assert ak.all(rows.jet_mass >= rows.second_mass) and ak.all(np.maximum(rows.jet_pt, rows.second_pt) >= 450)
+    px, py, pz, energy = (ak.sum(rows[f"part_{name}"], axis=1) for name in ("px", "py", "pz", "energy"))
+    np.testing.assert_allclose(np.hypot(px, py), rows.jet_pt, rtol=1e-4)
+    np.testing.assert_allclose(np.sqrt(energy**2 - px**2 - py**2 - pz**2), rows.jet_mass, atol=0.5)
+    assert ak.all(ak.num(rows.part_px) == rows.jet_multiplicity) and len(np.unique(rows.event_number)) == len(rows)
+    for name in ("jet_tau21", "jet_tau32", "second_tau21", "second_tau32"):
+        assert ak.all((rows[name] >= 0) & (rows[name] < 2))
+
+
+def test_a_resonance_has_its_masses(pairs):
+    rows, usual = pairs["dijet_resonance"], pairs["dijets"]
+    assert 1950 < np.median(rows.dijet_mass) < 2150 and np.median(usual.dijet_mass) < 1700
+    near = abs(rows.jet_mass - 400) < 60
+    assert np.mean(near) > 0.3 > np.mean(abs(usual.jet_mass - 400) < 60)
+    assert abs(np.median(rows.second_mass[near]) - 120) < 25
+    assert np.median(rows.jet_tau21) < np.median(usual.jet_tau21) - 0.1
+
+
+def test_subjettiness_of_known_jets():
+    """Two equal prongs at ±0.3 and a soft one between: by hand."""
+    eta = np.array([0.3, -0.3, 0.0, 0.31])
+    pt = np.array([100.0, 101.0, 1e-3, 1e-6])
+    one = {"px": pt, "py": 0 * pt, "pz": pt * np.sinh(eta), "energy": pt * np.cosh(eta)}
+    few = {name: values[:2] for name, values in one.items()}
+    parts = ak.zip({name: ak.Array([one[name].tolist(), few[name].tolist()]) for name in one})
+    found = _shapes(parts, 1.0)
+    assert found["multiplicity"].tolist() == [4, 2]
+    assert found["tau21"][0] < 1e-4 and found["tau21"][1] == 0
+    tau1 = _subjettiness(parts[:1], 1.0)[0, 0]
+    assert abs(tau1 - 0.3) < 5e-3  # of all pt, 0.3 from the axis
+
+
+def test_no_pairs_are_no_rows():
+    events = ak.Array([{"prt": top_event(60.0), "info": {"weights": [1.0]}}])
+    assert len(find_dijets(events, Simulate(dijets=Dijets(mass_min=3000))).pt) == 0
+    assert len(find_dijets(events, Simulate(radius=0.8, dijets=Dijets(mass_min=500, pt_min=300))).pt) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"daughters": [400]}, "two masses"),
+        ({"daughters": [400, 5]}, "two masses"),
+        ({"daughters": [1200, 800]}, "too heavy"),
+        ({"mass_max": 1500}, "mass_max"),
+    ],
+)
+def test_pairs_that_cannot_be_are_refused(values, told):
+    with pytest.raises(ValueError, match=told):
+        Dijets(**values)
 
 
 def test_settings_reach_pythia():

@@ -10,7 +10,7 @@ from bunchtrain import registry
 from bunchtrain.config import literals
 from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.prepare import Graph
-from bunchtrain.config.samples import OF_EVENTS
+from bunchtrain.config.samples import OF_EVENTS, OF_PAIRS
 from bunchtrain.errors import CampaignError
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def _check_simulated(campaign: Campaign, file: str | Path) -> None:
     """Check that simulated samples hold what the task tells apart, and no section is there for nothing."""
     simulate = campaign.simulate
     processes = {one.generate.process for one in campaign.samples.values() if one.generate is not None}
-    of_events, of_jets = processes & set(OF_EVENTS), processes - set(OF_EVENTS)
+    of_events, of_pairs = processes & set(OF_EVENTS), processes & set(OF_PAIRS)
+    of_jets = processes - of_events - of_pairs
     for key in literals.needs(campaign.task.kind):
         if of_jets and not getattr(simulate, key):
             raise CampaignError(
@@ -53,7 +54,8 @@ def _check_simulated(campaign: Campaign, file: str | Path) -> None:
                 expected=type(simulate).model_fields[key].description,
                 mend=f"set simulate.{key}; a section takes its defaults with `{{}}`",
             )
-    for key, made, wanted in (("barrel", of_events, "collisions"), ("tracks", of_jets, "processes that give jets")):
+    told = [("barrel", of_events, "collisions"), ("tracks", of_jets, "processes that give jets")]
+    for key, made, wanted in [*told, ("dijets", of_pairs, "dijets, dijet_resonance")]:
         if processes and not made and getattr(simulate, key) is not None:
             problem = "a section of the simulation has no sample that it would change"
             found = ", ".join(sorted(processes))

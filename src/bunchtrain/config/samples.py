@@ -8,7 +8,21 @@ from bunchtrain.config.base import Name, Positive, Section
 from bunchtrain.config.expression import Formula
 
 Process = Literal[
-    "qcd", "quark", "gluon", "top", "w", "z", "wz", "higgs", "beauty", "charm", "light", "resonance", "collisions"
+    "qcd",
+    "quark",
+    "gluon",
+    "top",
+    "w",
+    "z",
+    "wz",
+    "higgs",
+    "beauty",
+    "charm",
+    "light",
+    "resonance",
+    "dijets",
+    "dijet_resonance",
+    "collisions",
 ]
 
 #: The label of rows that are of no class.
@@ -17,6 +31,9 @@ NO_CLASS = -1
 #: Processes whose rows are events with hits in a tracking detector, not jets.
 OF_EVENTS: frozenset[Process] = frozenset(["collisions"])
 
+#: Processes whose rows are pairs of jets, in the columns of the heavier one: see `simulate.dijets`.
+OF_PAIRS: frozenset[Process] = frozenset(["dijets", "dijet_resonance"])
+
 
 class Generate(Section):
     """A sample made by the embedded generator."""
@@ -24,6 +41,7 @@ class Generate(Section):
     process: Process = Field(
         description="hard process: QCD dijets, quarks or gluons alone, what decays to quarks, jets of a flavour, "
         "resonance: a new particle of mass `simulate.resonance_mass` that decays to two quarks; "
+        "dijets, dijet_resonance: pairs of jets of QCD, or of a new particle that decays to two others; "
         "collisions: events of any inelastic collisions, as hits in the tracking detector `simulate.barrel`"
     )
     shards: Positive = Field(2, description="number of ROOT files")

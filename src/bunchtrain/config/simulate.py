@@ -8,6 +8,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, mode
 
 from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.base import Positive, Section
+from bunchtrain.config.dijets import Dijets
 from bunchtrain.config.explain import explain
 from bunchtrain.config.tracks import Tracks
 
@@ -33,6 +34,7 @@ class Simulate(Section):
     tracks: Tracks | None = Field(None, description="reconstructed tracks of a parametrised tracker; null: none")
     resonance_mass: Energy | None = Field(None, description="of the new particle of process resonance, GeV; null: 150")
     barrel: Barrel | None = Field(None, description="tracking detector, for process collisions; null: its defaults")
+    dijets: Dijets | None = Field(None, description="pairs of jets, for processes of these; null: its defaults")
 
     @model_validator(mode="after")
     def _window(self) -> "Simulate":

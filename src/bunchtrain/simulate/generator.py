@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bunchtrain.config.dijets import Dijets
+from bunchtrain.config.samples import OF_PAIRS
 from bunchtrain.config.simulate import Simulate
 from bunchtrain.config.specs import SimulateSpec
 from bunchtrain.errors import CampaignError, MissingDependency
@@ -22,6 +25,12 @@ _SEEDS = 900_000_000
 
 #: The window in the hard process's pt, in units of the jets' window: jets migrate into theirs from a little outside.
 _BELOW, _ABOVE = 0.9, 1.25
+
+#: Likewise of a pair of jets, where the initial state's radiation turns them.
+_RECOILED = 0.95
+
+#: Pythia's numbers of a heavy particle (the graviton of Randall and Sundrum), and of two new ones that it decays to.
+_HEAVY_ID, _DAUGHTERS = 5100039, (9900101, 9900102)
 
 #: Particles with a longer mean decay length c tau (mm) reach the detector and are left as they are.
 _STABLE_MM = 10.0
@@ -53,6 +62,8 @@ _RESONANCE_MASS = 150.0
 _HIGGS = ("HiggsSM:ffbar2HZ = on", "HiggsSM:ffbar2HW = on", "25:onMode = off", "25:onIfAny = 5")
 _LIGHT = ("HardQCD:gg2gg = on", "HardQCD:qqbar2gg = on", "HardQCD:qg2qg = on")
 _QUARKS = ("HardQCD:qq2qq = on", "HardQCD:gg2qqbar = on", "HardQCD:qqbar2qqbarNew = on")
+#: A heavy particle without charge and colour that protons make; to what it decays `_decay` says.
+_HEAVY = ("ExtraDimensionsG*:gg2G* = on", "ExtraDimensionsG*:ffbar2G* = on")
 
 PROCESSES = {
     "qcd": Process(("HardQCD:all = on",)),
@@ -67,6 +78,8 @@ PROCESSES = {
     "beauty": Process(("HardQCD:hardbbbar = on",), flavour=5),
     "charm": Process(("HardQCD:hardccbar = on",), flavour=4),
     "light": Process((*_LIGHT, *_QUARKS), flavour=0),
+    "dijets": Process(("HardQCD:all = on",)),
+    "dijet_resonance": Process(_HEAVY),
 }
 
 
@@ -102,6 +115,8 @@ def run_number(spec: SimulateSpec) -> int:
 
 def steering(process: str, settings: Simulate, seed: int) -> list[str]:
     """Return the lines that set up Pythia for a hard process."""
+    if process in OF_PAIRS:
+        return _pair_steering(process, settings, seed)
     highest = min(_ABOVE * settings.pt_max, settings.collision_energy / 2)
     on_off = "on" if settings.multiparton_interactions else "off"
     return [
@@ -112,6 +127,39 @@ def steering(process: str, settings: Simulate, seed: int) -> list[str]:
         *PROCESSES[process].switches,
         *(_resonance(settings.resonance_mass or _RESONANCE_MASS) if process == "resonance" else ()),
     ]
+
+
+def _pair_steering(process: str, settings: Simulate, seed: int) -> list[str]:
+    """Return the lines for pairs of jets: QCD's from a little below the lowest mass on, or a heavy particle's."""
+    pairs = settings.dijets or Dijets()
+    lines = [
+        *_common(settings, seed),
+        f"PartonLevel:MPI = {'on' if settings.multiparton_interactions else 'off'}",
+        *PROCESSES[process].switches,
+    ]
+    if process == "dijets":
+        lowest = _BELOW * pairs.mass_min
+        central = lowest / (2 * math.cosh(pairs.delta_eta_max / 2))  # pt of partons as far apart as jets may be
+        lines.append(f"PhaseSpace:mHatMin = {lowest}")
+        return [*lines, f"PhaseSpace:pTHatMin = {max(_BELOW * pairs.pt_min, _RECOILED * central)}"]
+    return [*lines, *_narrow(_HEAVY_ID, pairs.resonance), *_decay(pairs)]
+
+
+def _narrow(number: int, mass: float) -> list[str]:
+    """Return the lines that give a particle a mass (GeV) and a small width."""
+    width, low, high = mass / 200, 0.9 * mass, 1.1 * mass
+    sizes = f"{number}:m0 = {mass}", f"{number}:mWidth = {width}", f"{number}:mMin = {low}", f"{number}:mMax = {high}"
+    return [*sizes, f"{number}:doForceWidth = on"]
+
+
+def _decay(pairs: Dijets) -> list[str]:
+    """Return the lines of a decay to two new particles, and of theirs to any two quarks but top."""
+    lines = []
+    for number, name, mass in zip(_DAUGHTERS, ("B", "C"), pairs.daughters, strict=True):
+        lines += [f"{number}:new = {name} {name} 1 0 0 {mass}", *_narrow(number, mass), f"{number}:isResonance = on"]
+        lines.append(f"{number}:oneChannel = 1 0.2 100 1 -1")
+        lines += [f"{number}:addChannel = 1 0.2 100 {quark} -{quark}" for quark in (2, 3, 4, 5)]
+    return [*lines, f"{_HEAVY_ID}:oneChannel = 1 1.0 100 {_DAUGHTERS[0]} {_DAUGHTERS[1]}"]
 
 
 def _resonance(mass: float) -> list[str]:

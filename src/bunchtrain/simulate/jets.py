@@ -29,6 +29,7 @@ class Jets(NamedTuple):
     `event` is the place of the event in its batch; `parts` has the fields px, py, pz, energy (GeV), id and vertex, by
     falling pt; `vertex` is 0 for those of the hard process, and counts the collisions of the pile-up from 1.
     `flavour` is 5, 4 or 0 and `tracks` has the fields of `tracks.FIELDS`; None where nobody asked.
+    `pair` has the columns of `dijets.COLUMNS` where the rows are pairs.
     """
 
     event: Any
@@ -40,6 +41,7 @@ class Jets(NamedTuple):
     parts: Any
     flavour: Any = None
     tracks: Any = None
+    pair: Any = None
 
     def take(self, count: int) -> Jets:
         """Return the first `count` jets."""
@@ -74,7 +76,7 @@ def find_jets(
     visible = visible_particles(events.prt, settings)
     if pileup is not None:
         visible = ak.concatenate([visible, pileup.draw(len(events))], axis=1)
-    jets, members = _cluster(visible, settings)
+    jets, members = cluster(visible, settings.radius, settings.pt_min)
     flavour = None if process.flavour is None and tracker is None else flavours(jets, events.prt)
     keep = _selected(jets, events.prt, settings, process, flavour)
     more = {} if flavour is None else {"flavour": ak.to_numpy(ak.flatten(flavour[keep]))}
@@ -83,9 +85,9 @@ def find_jets(
     chosen, members = jets[keep], members[keep]
     event = np.repeat(np.arange(len(events)), ak.to_numpy(ak.num(chosen.pt)))
     weights = ak.to_numpy(events.info.weights[:, 0])
-    parts = ak.flatten(_pick(visible, members), axis=1)
+    parts = ak.flatten(pick(visible, members), axis=1)
     flat = {name: ak.to_numpy(ak.flatten(chosen[name])) for name in ("pt", "eta", "phi", "mass")}
-    return Jets(event=event, weight=weights[event], parts=_falling(parts), **flat, **more)
+    return Jets(event=event, weight=weights[event], parts=falling(parts), **flat, **more)
 
 
 def _selected(jets: Any, particles: Any, settings: Simulate, process: Process, flavour: Any) -> Any:
@@ -117,16 +119,16 @@ def visible_particles(particles: Any, settings: Simulate) -> Any:
     return ak.zip(columns)
 
 
-def _cluster(visible: Any, settings: Simulate) -> tuple[Any, Any]:
+def cluster(visible: Any, radius: float, pt_min: float) -> tuple[Any, Any]:
     """Return the leading jets of each event with pt, eta, phi, mass, and their constituents' places in `visible`."""
     import awkward as ak
 
-    fastjet = _fastjet()
+    fastjet = load_fastjet()
     momenta = ak.zip({"px": visible.px, "py": visible.py, "pz": visible.pz, "E": visible.energy})
-    definition = fastjet.JetDefinition(fastjet.antikt_algorithm, settings.radius)
+    definition = fastjet.JetDefinition(fastjet.antikt_algorithm, radius)
     sequence = fastjet.ClusterSequence(ak.with_name(momenta, "Momentum4D"), definition)
-    jets = sequence.inclusive_jets(min_pt=settings.pt_min)
-    members = sequence.constituent_index(min_pt=settings.pt_min)
+    jets = sequence.inclusive_jets(min_pt=pt_min)
+    members = sequence.constituent_index(min_pt=pt_min)
     pt = np.hypot(jets.px, jets.py)
     mass = np.sqrt(np.maximum(jets.E**2 - pt**2 - jets.pz**2, 0))
     found = ak.zip({"pt": pt, "eta": np.arcsinh(jets.pz / pt), "phi": np.arctan2(jets.py, jets.px), "mass": mass})
@@ -134,7 +136,8 @@ def _cluster(visible: Any, settings: Simulate) -> tuple[Any, Any]:
     return found[order], members[order]
 
 
-def _fastjet() -> Any:
+def load_fastjet() -> Any:
+    """Return the package, quiet."""
     try:
         import fastjet
         from fastjet import _swig
@@ -192,7 +195,7 @@ def _contains(jets: Any, partons: tuple[Any, ...], radius: float) -> Any:
     return ak.any(near[0] & near[1] & near[2], axis=-1)
 
 
-def _pick(visible: Any, members: Any) -> Any:
+def pick(visible: Any, members: Any) -> Any:
     """Return the constituents of each jet of each event: event, jet, constituent."""
     import awkward as ak
 
@@ -203,7 +206,7 @@ def _pick(visible: Any, members: Any) -> Any:
     return ak.unflatten(per_jet, ak.num(sizes))
 
 
-def _falling(parts: Any) -> Any:
+def falling(parts: Any) -> Any:
     """Return the constituents of each jet by falling pt, as single precision."""
     import awkward as ak
 

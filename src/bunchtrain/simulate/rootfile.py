@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bunchtrain.config.tracks import Tracks
-from bunchtrain.simulate import secondary
+from bunchtrain.simulate import dijets, secondary
 from bunchtrain.simulate import tracks as reconstructed
 from bunchtrain.simulate.jets import Jets
 
@@ -34,19 +34,21 @@ _BRANCHES = {
 _TRACKS = {f"jet_{name}": kind for name, kind in secondary.FIELDS.items()}
 _TRACKS["track"] = "var * {" + ", ".join(f"{name}: {kind}" for name, kind in reconstructed.FIELDS.items()) + "}"
 _FLAVOUR = {"jet_flavour": "int32"}
+_PAIR = dict.fromkeys(dijets.COLUMNS, "float32")
 
 
 class JetFile:
     """An open ROOT file with the tree `jets`, one entry per jet; `npart` counts the constituents, `part_<field>`.
 
-    With a tracker `ntrack` counts the tracks, `track_<field>`.
+    With a tracker `ntrack` counts the tracks, `track_<field>`. Of pairs there are the columns of `dijets.COLUMNS`.
     """
 
-    def __init__(self, file: Any, run: int, flavour: bool, tracks: Tracks | None) -> None:
+    def __init__(self, file: Any, run: int, flavour: bool, tracks: Tracks | None, pairs: bool) -> None:
         self._file = file
         self._run = run
         self._tracks = tracks
         branches = _BRANCHES | (_FLAVOUR if flavour or tracks else {}) | (_TRACKS if tracks else {})
+        branches |= _PAIR if pairs else {}
         self._tree = file.mktree(TREE, branches, title="one entry per jet; GeV, rad")
 
     def write(self, jets: Jets) -> None:
@@ -62,6 +64,8 @@ class JetFile:
         if self._tracks is not None:
             found = secondary.summary(jets.eta, jets.phi, jets.tracks, self._tracks)
             columns |= {f"jet_{name}": values for name, values in found.items()} | {"track": jets.tracks}
+        if jets.pair is not None:
+            columns |= {name: np.float32(jets.pair[name]) for name in dijets.COLUMNS}
         self._tree.extend({"run_number": run, "event_number": event, "weight": weight, **columns, "part": jets.parts})
 
     def describe(self, metadata: dict[str, Any]) -> None:
@@ -70,10 +74,12 @@ class JetFile:
 
 
 @contextlib.contextmanager
-def jet_file(path: Path, run: int, flavour: bool = False, tracks: Tracks | None = None) -> Iterator[JetFile]:
-    """Open a new ROOT file of jets at `path`, with or without their flavour, and their tracks."""
+def jet_file(
+    path: Path, run: int, flavour: bool = False, tracks: Tracks | None = None, pairs: bool = False
+) -> Iterator[JetFile]:
+    """Open a new ROOT file of jets at `path`, with or without their flavour, their tracks, and the other jet."""
     with new_file(path, run) as file:
-        yield JetFile(file, run, flavour, tracks)
+        yield JetFile(file, run, flavour, tracks, pairs)
 
 
 @contextlib.contextmanager

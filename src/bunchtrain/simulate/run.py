@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from bunchtrain import store
-from bunchtrain.config.samples import OF_EVENTS
+from bunchtrain.config.samples import OF_EVENTS, OF_PAIRS
 from bunchtrain.config.specs import SimulateSpec
 from bunchtrain.errors import CampaignError, MissingDependency
 from bunchtrain.files import atomic, disk_errors
 from bunchtrain.progress import track
 from bunchtrain.provenance import record, versions_of
 from bunchtrain.simulate import collisions
+from bunchtrain.simulate.dijets import find_dijets
 from bunchtrain.simulate.generator import PROCESSES, Generator, pythia_seed, run_number, steering
 from bunchtrain.simulate.jets import Jets, find_jets
 from bunchtrain.simulate.pileup import Pileup
@@ -89,7 +90,7 @@ def _fill(spec: SimulateSpec, path: Path) -> dict[str, Any]:
     tracks = spec.settings.tracks
     tracker = Tracker(spec, generator.charges) if tracks else None
     flavour = PROCESSES[spec.process].flavour is not None
-    with jet_file(path, run_number(spec), flavour, tracks) as file:
+    with jet_file(path, run_number(spec), flavour, tracks, spec.process in OF_PAIRS) as file:
         batches = _enough(spec, generator, pileup, tracker, normalisation)
         for jets in track(batches, spec.jets, f"simulate {spec.sample}", lambda jets: len(jets.event)):
             file.write(jets)
@@ -127,7 +128,11 @@ def _enough(
     while found < spec.jets:
         batch = generator.batch(_next_size(spec.jets - found, found, generator.tried))
         weights = np.asarray(batch.info.weights[:, 0])
-        jets = find_jets(batch, spec.settings, PROCESSES[spec.process], pileup, tracker).take(spec.jets - found)
+        if spec.process in OF_PAIRS:
+            jets = find_dijets(batch, spec.settings, pileup)
+        else:
+            jets = find_jets(batch, spec.settings, PROCESSES[spec.process], pileup, tracker)
+        jets = jets.take(spec.jets - found)
         found += len(jets.event)
         looked_at = len(weights) if found < spec.jets else int(jets.event[-1]) + 1
         if len(jets.event):
