@@ -18,13 +18,19 @@ TASKS = [
     if (literals.rows("tasks", kind), literals.answers("tasks", kind)) == ("jets", "classes")
 ]
 #: Of tasks that name classes of jets.
-OPTIONS = {"signal": "top", "background": "qcd"}
+OPTIONS = {"signal": "top", "background": "qcd", "window": [1.0, 2.0], "range": [0.0, 3.0]}
 PAIRS = [(model, task) for task in TASKS for model in literals.fitting(task)]
 
 
 def task_of(kind):
     known = registry.declared("tasks", kind).model_fields
     return tasks.build({"kind": kind, **{key: value for key, value in OPTIONS.items() if key in known}}, CLASSES)
+
+
+def columns_for(task, count, dtype):
+    """Columns of jets that a task learns from: spread over the ranges of OPTIONS, and a little beyond."""
+    names = tasks.columns(task)
+    return torch.rand(count, len(names), generator=torch.Generator().manual_seed(6), dtype=dtype) * 3.5 - 0.2
 
 
 def targets_for(task, mask, dtype=torch.float64):
@@ -35,7 +41,7 @@ def targets_for(task, mask, dtype=torch.float64):
         torch.ones(len(mask), dtype=dtype),
         truth * mask[..., None],
         mask,
-        torch.zeros(len(mask), 0, dtype=dtype),
+        columns_for(task, len(mask), dtype),
     )
 
 

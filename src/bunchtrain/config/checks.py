@@ -155,14 +155,18 @@ def _check_secrets(campaign: Campaign, file: str | Path) -> None:
     """Check that the network does not see the truth that it is to find."""
     task = campaign.task.checked("tasks", "task")
     for key in literals.secret(campaign.task.kind):
-        if task[key] in campaign.prepare.inputs:
-            raise CampaignError(
-                "the network would see the truth that it is to find",
-                file=file,
-                key="prepare.inputs",
-                found=f"{task[key]}, which is task.{key}",
-                mend="take it out, or name the column that is the truth",
-            )
+        for seen in ("inputs", "variables"):
+            if task[key] in getattr(campaign.prepare, seen):
+                raise CampaignError(
+                    "the network would see the truth that it is to find",
+                    file=file,
+                    key=f"prepare.{seen}",
+                    found=f"{task[key]}, which is task.{key}",
+                    mend="take it out, or name the column that is the truth",
+                )
+    if literals.unlabelled(campaign.task.kind) and campaign.prepare.reweight is not None:
+        problem, mend = "weights by class are labels, and this task learns without", "take the section out"
+        raise CampaignError(problem, file=file, key="prepare.reweight", mend=mend)
 
 
 def _check_latent(campaign: Campaign, file: str | Path) -> None:

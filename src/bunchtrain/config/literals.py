@@ -41,6 +41,11 @@ def answers(family: str, kind: str) -> str:
     return registry.constant(family, kind, "ANSWERS") or "classes"
 
 
+def unlabelled(task: str) -> bool:
+    """Return whether a task learns without labels, which judge it alone."""
+    return bool(registry.constant("tasks", task, "UNLABELLED"))
+
+
 def taking(task: str) -> list[str]:
     """Return the networks that take the rows of a task, and answer with what it wants."""
     wanted = rows("tasks", task), answers("tasks", task)

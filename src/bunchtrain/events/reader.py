@@ -165,6 +165,15 @@ class Index:
         weights: NDArray[Any] = self.column("weight") * self.class_weights[labels]
         return weights * self.column("kinematic_weight") if "jets/kinematic_weight" in self.columns else weights
 
+    def event_weights(self) -> NDArray[Any]:
+        """Return the weight of each row's event, shape [N], in units of their mean over the training split."""
+        weights, train = self.column("weight"), self.indices("train")
+        mean = float(np.mean(weights[train], dtype=np.float64)) if len(train) else 1.0
+        if mean <= 0:
+            problem, mend = "the event weights of the training split do not add up to a positive number", "convert more"
+            raise InputError(problem, file=self.path, key=f"{self.ROWS}/weight", found=mean, mend=mend)
+        return np.asarray(weights / mean)
+
     def shard_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the number of the shard in which each of some rows is."""
         found: NDArray[np.int64] = np.searchsorted(self._starts, indices, side="right") - 1

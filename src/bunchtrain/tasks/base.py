@@ -10,14 +10,18 @@ A task module has a `Config`, a `Task(config, classes)`, and three literals, whi
     TRUTH    optional: keys of its Config that name columns of constituents from which it learns; not with ALONE
     NEEDS    optional: keys of `simulate` without which simulated samples hold nothing that it looks for
     ALONE    optional: options with which it asks for answers about jets alone, as a baseline has them
+    UNLABELLED  optional: whether labels only judge it: then nothing of its training may follow from them
     ANSWERS  optional: what it wants of a network: `classes`, or `latent`, see `LatentTask`
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bunchtrain import registry
@@ -46,7 +50,8 @@ class TaskProtocol(Protocol):
         Whether classes weigh the same in the training, however many items they have.
 
     Further, optional, are `score_told` and `loss_told`, see `told`; and `columns`, those of jets that it learns from,
-    in the order of `Targets.columns_BV`, see `columns`.
+    in the order of `Targets.columns_BV`, see `columns`; `require`, which refuses such columns; and `by_event`, whether
+    rows weigh what their events weigh, whatever their class.
     """
 
     classes: list[str]
@@ -154,6 +159,12 @@ def score(probabilities_MC: Tensor, signal: int, background: int) -> Tensor:
 def columns(task: TaskProtocol) -> Sequence[str]:
     """Return the columns of jets that a task learns from: most from none."""
     return getattr(task, "columns", ())
+
+
+def require(task: TaskProtocol, columns_NV: NDArray[np.float64], file: Path) -> None:
+    """Refuse the columns of jets [N, V] from which a task would learn, where it has something against them."""
+    if hasattr(task, "require"):
+        task.require(columns_NV, file)
 
 
 def warnings(task: Any, figures: Mapping[str, float]) -> list[str]:

@@ -70,6 +70,7 @@ class Task:
     truth: tuple[str, ...] = ()
     bounds: tuple[tuple[int | None, int | None], ...] = ()
     balanced = False
+    by_event = True
     widths = Widths()
     loss_told = "reconstruction and weighted divergence: minus the bound on the logarithm of the likelihood"
 

@@ -95,6 +95,8 @@ class BatchSource:
         What the truth may be; see `Dataset.require`.
     columns : sequence of str, optional
         Columns of jets that a task learns from.
+    by_event : bool
+        Whether jets weigh what their events weigh, whatever their class.
     """
 
     rows, at_once = "jets", 1024
@@ -111,13 +113,15 @@ class BatchSource:
         width: int | None = None,
         bounds: Sequence[tuple[int | None, int | None]] = (),
         columns: Sequence[str] = (),
+        by_event: bool = False,
     ) -> None:
         scaler.require(data.inputs, data.variables, data.path)
         data.require(truth, bounds)
         self._data, self._scaler, self._dtype, self._device = data, scaler, dtype, device
         self._padding, self._truth, self._columns = padding, truth, columns
         self._width = len(data.globals) if width is None else width
-        self._labels, self._weights = data.column("label"), data.training_weights()
+        self._labels = data.column("label")
+        self._weights = data.event_weights() if by_event else data.training_weights()
         self._indices = np.sort(indices)
         row = data.particles * (4 * (len(data.nodes) + 4 + len(truth)) + 1) + 4 * self._width
         self._kept = self._all() if len(indices) * row <= IN_MEMORY else None

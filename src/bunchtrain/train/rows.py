@@ -20,7 +20,7 @@ from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Scaler
 from bunchtrain.events.variations.base import opened as variation
 from bunchtrain.levels import Shape, Widths
-from bunchtrain.tasks.base import TaskProtocol
+from bunchtrain.tasks.base import TaskProtocol, require
 from bunchtrain.tasks.base import columns as columns_of
 from bunchtrain.train.batches import BatchSource, Source
 from bunchtrain.train.graphs import GraphSource
@@ -63,7 +63,10 @@ class Jets:
     def _source(
         self, data: Dataset, indices: NDArray[np.int64], where: Where, padding: float, task: TaskProtocol
     ) -> BatchSource:
-        asked: dict[str, Any] = {"truth": task.truth, "bounds": task.bounds, "columns": columns_of(task)}
+        names = columns_of(task)
+        require(task, data.numbers(names, indices), data.path)
+        asked: dict[str, Any] = {"truth": task.truth, "bounds": task.bounds, "columns": names}
+        asked["by_event"] = getattr(task, "by_event", False)
         return BatchSource(data, self._scaler, indices, *where, padding, width=self._globals, **asked)
 
 

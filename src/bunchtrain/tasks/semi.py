@@ -1,0 +1,55 @@
+"""Semi-supervision: the regions of a column without labels (see `tasks.weak`), and labels of a few rows beside them.
+
+Which rows have their label follows from their event number alone: every rank, and every run, takes the same.
+
+B: batch.
+"""
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from bunchtrain.config.regions import Regions
+from bunchtrain.levels import Logits, Targets
+from bunchtrain.tasks._regions import RegionTask
+
+#: See `tasks.base`.
+ROWS = "jets"
+LEVELS = ("graph",)
+ITEMS = "jets"
+JUDGED = ("variables",)
+SECRET = ("column",)
+UNLABELLED = True
+
+#: Of the multiplicative hash of event numbers (Knuth): 2^32 over the golden ratio.
+_GOLDEN, _RANGE = 2654435761, 1 << 32
+
+
+class Config(Regions):
+    """The column and its regions; the share of events with labels, and what these weigh."""
+
+    labelled: float = Field(0.05, gt=0, le=1, description="share of the events whose rows have their label")
+    weight: float = Field(1.0, gt=0, description="of all labels together, beside that of all regions")
+
+
+class Task(RegionTask):
+    """Cross entropy of the regions, and of the labels of a few rows."""
+
+    score_told = "p(window), with few labels"
+    loss_told = "cross entropy of the regions, and of the labels of few rows"
+
+    def __init__(self, config: Config, classes: list[str]) -> None:
+        super().__init__(config, classes)
+        self._share, self._weight = config.labelled, config.weight
+        self.columns = (config.column, "event_number")
+
+    def labelled(self, events_B: Tensor) -> Tensor:
+        """Return which rows have their label, bool [B], by their event numbers."""
+        return (events_B.long() * _GOLDEN) % _RANGE < self._share * _RANGE
+
+    def losses(self, logits: Logits, targets: Targets) -> Tensor:
+        """Return the loss of each row, shape [B]: of its region, and of its label if it has one."""
+        signal_B = targets.labels_B == self.signal
+        known_B = self.labelled(targets.columns_BV[:, 1]) & (signal_B | (targets.labels_B == self.background))
+        of_label_B = functional.cross_entropy(logits.graph_BC, signal_B.long(), reduction="none") * known_B
+        return super().losses(logits, targets) + self._weight / self._share * of_label_B
