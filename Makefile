@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DEFAULT_GOAL := help
 .PHONY: help env slurm browser demo test test-all lint lock schema clean bench-convert bench-training bench-models bench-scaling \
 	bench-lost-ranks bench-uncertainty bench-fpga bench-cores bench-distilled bench-faults bench-trigger bench-tracking \
-	bench-anomaly bench-gpu bench-scan bench-halving bench-search bench-production bench-cluster
+	bench-anomaly bench-weak bench-gpu bench-scan bench-halving bench-search bench-production bench-cluster
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -79,6 +79,9 @@ bench-trigger: env ## Place and route the anomaly score of a trigger
 
 bench-anomaly: env ## Measure how far hidden signals stand out of jets that were learned without labels
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_anomaly.py
+
+bench-weak: env ## Measure weak supervision beside full, and what it finds where there is no signal
+	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_weak.py
 
 bench-uncertainty: env ## Measure MC dropout: what passes cost, and the memory they take
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_uncertainty.py

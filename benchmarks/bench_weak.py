@@ -45,7 +45,7 @@ KEPT_COLUMNS = ("pt", "eta", "phi", "mass", "weight", "run_number", "event_numbe
 #: Shares of signal among the rows in the window of a training, and seeds of each.
 SHARES, SEEDS = (0.01, 0.03, 0.1, 0.3), 3
 #: Background rows of a training, and of the sample that judges it.
-TRAINED, JUDGED = 20_000, 12_000
+TRAINED, JUDGED = 40_000, 12_000
 PSEUDO, KEPT, LEVEL = 20, 0.1, 0.1
 
 REGIONS = {key: CAMPAIGN["task"][key] for key in ("column", "window", "range")}
@@ -171,12 +171,11 @@ def p_value(folder: Path, rows: Rows, seed: int) -> float:
     passing = np.zeros((2, 2), int)  # in the window or beside it, passing or not
     low, high = REGIONS["range"]
     for number, (one, other) in enumerate((halves, halves[::-1])):
-        place = folder / str(number)
-        # prepare refuses a class without rows: two of them are called signal, which weak supervision does not read.
-        marked = some(one, slice(0, 40))
-        net = trained(place, WAYS["weak"], some(one, slice(40, None)), marked, seed)
-        judged, _ = indexed(place / "judged", some(other, slice(40, None)), some(other, slice(0, 40)))
-        mass = np.concatenate([other["dijet_mass"][40:], other["dijet_mass"][:40]])
+        place, middle = folder / str(number), len(one["pt"]) // 2
+        # prepare refuses a class without rows: half of them are called signal, which weak supervision does not read.
+        net = trained(place, WAYS["weak"], some(one, slice(middle)), some(one, slice(middle, None)), seed)
+        judged, _ = indexed(place / "judged", some(other, slice(middle)), some(other, slice(middle, None)))
+        mass = other["dijet_mass"]
         either = (mass >= low) & (mass < high)
         said, inside = scores(WAYS["weak"], net, judged)[either], within({"dijet_mass": mass})[either]
         passes = said >= np.quantile(said, 1 - KEPT)

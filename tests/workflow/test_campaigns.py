@@ -32,7 +32,8 @@ def miniature(path, folder, network):
     values = yaml.safe_load(path.read_text())
     for sample in (*values["samples"].values(), *values.get("unfamiliar", {}).values()):
         of_events = sample["generate"]["process"] == "collisions"
-        sample["generate"] |= {"shards": 1, **({"events_per_shard": 24} if of_events else {"jets_per_shard": 150})}
+        few = 500 if "dijet" in sample["generate"]["process"] else 150  # some in every region of their mass
+        sample["generate"] |= {"shards": 1, **({"events_per_shard": 24} if of_events else {"jets_per_shard": few})}
     if "simulate" in values:
         values["simulate"] |= {"pileup_pool": 50}
     values["output"] = "results"
@@ -96,6 +97,7 @@ def test_a_campaign_ends_in_its_report(path, tmp_path):
 def test_there_are_campaigns():
     assert [path.stem for path in CAMPAIGNS] == [
         "anomaly-vae",
+        "anomaly-weak",
         "flavour-tagging",
         "jet-tagging",
         "pileup",

@@ -104,6 +104,9 @@ def _named(campaign: Campaign) -> Iterator[tuple[str, str, str]]:
     yield from (("constituents", "prepare.inputs", name) for name in campaign.prepare.inputs)
     yield from (("jets", "prepare.variables", name) for name in campaign.prepare.variables)
     yield from (("jets", "task.variables", name) for name in task.get("variables", ()))
+    secret = [key for key in literals.secret(kind) if key not in literals.truth(kind)]
+    yield from (("jets", f"task.{key}", task[key]) for key in secret)
+    yield from (("jets", f"task.{key}", task[key]) for key in ("mass",) if key in task)
     alone: dict[str, Any] = literals.alone(kind)
     if not alone or any(task[key] != value for key, value in alone.items()):
         yield from (("constituents", f"task.{key}", task[key]) for key in literals.truth(kind))

@@ -21,8 +21,8 @@ from bunchtrain.panels import Curve, Panel, Plot
 from bunchtrain.rounding import together
 from bunchtrain.tasks.base import Merit, score
 
-#: A region with fewer rows teaches nothing.
-FEWEST = 10
+#: A region with fewer rows, in a training or its validation, says nothing.
+FEWEST = 2
 
 _BINS = 25
 

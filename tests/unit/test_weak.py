@@ -1,0 +1,168 @@
+"""Learning regions of a column: what is in them, that no label reaches the training, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from test_config import changed
+
+from bunchtrain.config.specs import EvaluateSpec
+from bunchtrain.dag import Plan
+from bunchtrain.errors import BunchtrainError, CampaignError, InputError
+from bunchtrain.evaluate.run import evaluate
+from bunchtrain.levels import Logits, Targets
+from bunchtrain.tasks.base import build
+from bunchtrain.train.run import train
+from toys import CLASSES, toy_dataset, train_spec
+
+REGIONS = {"column": "mass", "window": [20.0, 60.0], "range": [5.0, 300.0], "signal": "top", "background": "qcd"}
+WEAK, SEMI = {"kind": "weak", **REGIONS}, {"kind": "semi", **REGIONS, "labelled": 0.5}
+
+
+def targets(labels, *columns):
+    count = len(labels)
+    mask, weights = torch.ones(count, 3, dtype=torch.bool), torch.ones(count, dtype=torch.float64)
+    seen = torch.tensor(np.stack(columns, -1), dtype=torch.float64)
+    return Targets(torch.tensor(labels), weights, torch.zeros(count, 3, 0), mask, seen)
+
+
+def logits(values):
+    none = torch.zeros(len(values), 3, 0, dtype=torch.float64)
+    return Logits(torch.tensor(values, dtype=torch.float64), none, none[:, None])
+
+
+def test_the_window_is_learned_against_what_is_beside_it_whatever_the_label():
+    task = build(WEAK, CLASSES)
+    mass = [19.9, 20.0, 59.9, 60.0, 4.9, 300.0]
+    said = logits([[0.0, 1.0]] * 6)
+    found = task.losses(said, targets([0, 1, 0, 1, 0, 1], mass))
+    right, wrong = np.log1p(np.exp(-1.0)), np.log1p(np.exp(1.0))
+    assert found.tolist() == pytest.approx([wrong, right, right, wrong, 0, 0])
+    torch.testing.assert_close(task.losses(said, targets([1, 0, 1, 0, 1, 0], mass)), found)
+
+
+@given(st.floats(0.01, 1.0), st.integers(0, 2**31))
+def test_the_share_of_labelled_events_is_the_one_asked_for(share, first):
+    task = build({**SEMI, "labelled": share}, CLASSES)
+    events = torch.arange(first, first + 4000, dtype=torch.float64)
+    chosen = task.labelled(events)
+    assert chosen.double().mean().item() == pytest.approx(share, abs=0.04)
+    assert torch.equal(task.labelled(events.flip(0)).flip(0), chosen)  # of the event alone, not of its place
+
+
+def test_labels_of_few_rows_count_as_much_as_is_said():
+    events = np.arange(200.0)
+    task, heavy = build(SEMI, CLASSES), build({**SEMI, "weight": 3.0}, CLASSES)
+    weak, said = build(WEAK, CLASSES), logits(np.random.default_rng(0).normal(size=(200, 2)))
+    known = targets(np.arange(200) % 2, np.full(200, 30.0), events)
+    of_labels = task.losses(said, known) - weak.losses(said, known)
+    assert torch.equal(of_labels > 0, task.labelled(known.columns_BV[:, 1]))
+    torch.testing.assert_close(heavy.losses(said, known) - weak.losses(said, known), 3 * of_labels)
+
+
+@pytest.fixture(scope="module")
+def toy_index(tmp_path_factory):
+    return toy_dataset(tmp_path_factory.mktemp("weak"))
+
+
+def spec_of(task, seed=1, **settings):
+    return train_spec({"kind": "deepsets", "hidden": 8, "head": 8}, seed=seed, **settings).model_copy(
+        update={"task": task}
+    )
+
+
+def test_no_label_reaches_a_weak_training(toy_index, tmp_path):
+    """Other labels of the same rows, other class weights with them: the same weights of the network."""
+    import h5py
+    import safetensors.torch
+
+    from bunchtrain.prepare.run import prepare
+    from toys import prepare_spec
+
+    dataset, _ = toy_index
+    shards = sorted((dataset.parents[1] / "shards").glob("*.h5"))
+    found = []
+    for place in ("as it is", "otherwise"):
+        folder = tmp_path / place.replace(" ", "-")
+        folder.mkdir()
+        copies = []
+        for shard in shards:
+            copy = folder / shard.name
+            copy.write_bytes(shard.read_bytes())
+            if place == "otherwise":
+                with h5py.File(copy, "r+") as file:
+                    label = file["jets/label"][:]
+                    label[: len(label) // 3] = 1 - label[: len(label) // 3]
+                    file["jets/label"][:] = label
+            copies.append(copy)
+        prepare(prepare_spec(), copies, folder / "prepare")
+        index = folder / "prepare" / "dataset.h5"
+        train(spec_of(WEAK), index, folder / "prepare" / "scaler.json", folder / "net")
+        found.append(safetensors.torch.load_file(folder / "net" / "model.safetensors"))
+    for name, tensor in found[0].items():
+        torch.testing.assert_close(found[1][name], tensor, rtol=0, atol=0, msg=name)
+
+
+def test_the_evaluation_says_whether_regions_of_background_are_told_apart(toy_index, tmp_path):
+    dataset, scaler = toy_index
+    train(spec_of(WEAK), dataset, scaler, tmp_path / "net")
+    spec = EvaluateSpec(version=1, seed=1, task={**WEAK, "variables": []}, settings={"passes": 4, "bootstrap": 10})
+    evaluate(spec, dataset, [tmp_path / "net"], tmp_path / "out")
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    panel = next(one for one in metrics["panels"] if one["title"] == "Learned without labels")
+    assert [row[0] for row in panel["rows"]] == ["all rows", "background alone"]
+    assert set(panel["figures"]) == {"window against range, all rows", "window against range, background alone"}
+    assert metrics["told"]["score"] == "p(window)"
+
+
+@pytest.mark.parametrize("kind", ["weak", "semi"])
+def test_an_empty_region_is_told_with_where_the_column_lies(kind, toy_index, tmp_path):
+    dataset, scaler = toy_index
+    task = {**(WEAK if kind == "weak" else SEMI), "window": [9000.0, 9100.0], "range": [5.0, 9200.0]}
+    with pytest.raises(InputError, match="hardly any rows") as caught:
+        train(spec_of(task), dataset, scaler, tmp_path)
+    assert caught.value.details["key"] == "task.window" and "mass lies between" in str(caught.value)
+
+
+def test_a_column_that_is_not_there_is_named(toy_index, tmp_path):
+    dataset, scaler = toy_index
+    with pytest.raises(BunchtrainError) as caught:
+        train(spec_of({**WEAK, "column": "masss"}), dataset, scaler, tmp_path)
+    assert "masss" in str(caught.value) and "mass" in str(caught.value)
+
+
+ODD = {
+    "a window outside": ({"task__window": [100, 200]}, "task", "leaves the range"),
+    "ends the wrong way": ({"task__window": [2150, 1850]}, "task", "lower end"),
+    "the whole range": ({"task__window": [1600, 2600]}, "task", "nothing is beside it"),
+    "one end": ({"task__window": [1850]}, "task.window", "2"),
+    "a class that there is not": ({"task__signal": "sginal"}, "task.signal", "signal"),
+    "the column itself": ({"prepare__variables": ["dijet_mass"]}, "prepare.variables", "task.column"),
+    "weights by class": ({"prepare__reweight": {"pt": [500, 1000]}}, "prepare.reweight", "labels"),
+    "a column that is not made": ({"task__column": "dijet_mas"}, "task.column", "dijet_mass"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_campaign_that_cannot_be_is_refused_with_its_key(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    changes, key, told = ODD[name]
+    with pytest.raises(CampaignError) as caught:
+        Plan(changed("anomaly-weak", **changes), "my.yaml")
+    assert caught.value.details["key"] == key and told in str(caught.value)
+
+
+def test_a_network_that_sees_columns_alone_is_given_some():
+    from bunchtrain.models.base import Shape
+    from bunchtrain.models.base import build as network
+
+    with pytest.raises(CampaignError, match=r"given none"):
+        network({"kind": "dense", "globals": False}, Shape(nodes=7, globals=3, outputs=2))
+    seen = network({"kind": "dense", "globals": False, "dropout": 0.0}, Shape(nodes=7, globals=5, outputs=2)).eval()
+    nodes, jets = torch.zeros(2, 1, 7), torch.ones(2, 5)
+    jets[1, :3] = 9.0
+    said = seen(nodes, torch.zeros(2, 1, 4), jets, torch.ones(2, 1, dtype=torch.bool)).graph_BC
+    torch.testing.assert_close(said[0], said[1])
