@@ -44,8 +44,8 @@ KEPT_COLUMNS = ("pt", "eta", "phi", "mass", "weight", "run_number", "event_numbe
 
 #: Shares of signal among the rows in the window of a training, and seeds of each.
 SHARES, SEEDS = (0.01, 0.03, 0.1, 0.3), 3
-#: Background rows of a training, and of the sample that judges it.
-TRAINED, JUDGED = 40_000, 12_000
+#: Background rows of a training, and rows of background and signal that judge it.
+TRAINED, JUDGED, JUDGED_SIGNAL = 40_000, 12_000, 1000
 PSEUDO, KEPT, LEVEL = 20, 0.1, 0.1
 
 REGIONS = {key: CAMPAIGN["task"][key] for key in ("column", "window", "range")}
@@ -64,7 +64,7 @@ def made(folder: Path) -> tuple[Rows, Rows]:
     values: dict[str, Any] = {**CAMPAIGN, "name": "bench-weak", "output": "results"}
     background, signal = (dict(values["samples"][name]) for name in CLASSES)
     background["generate"] = {**background["generate"], "shards": int(os.environ.get("BUNCHTRAIN_BENCH_SHARDS", "16"))}
-    signal["generate"] = {**signal["generate"], "shards": 2, "jets_per_shard": 3000}
+    signal["generate"] = {**signal["generate"], "shards": 3, "jets_per_shard": 2000}
     if ready := os.environ.get("BUNCHTRAIN_BENCH_FILES"):  # a folder of files that were simulated before
         background, signal = ({"files": [f"{ready}/{name}-*.root"]} for name in CLASSES)
     values["samples"] = {
@@ -140,11 +140,11 @@ def scores(task: dict[str, Any], net: Path, dataset: Path) -> np.ndarray:
 
 def curve(folder: Path, background: Rows, signal: Rows) -> tuple[list[list[str]], dict[tuple[str, float], np.ndarray]]:
     """Return the table of areas by share, and the areas by way and share."""
-    judge_b, judge_s = some(background, slice(0, JUDGED)), some(signal, slice(0, len(signal["pt"]) // 2))
+    judge_b, judge_s = some(background, slice(0, JUDGED)), some(signal, slice(0, JUDGED_SIGNAL))
     judge, _ = indexed(folder / "judge", some(judge_b, within(judge_b)), some(judge_s, within(judge_s)))
     truth = Dataset(judge).column("label") == 1
     left_b = some(background, slice(JUDGED, None))
-    left_s = some(signal, slice(len(signal["pt"]) // 2, None))
+    left_s = some(signal, slice(JUDGED_SIGNAL, None))
     rows, areas = [], {}
     for share in SHARES:
         row = [f"{100 * share:g} %"]
@@ -154,7 +154,7 @@ def curve(folder: Path, background: Rows, signal: Rows) -> tuple[list[list[str]]
                 random = np.random.default_rng([seed, round(1e6 * share)])
                 own_b = some(left_b, random.choice(len(left_b["pt"]), TRAINED, replace=False))
                 wanted = round(share / (1 - share) * int(within(own_b).sum()) / within(left_s).mean())
-                own_s = some(left_s, random.choice(len(left_s["pt"]), min(wanted, len(left_s["pt"])), replace=False))
+                own_s = some(left_s, random.choice(len(left_s["pt"]), wanted, replace=False))
                 net = trained(folder / f"{way[:4]}-{share}-{seed}", task, own_b, own_s, seed)
                 said = scores(task, net, judge)
                 found.append(Scores(said[truth], said[~truth]).auc())
