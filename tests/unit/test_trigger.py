@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from bunchtrain.cli import app
 from bunchtrain.config.specs import IndexSpec
+from bunchtrain.config.synthesize import Student as Settings
 from bunchtrain.errors import SynthesisError
 from bunchtrain.events.reader import Dataset
 from bunchtrain.levels import Latent
@@ -37,13 +38,20 @@ def made(tmp_path_factory):
     return dataset, folder / "seed0", folder / "hidden" / "dataset.h5"
 
 
-def test_before_rounding_the_circuit_scores_as_the_task_does(made):
+@pytest.fixture
+def loaded(made):
+    """The network, what it sees of the test jets, its encoder, and the encoder's inputs."""
     dataset, folder, _ = made
     network, card = load_model(folder)
     seen = trigger._listed(Dataset(dataset), network, card, "test")
     units = encoder.units(seen)
-    student = encoder.of_network(network, card, 4.0, units, folder)
-    found = student(torch.from_numpy(seen / 2.0 ** np.array(units)).float())[:, 0]
+    inputs = torch.from_numpy(seen / 2.0 ** np.array(units)).float()
+    return network, seen, encoder.of_network(network, card, 4.0, units, folder), inputs
+
+
+def test_before_rounding_the_circuit_scores_as_the_task_does(loaded):
+    network, seen, student, inputs = loaded
+    found = student(inputs)[:, 0]
     with torch.no_grad():
         mean = network.mean(network.encoder(torch.from_numpy(seen).float()))
     zero = torch.zeros_like(mean)
@@ -63,16 +71,10 @@ def test_codes_hold_what_is_usual_and_saturate_beyond():
     assert (np.abs(back - seen) <= 0.51 * form.step * 2.0 ** np.array(units))[inside].all()
 
 
-def test_it_is_a_student_of_the_synthesis(made):
-    dataset, folder, _ = made
-    network, card = load_model(folder)
-    seen = trigger._listed(Dataset(dataset), network, card, "test")
-    units = encoder.units(seen)
-    student = encoder.of_network(network, card, 4.0, units, folder)
+def test_it_is_a_student_of_the_synthesis(loaded):
+    *_, student, inputs = loaded
     student.input_format = Fixed(8, 3, True, "RND", "SAT")
-    from bunchtrain.config.synthesize import Student as Settings
-
-    student.quantize(torch.from_numpy(seen / 2.0 ** np.array(units)).float(), Settings())
+    student.quantize(inputs, Settings())
     logic = circuit.traced(student)
     assert len(logic.inputs) == 6 and len(logic.outputs) == 1 and len(encoder.input_names(2)) == 6
 
