@@ -186,6 +186,19 @@ def test_a_training_of_another_task_is_refused(trained, toy, tmp_path):
         judge((dataset, trained[1], [other]), tmp_path / "out")
 
 
+def test_what_rests_on_classes_is_refused_for_a_network_without(trained, tmp_path):
+    from bunchtrain.evaluate.assess import assess
+    from bunchtrain.synth.run import synthesize
+    from cores import spec as core
+
+    dataset, _, (folder, _) = trained
+    task = {**Config().model_dump(), **TASK}
+    with pytest.raises(InputError, match="no classes apart"):
+        assess(EvaluateSpec(version=1, seed=1, task=task, settings={}), dataset, folder, tmp_path / "figures.json")
+    with pytest.raises(InputError, match="bunchtrain trigger"):
+        synthesize(core(task=task), dataset, folder, tmp_path / "core")
+
+
 def test_a_network_that_always_says_the_same_is_refused(trained, tmp_path):
     dataset, hidden, _ = trained
     spec = train_spec({**MODEL, "variational": False}, epochs=1).model_copy(update={"task": TASK})

@@ -131,6 +131,9 @@ def load(data: Index, task: TaskProtocol, folder: Path) -> tuple[torch.nn.Module
 
 def _require_answers(card: dict[str, Any], task: TaskProtocol, folder: Path) -> None:
     """Refuse a network that was trained for another task, by how many answers it has on each level."""
+    if not hasattr(task, "items"):
+        problem, mend = "the task tells no classes apart, on which this rests", "judge it by `bunchtrain evaluate`"
+        raise InputError(problem, file=folder, key="task", found=card["task"]["kind"], mend=mend)
     names = ("outputs", "node_outputs", "edge_outputs")
     found, expected = tuple(card["shape"].get(name, 0) for name in names), tuple(task.widths)
     if found != expected:

@@ -91,6 +91,12 @@ class Tagger:
         network, card = load_model(folder)
         if list(card["classes"]) != data.classes:
             raise _other(folder, str(card["classes"]), str(data.classes))
+        if not hasattr(task, "items"):
+            problem, mend = (
+                "a student learns classes, which this network does not tell apart",
+                "use `bunchtrain trigger`",
+            )
+            raise InputError(problem, file=folder, key="task", found=card["task"]["kind"], mend=mend)
         student = spec.settings.student
         passes = student.passes if student.spread else None
         found = cls(network, Scaler(**card["scaler"]), card, folder, task, passes, spec.seed)
