@@ -186,6 +186,12 @@ def test_a_training_of_another_task_is_refused(trained, toy, tmp_path):
         judge((dataset, trained[1], [other]), tmp_path / "out")
 
 
+def test_an_index_without_jets_to_learn_from_is_told(trained, tmp_path):
+    _, hidden, trainings = trained
+    with pytest.raises(InputError, match="no jets to learn from"):
+        judge((hidden, hidden, trainings), tmp_path)
+
+
 def test_what_rests_on_classes_is_refused_for_a_network_without(trained, tmp_path):
     from bunchtrain.evaluate.assess import assess
     from bunchtrain.synth.run import synthesize

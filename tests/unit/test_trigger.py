@@ -100,6 +100,8 @@ def test_a_set_becomes_no_circuit_and_a_clip_is_a_power_of_two(made):
     with pytest.raises(SynthesisError, match="list") as caught:
         encoder.of_network(network, {**card, "model": {**card["model"], "of": "set"}}, 4.0, [0] * 6, folder)
     assert "model.of" in caught.value.details["mend"]
+    with pytest.raises(SynthesisError, match="list"):
+        encoder.require({"model": {"kind": "gnn"}}, folder)
     with pytest.raises(SynthesisError, match="powers of two") as caught:
         encoder.of_network(network, card, 3.0, [0] * 6, folder)
     assert "4" in caught.value.details["mend"]

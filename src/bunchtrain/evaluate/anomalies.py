@@ -115,6 +115,9 @@ class _Judge:
 
     def _said(self, data: Dataset, chosen: NDArray[np.int64]) -> tuple[dict[str, Floats], NDArray[Any]]:
         """Return the scores of some jets, and what the network sees of them as a list of numbers."""
+        if not len(chosen):
+            problem, mend = "there are no jets to learn from or to judge", "name the index of a sample that has some"
+            raise InputError(problem, file=data.path, found=0, mend=mend)
         scores: dict[str, list[Floats]] = {}
         seen = []
         batches = Batches(data, cast(Any, self._task), self._card, chosen)

@@ -67,6 +67,21 @@ def encoded(seen_BI: NDArray[np.float64], unit_I: Sequence[int], form: Fixed) ->
     return form.codes(seen_BI / 2.0 ** np.asarray(unit_I))
 
 
+def require(card: Mapping[str, Any], folder: Path) -> None:
+    """Refuse networks that have no such encoder.
+
+    Raises
+    ------
+    SynthesisError
+        Naming what the network is.
+    """
+    section = card["model"]
+    if section.get("kind") != "vae" or section.get("of") != "list":
+        found = ", ".join(f"{key}: {section[key]}" for key in ("kind", "of") if key in section)
+        problem, mend = "only the encoder of a list of constituents becomes a circuit", "set model.of to list"
+        raise SynthesisError(problem, file=folder, key="model", found=found, expected="kind: vae, of: list", mend=mend)
+
+
 def of_network(model: nn.Module, card: Mapping[str, Any], clip: float, unit_I: Sequence[int], folder: Path) -> Encoder:
     """Return the encoder of a trained network in floating point, its inputs in these units.
 
@@ -75,11 +90,7 @@ def of_network(model: nn.Module, card: Mapping[str, Any], clip: float, unit_I: S
     SynthesisError
         If the network is no autoencoder of a list, or the clip is no power of two.
     """
-    section = card["model"]
-    if section.get("kind") != "vae" or section.get("of") != "list":
-        found = ", ".join(f"{key}: {section[key]}" for key in ("kind", "of") if key in section)
-        problem, mend = "only the encoder of a list of constituents becomes a circuit", "set model.of to list"
-        raise SynthesisError(problem, file=folder, key="model", found=found, expected="kind: vae, of: list", mend=mend)
+    require(card, folder)
     if not math.log2(clip).is_integer():
         near = 2.0 ** round(math.log2(clip))
         raise SynthesisError(

@@ -64,6 +64,7 @@ def trigger(
         If the network has no such encoder, or RTL and network disagree.
     """
     network, card = load_model(model)
+    encoder.require(card, model)
     data = Dataset(dataset)
     task = cast(LatentTask, tasks.build(card["task"], data.classes))
     samples = {"background": data, **{name: Dataset(path) for name, path in unfamiliar.items()}}
