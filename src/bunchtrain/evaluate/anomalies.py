@@ -6,7 +6,7 @@ M: jet.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from bunchtrain import provenance
 from bunchtrain.config.specs import EvaluateSpec
-from bunchtrain.discrimination import Scores
 from bunchtrain.errors import InputError, TrainingError
 from bunchtrain.evaluate import anomalypanels
 from bunchtrain.evaluate.batches import Batches
+from bunchtrain.evaluate.scored import Jets, scores_of
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.writer import in_memory
 from bunchtrain.files import atomic, read_json, write_json
@@ -35,17 +35,6 @@ _TREES = 200
 
 #: Name of the rival that sees what the network sees.
 FOREST = "isolation forest"
-
-
-@dataclass(frozen=True)
-class Jets:
-    """The jets of one sample: weights and mass [M], and by name the scores [M] of a network and of simpler methods."""
-
-    index: NDArray[np.int64]
-    weights: Floats
-    mass: Floats
-    scores: dict[str, Floats]
-    rivals: dict[str, Floats]
 
 
 def assess(
@@ -153,12 +142,6 @@ class _Judge:
                 found=float(values[0]),
                 mend="take another task.score, lower task.beta or set task.free_bits, and train again",
             )
-
-
-def scores_of(signal: Jets, background: Jets, name: str) -> Scores:
-    """Return a score, of the network or of a simpler method, of two samples."""
-    first, second = ((one.scores | one.rivals)[name] for one in (signal, background))
-    return Scores(first, second, signal.weights, background.weights)
 
 
 def _row(jets: Mapping[str, Jets], score: str) -> dict[str, Any]:

@@ -6,22 +6,19 @@ M: jet, K: draws.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bunchtrain import registry
 from bunchtrain.config.specs import EvaluateSpec
 from bunchtrain.discrimination import Scores, half_width
+from bunchtrain.evaluate.scored import Floats, Jets, scores_of
 from bunchtrain.panels import Curve, Headline, Panel, Plot
 from bunchtrain.rounding import alone, together
 
-if TYPE_CHECKING:
-    from bunchtrain.evaluate.anomalies import Jets
-
-    Seeds = Sequence[Mapping[str, Jets]]
-
-Floats = NDArray[np.float64]
+Seeds = Sequence[Mapping[str, Jets]]
 
 #: Scores that stand in for the full divergence in hardware, and what they are compared with.
 FULL, TRUNCATED = "divergence", ("no logarithm", "mean", "clipped mean")
@@ -71,8 +68,6 @@ def _signals(jets: Mapping[str, Jets]) -> list[str]:
 
 
 def _scores(jets: Mapping[str, Jets], signal: str, name: str) -> Scores:
-    from bunchtrain.evaluate.anomalies import scores_of
-
     return scores_of(jets[signal], jets[""], name)
 
 
@@ -105,8 +100,6 @@ def _apart(spec: EvaluateSpec, seeds: Seeds, score: str) -> Panel:
 
 def _meant(spec: EvaluateSpec, score: str) -> str:
     """Return a score in words."""
-    from bunchtrain import registry
-
     return str(registry.constant("tasks", spec.task["kind"], "SCORES")[score])
 
 
