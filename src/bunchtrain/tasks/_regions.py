@@ -157,15 +157,16 @@ class RegionMerit(Merit):
                 [name, f"{window.sum():,}", f"{beside.sum():,}", told, together(apart.auc(), apart.auc_error())]
             )
             figures[f"window against range, {name}"] = apart.auc()
-        edges = np.linspace(0, 1, _BINS + 1)
+        low, high = np.quantile(said[either], [0.001, 0.999]) if either.any() else (0.0, 1.0)
+        edges = np.linspace(low, high if high > low else low + 1e-6, _BINS + 1)
         curves = [
             Curve(name, ((edges[1:] + edges[:-1]) / 2).tolist(), _share(said[where], weights[where], edges))
             for name, where in (("window", either & within), ("beside it", either & ~within))
             if where.any()
         ]
-        low, high = self._regions.window
+        first, last = self._regions.window
         text = (
-            f"The network learned to tell rows with {self._regions.column} from {low:g} to {high:g} from those beside "
+            f"The network learned to tell rows with {self._regions.column} from {first:g} to {last:g} from those beside "
             "it, and saw no label. Where there is background alone it should not be able to: an area of 0.5. Else what "
             "it sees follows the column, and a cut on its score makes a bump. What it states are probabilities of a "
             "region: calibration and mistaken classes mean little here."
