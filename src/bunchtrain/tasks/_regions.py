@@ -166,7 +166,7 @@ class RegionMerit(Merit):
         ]
         first, last = self._regions.window
         text = (
-            f"The network learned to tell rows with {self._regions.column} from {first:g} to {last:g} from those beside "
+            f"A network learned to tell rows with {self._regions.column} from {first:g} to {last:g} from those beside "
             "it, and saw no label. Where there is background alone it should not be able to: an area of 0.5. Else what "
             "it sees follows the column, and a cut on its score makes a bump. What it states are probabilities of a "
             "region: calibration and mistaken classes mean little here."
