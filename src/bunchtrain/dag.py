@@ -22,7 +22,7 @@ from bunchtrain.config.explain import checked_kind
 from bunchtrain.config.inputs import Digests, is_remote
 from bunchtrain.config.objectives import ASSESSED, OF_CORE
 from bunchtrain.config.prepare import Graph, Prepare
-from bunchtrain.config.samples import OF_EVENTS, OF_PAIRS
+from bunchtrain.config.samples import BOX, OF_EVENTS, OF_PAIRS
 from bunchtrain.config.sources import beside, sources
 from bunchtrain.config.specs import (
     STUDENT,
@@ -266,7 +266,7 @@ class Plan:
         if generate is None:
             raise CampaignError("a sample with files is not generated", file=self._file, key=source.key)
         of_events = generate.process in OF_EVENTS
-        of_pairs = generate.process in OF_PAIRS
+        of_pairs = generate.process in OF_PAIRS or generate.process == BOX
         detector: dict[str, Any] = {"barrel": (settings.barrel or Barrel()) if of_events else None}
         detector |= {"dijets": (settings.dijets or Dijets()) if of_pairs else None}
         detector |= {"tracks": None} if of_events or of_pairs else {}
@@ -278,6 +278,7 @@ class Plan:
             jets=generate.rows_per_shard,
             seed=self.campaign.seed,
             settings=settings.model_copy(update=detector),
+            shards=generate.shards if generate.process == BOX else None,
         )
 
     def _convert(self, sample: str) -> ConvertSpec:
@@ -305,7 +306,7 @@ class Plan:
         seen = {key: getattr(self._prepare().settings, key) for key in ("constituents", "inputs", "variables", "graph")}
         settings = Prepare().model_copy(update=seen)
         spec = IndexSpec(version=prepare.VERSION, classes=self.campaign.classes, settings=settings)
-        if beside.startswith("unfamiliar/"):
+        if beside.startswith(("unfamiliar/", "boxes/")):
             return spec
         split = settings.model_copy(update={"split": self.campaign.prepare.split})
         return spec.model_copy(update={"settings": split, "seed": self.campaign.seed})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,7 @@ def _check_simulated(campaign: Campaign, file: str | Path) -> None:
     of_events, of_pairs = processes & set(OF_EVENTS), processes & set(OF_PAIRS)
     of_jets = processes - of_events - of_pairs
     for key in literals.needs(campaign.task.kind):
-        if of_jets and not getattr(simulate, key):
+        if (of_jets or of_pairs) and not getattr(simulate, key):
             raise CampaignError(
                 f"the samples are simulated without what the task {campaign.task.kind} looks for",
                 file=file,
@@ -54,8 +54,12 @@ def _check_simulated(campaign: Campaign, file: str | Path) -> None:
                 expected=type(simulate).model_fields[key].description,
                 mend=f"set simulate.{key}; a section takes its defaults with `{{}}`",
             )
-    told = [("barrel", of_events, "collisions"), ("tracks", of_jets, "processes that give jets")]
-    for key, made, wanted in [*told, ("dijets", of_pairs, "dijets, dijet_resonance")]:
+    pairs = [*of_pairs, *campaign.boxes]
+    told: list[tuple[str, Collection[str], str]] = [
+        ("barrel", of_events, "collisions"),
+        ("tracks", of_jets, "processes that give jets"),
+    ]
+    for key, made, wanted in [*told, ("dijets", pairs, "dijets, dijet_resonance, or a box")]:
         if processes and not made and getattr(simulate, key) is not None:
             problem = "a section of the simulation has no sample that it would change"
             found = ", ".join(sorted(processes))

@@ -15,7 +15,7 @@ from bunchtrain.config.evaluate import Evaluate
 from bunchtrain.config.explain import checked_kind, explain
 from bunchtrain.config.prepare import Prepare
 from bunchtrain.config.report import Report
-from bunchtrain.config.samples import Sample, Unfamiliar
+from bunchtrain.config.samples import Box, Sample, Unfamiliar
 from bunchtrain.config.scan import Scan
 from bunchtrain.config.simulate import Simulate
 from bunchtrain.config.synthesize import KINDS as STUDENT_KINDS
@@ -55,6 +55,9 @@ class Campaign(Section):
     samples: dict[Name, Sample] = Field(min_length=1)
     unfamiliar: dict[Name, Unfamiliar] = Field(
         default_factory=dict, description="samples of no class: does the network notice that it has not learned them?"
+    )
+    boxes: dict[Name, Box] = Field(
+        default_factory=dict, description="black boxes, in which a resonance hides or none: a blind search"
     )
     simulate: Simulate = Field(default_factory=Simulate)
     convert: Convert = Field(default_factory=Convert)

@@ -1,6 +1,6 @@
 """Section `samples`: what the jets of each class come from."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,6 +24,12 @@ Process = Literal[
     "dijet_resonance",
     "collisions",
 ]
+
+#: What a box is made by: it hides a resonance, or none.
+BOX: Literal["box"] = "box"
+
+#: All that a file is made by.
+Made = Process | Literal["box"]
 
 #: The label of rows that are of no class.
 NO_CLASS = -1
@@ -77,6 +83,33 @@ class Origin(Section):
         if bool(self.files) == (self.generate is not None):
             raise ValueError("give either `files` or `generate`")
         return self
+
+
+class Box(Section):
+    """A black box: pairs of jets, among which a resonance hides, or none. What it is follows from seed and name."""
+
+    shards: Positive = Field(4, description="number of ROOT files")
+    events_per_shard: Annotated[int, Field(ge=50)] = Field(5000, description="events in each file")
+
+    @property
+    def generate(self) -> "Box":
+        """What is generated: it stands where other rows have a section for that."""
+        return self
+
+    @property
+    def files(self) -> list[str]:
+        """Input files: none."""
+        return []
+
+    @property
+    def process(self) -> Literal["box"]:
+        """What it is made by."""
+        return BOX
+
+    @property
+    def rows_per_shard(self) -> int:
+        """Events in each file."""
+        return self.events_per_shard
 
 
 class Sample(Origin):

@@ -1,7 +1,8 @@
 """Whose rows are simulated and converted: the campaign's samples, and those that stand beside the training.
 
-Each has a place below `simulate` and `convert`: `top`, `unfamiliar/odd`, `systematics/tune/other/top`. What stands
-beside the training is joined in an index of its own; neither splits, scaler nor weights of the training are made of it.
+Each has a place below `simulate` and `convert`: `top`, `unfamiliar/odd`, `boxes/black`, `systematics/tune/other/top`.
+What stands beside the training is joined in an index of its own; neither splits, scaler nor weights of the training are
+made of it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bunchtrain.config.samples import NO_CLASS, Generate, Origin, Sample
+from bunchtrain.config.samples import NO_CLASS, Box, Generate, Origin, Sample
 from bunchtrain.config.simulate import Simulate, overridden
 from bunchtrain.config.systematics import Variation, paired, variations
 from bunchtrain.errors import CampaignError
@@ -37,7 +38,7 @@ class Source(NamedTuple):
 
     key: str
     name: str
-    origin: Origin
+    origin: Origin | Box
     simulate: Simulate
     classes: list[str]
 
@@ -71,6 +72,11 @@ def sources(campaign: Campaign, file: str | Path = "") -> dict[str, Source]:
             raise CampaignError(problem, file=file, key=key, found=name, mend=mend)
         settings = overridden(campaign.simulate, one.simulate, f"{key}.simulate", file)
         found[f"unfamiliar/{name}"] = Source(key, name, one, settings, [])
+    for name, box in campaign.boxes.items():
+        if name in campaign.samples or name in campaign.unfamiliar:
+            problem, mend = "a box has the name of a sample", "rename it"
+            raise CampaignError(problem, file=file, key=f"boxes.{name}", found=name, mend=mend)
+        found[f"boxes/{name}"] = Source(f"boxes.{name}", name, box, campaign.simulate, [])
     for variation in simulated(campaign):
         found |= _varied(campaign, variation, file)
     return found
@@ -97,11 +103,12 @@ def _varied(campaign: Campaign, variation: Variation, file: str | Path) -> dict[
 def beside(campaign: Campaign) -> dict[str, list[str]]:
     """Return what stands beside the training, by its folder: the places of what its index joins."""
     unfamiliar = {f"unfamiliar/{name}": [f"unfamiliar/{name}"] for name in campaign.unfamiliar}
+    unfamiliar |= {f"boxes/{name}": [f"boxes/{name}"] for name in campaign.boxes}
     folders = [one.folder for one in simulated(campaign)]
     return unfamiliar | {folder: [f"{folder}/{name}" for name in campaign.samples] for folder in folders}
 
 
-def generated(campaign: Campaign, file: str | Path = "") -> dict[str, tuple[Source, Generate]]:
+def generated(campaign: Campaign, file: str | Path = "") -> dict[str, tuple[Source, Generate | Box]]:
     """Return all that is generated, by its place."""
     found = sources(campaign, file)
     return {place: (one, one.origin.generate) for place, one in found.items() if one.origin.generate is not None}

@@ -20,7 +20,7 @@ from bunchtrain.config.convert import Columns
 from bunchtrain.config.evaluate import Evaluate
 from bunchtrain.config.explain import checked_kind
 from bunchtrain.config.prepare import Prepare
-from bunchtrain.config.samples import NO_CLASS, Process
+from bunchtrain.config.samples import NO_CLASS, Made
 from bunchtrain.config.scan import Scan
 from bunchtrain.config.simulate import Simulate
 from bunchtrain.config.synthesize import Search, Student, Synthesize
@@ -39,14 +39,23 @@ class Spec(Section):
 
 
 class SimulateSpec(Spec):
-    """One ROOT file of one sample; of process collisions `jets` is the number of events."""
+    """One ROOT file of one sample; of process collisions `jets` is the number of events.
+
+    A box's file is one of so many `shards`, which share its signal.
+    """
 
     sample: Name
-    process: Process
+    process: Made
     shard: int
     jets: int
     seed: Seed
     settings: Simulate
+    shards: Positive | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what a box alone has: specs of samples stay as they are."""
+        return {key: value for key, value in usual(self).items() if (key, value) != ("shards", None)}
 
 
 class ConvertSpec(Spec):

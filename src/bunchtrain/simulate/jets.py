@@ -12,7 +12,7 @@ from bunchtrain.simulate.flavour import distances, flavours, origins
 from bunchtrain.simulate.tracks import find_tracks
 
 if TYPE_CHECKING:
-    from bunchtrain.simulate.generator import Process
+    from bunchtrain.simulate.generator import Generator, Process
     from bunchtrain.simulate.pileup import Pileup
     from bunchtrain.simulate.tracker import Tracker
 
@@ -215,3 +215,11 @@ def falling(parts: Any) -> Any:
     kinds: dict[str, Any] = dict.fromkeys(("px", "py", "pz", "energy"), np.float32)
     kinds |= {"id": np.int32, "vertex": np.int32}
     return ak.zip({name: ak.values_astype(parts[name], kind) for name, kind in kinds.items()})
+
+
+def charged(parts: Any, generator: Generator) -> Any:
+    """Return constituents with their electric charges."""
+    import awkward as ak
+
+    charges = generator.charges(ak.to_numpy(ak.flatten(parts.id)))
+    return ak.with_field(parts, ak.unflatten(charges, ak.num(parts)), "charge")

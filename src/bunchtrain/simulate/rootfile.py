@@ -70,7 +70,11 @@ class JetFile:
 
     def describe(self, metadata: dict[str, Any]) -> None:
         """Store `metadata` as JSON in a string object of the file."""
-        self._file[METADATA] = json.dumps(metadata, sort_keys=True)
+        self.add(METADATA, json.dumps(metadata, sort_keys=True))
+
+    def add(self, name: str, text: str) -> None:
+        """Store text as a string object of the file."""
+        self._file[name] = text
 
 
 @contextlib.contextmanager

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bunchtrain import store
-from bunchtrain.config.samples import OF_EVENTS, OF_PAIRS
+from bunchtrain.config.samples import BOX, OF_EVENTS, OF_PAIRS
 from bunchtrain.config.specs import SimulateSpec
 from bunchtrain.errors import CampaignError, MissingDependency
 from bunchtrain.files import atomic, disk_errors
 from bunchtrain.progress import track
 from bunchtrain.provenance import record, versions_of
-from bunchtrain.simulate import collisions
+from bunchtrain.simulate import boxes, collisions
 from bunchtrain.simulate.dijets import find_dijets
 from bunchtrain.simulate.generator import PROCESSES, Generator, pythia_seed, run_number, steering
-from bunchtrain.simulate.jets import Jets, find_jets
+from bunchtrain.simulate.jets import Jets, charged, find_jets
 from bunchtrain.simulate.pileup import Pileup
 from bunchtrain.simulate.rootfile import jet_file
 from bunchtrain.simulate.tracker import Tracker
@@ -54,12 +54,18 @@ def simulate(spec: SimulateSpec, out: Path) -> None:
         taken = place.take({"events.root": out}) if place else None
         if taken is None:
             with atomic(out) as temporary:
-                made = collisions.fill(spec, temporary) if spec.process in OF_EVENTS else _fill(spec, temporary)
+                made = _filler(spec)(spec, temporary)
             if place:
                 place.keep({"events.root": out}, facts=made)
         else:
             made = {**taken["facts"], "taken": {key: taken[key] for key in store.TOLD}}
         record([out], stage="simulate", spec=asked, facts=made)
+
+
+def _filler(spec: SimulateSpec) -> Callable[[SimulateSpec, Path], dict[str, Any]]:
+    if spec.process == BOX:
+        return boxes.fill
+    return collisions.fill if spec.process in OF_EVENTS else _fill
 
 
 def _tools() -> dict[str, str]:
@@ -136,7 +142,7 @@ def _enough(
         found += len(jets.event)
         looked_at = len(weights) if found < spec.jets else int(jets.event[-1]) + 1
         if len(jets.event):
-            yield jets._replace(event=jets.event + normalisation["events"], parts=_charged(jets.parts, generator))
+            yield jets._replace(event=jets.event + normalisation["events"], parts=charged(jets.parts, generator))
         normalisation["events"] += looked_at
         normalisation["sum_of_weights"] += float(weights[:looked_at].sum())
         if generator.tried >= _HOPELESS * (found + 3):
@@ -145,14 +151,6 @@ def _enough(
             told = time.monotonic()
             _tell(spec, f"{found} of {spec.jets} jets after {told - start:.0f} s")
     _tell(spec, f"{found} jets from {normalisation['events']} events in {time.monotonic() - start:.1f} s")
-
-
-def _charged(parts: Any, generator: Generator) -> Any:
-    """Return constituents with their electric charges."""
-    import awkward as ak
-
-    charges = generator.charges(ak.to_numpy(ak.flatten(parts.id)))
-    return ak.with_field(parts, ak.unflatten(charges, ak.num(parts)), "charge")
 
 
 def _next_size(missing: int, found: int, tried: int) -> int:
