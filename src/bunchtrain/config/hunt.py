@@ -1,0 +1,60 @@
+"""Section `hunt`: how black boxes are searched."""
+
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+
+from bunchtrain.config.base import Positive, Section
+
+Width = Annotated[float, Field(gt=0, le=1)]
+Cut = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Hunt(Section):
+    """Windows of the dijet mass, classifiers that tell a window from its neighbours, cuts, and the bump hunt."""
+
+    mass: str = Field("dijet_mass", description="column of jets whose bump is sought, GeV")
+    features: list[str] = Field(
+        ["mass", "second_mass", "tau21", "second_tau21"],
+        min_length=1,
+        description="columns of jets that the classifiers see",
+    )
+    scaled: list[str] = Field(
+        ["mass", "second_mass"], description="those of them that are divided by the dijet mass, which they grow with"
+    )
+    low: float | None = Field(None, gt=0, description="where the spectrum begins, GeV; null: simulate.dijets.mass_min")
+    high: float | None = Field(None, gt=0, description="where it ends, GeV; null: simulate.dijets.mass_max")
+    bin: Width = Field(0.02, description="width of its bins, in the logarithm")
+    window: Width = Field(0.18, description="width of a window, in the logarithm")
+    step: Width = Field(0.06, description="from one window to the next, in the logarithm")
+    fewest: Positive = Field(200, description="events that a window and either side of it hold at least")
+    cuts: list[Cut] = Field(
+        [0.1, 0.03, 0.01, 0.003], min_length=1, max_length=20, description="shares of the events that a cut keeps"
+    )
+    folds: int = Field(5, ge=2, le=20, description="no event is judged by a classifier that has seen it")
+    ensemble: Positive = Field(3, description="classifiers whose mean judges, of each fold")
+    trees: Positive = Field(60, description="boosted trees of a classifier")
+    leaves: int = Field(16, ge=2, le=256, description="leaves of a tree")
+    pseudo_experiments: int = Field(1000, ge=50, description="of no signal, for the global p-value")
+    claim: float = Field(3.0, gt=0, description="global significance from which a resonance is claimed")
+
+    @field_validator("cuts")
+    @classmethod
+    def _falling(cls, cuts: list[float]) -> list[float]:
+        if sorted(set(cuts), reverse=True) != cuts:
+            raise ValueError("give the shares from the largest to the smallest, each once")
+        return cuts
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Hunt":
+        if self.step > self.window:
+            raise ValueError("step is larger than window: what lies between two windows would not be searched")
+        if self.bin > self.window / 3:
+            raise ValueError("a window has less than three bins: lower bin")
+        if strange := set(self.scaled) - set(self.features):
+            raise ValueError(f"scaled names {min(strange)}, which is none of the features")
+        if self.mass in self.features:
+            raise ValueError(f"the classifiers would see {self.mass}, whose bump is sought")
+        if self.low is not None and self.high is not None and self.high <= self.low:
+            raise ValueError("high must exceed low")
+        return self
