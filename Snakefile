@@ -19,6 +19,7 @@ include: "workflow/rules/scan.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/systematics.smk"
+include: "workflow/rules/hunt.smk"
 include: "workflow/rules/synthesize.smk"
 include: "workflow/rules/report.smk"
 

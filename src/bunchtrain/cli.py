@@ -192,6 +192,38 @@ def systematics(
 
 
 @app.command(rich_help_panel=CHAIN)
+def sensitivity(
+    spec: SpecText,
+    dataset: DatasetPath,
+    out: Annotated[Path, typer.Option("--out", help="JSON file to write")],
+    threads: Threads = 1,
+) -> None:
+    """Learn from labelled samples what a hunt can find: resolution, what cuts gain, what it finds in nothing."""
+    from bunchtrain.config.specs import SensitivitySpec, parse_spec
+    from bunchtrain.hunt import classify
+    from bunchtrain.hunt import sensitivity as stage
+
+    with classify.threads(threads):
+        stage.sensitivity(parse_spec(SensitivitySpec, spec), dataset, out)
+
+
+@app.command(rich_help_panel=CHAIN)
+def hunt(
+    spec: SpecText,
+    dataset: DatasetPath,
+    sensitivity: Annotated[Path, typer.Option("--sensitivity", help="JSON file that `sensitivity` wrote")],
+    out: Out,
+    threads: Threads = 1,
+) -> None:
+    """Search a black box for a resonance: classifiers without labels in windows of the mass, and a bump hunt."""
+    from bunchtrain.config.specs import HuntSpec, parse_spec
+    from bunchtrain.hunt import classify, run
+
+    with classify.threads(threads):
+        run.hunt(parse_spec(HuntSpec, spec), dataset, sensitivity, out)
+
+
+@app.command(rich_help_panel=CHAIN)
 def synthesize(
     spec: SpecText,
     model: ModelPath,

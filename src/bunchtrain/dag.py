@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bunchtrain import convert, evaluate, prepare, report, scan, simulate, synth, train
+from bunchtrain import convert, evaluate, hunt, prepare, report, scan, simulate, synth, train
 from bunchtrain.config import literals, ranges
 from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.base import Kind
@@ -19,6 +19,7 @@ from bunchtrain.config.convert import Columns
 from bunchtrain.config.dijets import Dijets
 from bunchtrain.config.evaluate import Evaluate
 from bunchtrain.config.explain import checked_kind
+from bunchtrain.config.hunt import hunted
 from bunchtrain.config.inputs import Digests, is_remote
 from bunchtrain.config.objectives import ASSESSED, OF_CORE
 from bunchtrain.config.prepare import Graph, Prepare
@@ -28,11 +29,13 @@ from bunchtrain.config.specs import (
     STUDENT,
     ConvertSpec,
     EvaluateSpec,
+    HuntSpec,
     IndexSpec,
     PrepareSpec,
     ReportSpec,
     ScanSpec,
     SearchSpec,
+    SensitivitySpec,
     SimulateSpec,
     Spec,
     SynthesizeSpec,
@@ -167,6 +170,7 @@ class Plan:
             "candidate": self.candidates,
             "beside": self.beside,
             "source": self.campaign.systematics,
+            "box": self.campaign.boxes,
         }
         if not all(value in named[name] for name, value in wildcards.items() if name in named):
             return False
@@ -240,6 +244,14 @@ class Plan:
     def baseline(self) -> str | None:
         """Return the folder of the baseline's training, if there is one."""
         return None if self.campaign.baseline is None else f"{self.output}/train/baseline"
+
+    def boxes(self) -> list[str]:
+        """Return the names of the black boxes."""
+        return list(self.campaign.boxes)
+
+    def files_of_box(self, name: str) -> list[Path]:
+        """Return the ROOT files of a black box."""
+        return [Path(file) for group in self.groups(f"boxes/{name}") for file in self.files(f"boxes/{name}", group)]
 
     def varied(self) -> list[str]:
         """Return the folders of the variations."""
@@ -385,6 +397,28 @@ class Plan:
     def _systematics(self) -> SystematicsSpec:
         campaign = self.campaign
         return SystematicsSpec(version=evaluate.VERSION, seed=campaign.seed, bootstrap=campaign.evaluate.bootstrap)
+
+    def _sensitivity(self) -> SensitivitySpec:
+        campaign, task = self.campaign, self._kind("task", self.campaign.task)
+        return SensitivitySpec(
+            version=hunt.VERSION,
+            seed=campaign.seed,
+            energy=campaign.simulate.collision_energy,
+            settings=hunted(campaign),
+            signal=task["signal"],
+            background=task["background"],
+            mass=(campaign.simulate.dijets or Dijets()).resonance,
+        )
+
+    def _hunt(self, box: str) -> HuntSpec:
+        campaign = self.campaign
+        return HuntSpec(
+            version=hunt.VERSION,
+            box=box,
+            seed=campaign.seed,
+            energy=campaign.simulate.collision_energy,
+            settings=hunted(campaign),
+        )
 
     def _synthesize(self) -> SynthesizeSpec:
         campaign, key = self.campaign, "synthesize.student.network"

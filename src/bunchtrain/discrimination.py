@@ -207,3 +207,27 @@ def likelihood_ratio(
     signal, background = (np.maximum(count, 0) + 0.5 for count in counts)
     ratio: Floats = signal / background
     return ratio[np.searchsorted(inner, values, side="right")]
+
+
+def improvement(scores: Scores, points: int = 50, fewest: int = 10) -> dict[str, list[float]]:
+    """Return the significance improvement ε_S / sqrt(ε_B) of cuts, where enough background passes for an error.
+
+    See arXiv:1001.2768.
+
+    Parameters
+    ----------
+    scores : Scores
+    points : int
+        Signal efficiencies between 0 and 1.
+    fewest : int
+        Background events that pass at least.
+    """
+    signal = np.linspace(0, 1, points + 1)[1:]
+    background = scores.background_efficiency(signal)
+    n_signal, n_background = (effective(w) for w in scores.weights)
+    passing = background * n_background
+    shown = passing >= fewest
+    signal, background, passing = signal[shown], background[shown], passing[shown]
+    value = signal / np.sqrt(background)
+    relative = np.hypot(np.sqrt((1 - signal) / (signal * n_signal)), np.sqrt((1 - background) / passing) / 2)
+    return {"efficiency": signal.tolist(), "value": value.tolist(), "error": (value * relative).tolist()}

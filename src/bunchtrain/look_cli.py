@@ -25,6 +25,17 @@ def check(file: Annotated[Path, typer.Argument(help="campaign file")] = Path("co
 
 
 @app.command(rich_help_panel=PANEL)
+def unblind(
+    file: Annotated[Path, typer.Argument(help="campaign file")],
+    box: Annotated[str | None, typer.Option("--box", help="one of the campaign's boxes; else all")] = None,
+) -> None:
+    """Open black boxes, once what was found in them stands: what was hidden beside what was found."""
+    from bunchtrain.unblind import run
+
+    run.unblind(file, box)
+
+
+@app.command(rich_help_panel=PANEL)
 def export(
     source: Annotated[Path, typer.Argument(help="dataset.h5 of the stage prepare, or a shard of convert")],
     out: Annotated[Path, typer.Option("--out", help="HDF5 file to write")],

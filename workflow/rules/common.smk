@@ -32,6 +32,7 @@ wildcard_constraints:
     source="|".join(PLAN.campaign.systematics) or "none",
     variation=r"[\w-]+",
     beside="|".join(PLAN.beside) or "none",
+    box="|".join(PLAN.boxes()) or "none",
     shard=r"\d\d\d\d+",
     group=r"\d\d\d\d+",
     number=r"\d+",
@@ -45,7 +46,16 @@ def ready(function):
 
 
 # Wildcards that specs depend on.
-NAMES = ("sample", "shard", "number", "candidate", "beside", "source", "variation")
+NAMES = (
+    "sample",
+    "shard",
+    "number",
+    "candidate",
+    "beside",
+    "source",
+    "variation",
+    "box",
+)
 
 
 def spec(stage):

@@ -16,7 +16,11 @@ rule report:
         synthesis=rules.synthesize.output.report if PLAN.core else [],
         candidates=expand(rules.candidate.output.figures, candidate=PLAN.candidates),
         search=rules.search.output.front if PLAN.searched else [],
-        panels=[rules.systematics.output.summary] if PLAN.varied() else [],
+        panels=[
+            *([rules.systematics.output.summary] if PLAN.varied() else []),
+            *([rules.sensitivity.output.summary] if PLAN.boxes() else []),
+            *expand(rules.hunt.output.result, box=PLAN.boxes()),
+        ],
         # By a function: of a list Snakemake hashes all files once for each of them.
         manifests=lambda wildcards: [
             path.removesuffix("h5") + "json" for path in PLAN.converted()

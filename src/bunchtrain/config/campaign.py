@@ -13,6 +13,7 @@ from bunchtrain.config.checks import check_campaign
 from bunchtrain.config.convert import Convert
 from bunchtrain.config.evaluate import Evaluate
 from bunchtrain.config.explain import checked_kind, explain
+from bunchtrain.config.hunt import Hunt
 from bunchtrain.config.prepare import Prepare
 from bunchtrain.config.report import Report
 from bunchtrain.config.samples import Box, Sample, Unfamiliar
@@ -74,6 +75,7 @@ class Campaign(Section):
     systematics: dict[Name, dict[Name, Kind]] = Field(
         default_factory=dict, description="sources of uncertainty, each with variations: what if it were otherwise?"
     )
+    hunt: Hunt = Field(default_factory=Hunt)
     report: Report = Field(default_factory=Report)
     core: bool = Field(True, description="whether the chain ends in an FPGA core; without, it ends in the page")
 

@@ -11,6 +11,7 @@ from bunchtrain.config.asked import check_asked
 from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.candidates import KEY, candidates, check_kinds
 from bunchtrain.config.combinations import described, lies_in
+from bunchtrain.config.hunt import check_hunt
 from bunchtrain.config.objectives import NAMES, OF_CLASSES
 from bunchtrain.config.prepare import Graph
 from bunchtrain.config.samples import OF_EVENTS
@@ -57,6 +58,7 @@ def check_campaign(campaign: Campaign, file: str | Path) -> None:
     _check_student(campaign, file)
     _check_ranks(campaign, file)
     check_asked(campaign, file)
+    check_hunt(campaign, file)
 
 
 def _check_rows(campaign: Campaign, file: str | Path) -> None:

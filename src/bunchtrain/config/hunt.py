@@ -1,13 +1,25 @@
 """Section `hunt`: how black boxes are searched."""
 
-from typing import Annotated
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, field_validator, model_validator
 
 from bunchtrain.config.base import Positive, Section
+from bunchtrain.config.dijets import Dijets
+from bunchtrain.errors import CampaignError
+
+if TYPE_CHECKING:
+    from bunchtrain.config.campaign import Campaign
 
 Width = Annotated[float, Field(gt=0, le=1)]
 Cut = Annotated[float, Field(gt=0, lt=1)]
+
+
+#: Columns of jets that every file has.
+_ALWAYS = ("pt", "eta", "phi", "mass")
 
 
 class Hunt(Section):
@@ -46,7 +58,7 @@ class Hunt(Section):
         return cuts
 
     @model_validator(mode="after")
-    def _possible(self) -> "Hunt":
+    def _possible(self) -> Hunt:
         if self.step > self.window:
             raise ValueError("step is larger than window: what lies between two windows would not be searched")
         if self.bin > self.window / 3:
@@ -58,3 +70,56 @@ class Hunt(Section):
         if self.low is not None and self.high is not None and self.high <= self.low:
             raise ValueError("high must exceed low")
         return self
+
+
+def hunted(campaign: Campaign) -> Hunt:
+    """Return how boxes are searched, with the range of masses in which they are made where none is given."""
+    pairs, settings = campaign.simulate.dijets or Dijets(), campaign.hunt
+    low, high = settings.low or pairs.mass_min, settings.high or pairs.mass_max
+    return settings.model_copy(update={"low": low, "high": high})
+
+
+def check_hunt(campaign: Campaign, file: str | Path) -> None:
+    """Check that boxes can be searched: labelled samples to learn from, and columns to look at.
+
+    Raises
+    ------
+    CampaignError
+        Naming file, key, what was found and what would do.
+    """
+    if not campaign.boxes:
+        if campaign.hunt != Hunt():
+            problem, mend = "there is a hunt, and no box to search", "name one under `boxes`, or take the section out"
+            raise CampaignError(problem, file=file, key="hunt", mend=mend)
+        return
+    if campaign.task.kind != "jet_tagging":
+        problem = "a hunt learns from labelled samples what it can find, and the task has no labels of signal"
+        expected = "jet_tagging, with `signal` and `background`"
+        raise CampaignError(problem, file=file, key="task.kind", found=campaign.task.kind, expected=expected)
+    pairs = campaign.simulate.dijets or Dijets()
+    low, high = campaign.hunt.low or pairs.mass_min, campaign.hunt.high or pairs.mass_max
+    if not pairs.mass_min <= low < high <= pairs.mass_max:
+        raise CampaignError(
+            "boxes are not made in all of the range that is searched",
+            file=file,
+            key="hunt.low",
+            found=f"{low:g} to {high:g} GeV",
+            expected=f"within {pairs.mass_min:g} to {pairs.mass_max:g} GeV, as simulate.dijets says",
+        )
+    _check_columns(campaign, file)
+
+
+def _check_columns(campaign: Campaign, file: str | Path) -> None:
+    options = campaign.convert.format.checked("convert.formats", "convert.format")
+    known = {*_ALWAYS, *options.get("columns", {}).get("jets", {}), *campaign.convert.derive.get("jets", {})}
+    for key, names in (("mass", [campaign.hunt.mass]), ("features", campaign.hunt.features)):
+        for name in names:
+            if name not in known:
+                raise CampaignError(
+                    "the hunt looks at a column that is not converted",
+                    file=file,
+                    key=f"hunt.{key}",
+                    found=name,
+                    choices=known,
+                    mend=f"add it to convert.format.columns.jets, such as `{name}: {{branch: {name}}}`",
+                )

@@ -19,6 +19,7 @@ from bunchtrain.config.candidates import varied
 from bunchtrain.config.convert import Columns
 from bunchtrain.config.evaluate import Evaluate
 from bunchtrain.config.explain import checked_kind
+from bunchtrain.config.hunt import Hunt
 from bunchtrain.config.prepare import Prepare
 from bunchtrain.config.samples import NO_CLASS, Made
 from bunchtrain.config.scan import Scan
@@ -140,6 +141,29 @@ class SystematicsSpec(Spec):
 
     seed: Seed
     bootstrap: Positive
+
+
+class SensitivitySpec(Spec):
+    """What a hunt can do, from labelled samples: their classes, and the mass (GeV) of the resonance among them.
+
+    `energy` is that of the collisions (GeV).
+    """
+
+    seed: Seed
+    energy: float
+    settings: Hunt
+    signal: Name
+    background: Name
+    mass: float
+
+
+class HuntSpec(Spec):
+    """The search of one box."""
+
+    box: Name
+    seed: Seed
+    energy: float
+    settings: Hunt
 
 
 class SynthesizeSpec(Spec):

@@ -7,6 +7,9 @@ N: events, F: features.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +21,15 @@ from bunchtrain.hunt.windows import Window
 
 #: Pull towards zero of the trees' leaves, and events of a leaf at least.
 _SHRINK, _LEAF = 1.0, 40
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let the classifiers use so many threads."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(count):
+        yield
 
 
 def seed_of(*words: object) -> int:
@@ -109,4 +121,13 @@ def kept(scores_N: Floats, fold_N: NDArray[np.int64], share: float) -> NDArray[n
         here = np.flatnonzero(fold_N == fold)
         order = np.argsort(-scores_N[here], kind="stable")
         found[here[order[: round(share * len(here))]]] = True
+    return found
+
+
+def ranks(scores_N: Floats, fold_N: NDArray[np.int64]) -> Floats:
+    """Return the share of its fold that an event's score exceeds: scores of different classifiers on one scale."""
+    found = np.zeros(len(scores_N))
+    for fold in np.unique(fold_N):
+        here = fold_N == fold
+        found[here] = np.argsort(np.argsort(scores_N[here], kind="stable"), kind="stable") / here.sum()
     return found

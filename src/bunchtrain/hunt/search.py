@@ -93,7 +93,9 @@ def scan(events: Events, settings: Hunt, seed: int) -> Hunted:
     fold = classify.folds(len(events.mass), settings, seed)
     scores = np.array([classify.scores(events.features, events.mass, fold, one, settings, seed) for one in ranges])
     edges = bins(settings)
-    counts = [[_histogram(events.mass, edges, classify.kept(row, fold, cut)) for cut in settings.cuts] for row in scores]
+    counts = [
+        [_histogram(events.mass, edges, classify.kept(row, fold, cut)) for cut in settings.cuts] for row in scores
+    ]
     whole = _histogram(events.mass, edges, np.ones(len(events.mass), bool))
     tests = tested(ranges, edges, events.energy, np.array([[whole, *rows] for rows in counts]))
     return Hunted(tests, scores, fold)

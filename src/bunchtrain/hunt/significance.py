@@ -94,8 +94,8 @@ class Global:
 def overall(tests: Tests, pseudo_experiments: int, seed: int) -> Global:
     """Return the global p-value of the largest excess, from pseudo-experiments of background alone.
 
-    The spectrum before cuts is that of a fit without a window; each cut keeps the share of it that the fits beside the window
-    say. Cuts are nested, windows share the spectrum before cuts, and are taken to select by themselves: in truth
+    The spectrum before cuts is that of a fit without a window; each cut keeps the share of it that the fits beside the
+    window say. Cuts are nested, windows share the spectrum before cuts, and are taken to select by themselves: in truth
     neighbours select in part the same, and the p-value is a little too large rather than too small.
     """
     random, z = np.random.default_rng(seed), float(tests.z_WC.max())

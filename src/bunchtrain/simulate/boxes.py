@@ -20,7 +20,7 @@ from bunchtrain.config.dijets import Dijets
 from bunchtrain.config.specs import SimulateSpec
 from bunchtrain.errors import CampaignError
 from bunchtrain.simulate.dijets import find_dijets
-from bunchtrain.simulate.generator import Generator, run_number, steering
+from bunchtrain.simulate.generator import Generator, most_apart, run_number, steering
 from bunchtrain.simulate.jets import Jets, charged
 from bunchtrain.simulate.rootfile import jet_file
 
@@ -106,7 +106,8 @@ def _events(spec: SimulateSpec, process: str, pairs: Dijets, count: int) -> Any:
 
     settings = spec.settings.model_copy(update={"dijets": pairs})
     seed = 1 + int(_random(spec.seed, spec.sample, f"{process} {spec.shard}").integers(900_000_000))
-    generator, found, made = Generator(spec, seed, steering(process, settings, seed)), [], 0
+    apart, found, made = most_apart(process, settings), [], 0
+    generator = Generator(spec, seed, steering(process, settings, seed), apart)
     started = time.monotonic()
     while made < count:
         batch = generator.batch(_BATCH)

@@ -26,8 +26,9 @@ _SEEDS = 900_000_000
 #: The window in the hard process's pt, in units of the jets' window: jets migrate into theirs from a little outside.
 _BELOW, _ABOVE = 0.9, 1.25
 
-#: Likewise of a pair of jets, where the initial state's radiation turns them.
-_RECOILED = 0.95
+#: Likewise of pairs of jets: their mass, and their pt where the initial state's radiation turns them. Partons that are
+#: farther apart in η than jets may be, and this more, are given up before they shower.
+_BELOW_PAIR, _RECOILED, _TURNED = 0.95, 0.95, 0.3
 
 #: Pythia's numbers of a heavy particle (the graviton of Randall and Sundrum), and of two new ones that it decays to.
 _HEAVY_ID, _DAUGHTERS = 5100039, (9900101, 9900102)
@@ -138,7 +139,7 @@ def _pair_steering(process: str, settings: Simulate, seed: int) -> list[str]:
         *PROCESSES[process].switches,
     ]
     if process == "dijets":
-        lowest = _BELOW * pairs.mass_min
+        lowest = _BELOW_PAIR * pairs.mass_min
         central = lowest / (2 * math.cosh(pairs.delta_eta_max / 2))  # pt of partons as far apart as jets may be
         lines.append(f"PhaseSpace:mHatMin = {lowest}")
         return [*lines, f"PhaseSpace:pTHatMin = {max(_BELOW * pairs.pt_min, _RECOILED * central)}"]
@@ -185,6 +186,25 @@ def _common(settings: Simulate, seed: int) -> list[str]:
     ]
 
 
+def most_apart(process: str, settings: Simulate) -> float | None:
+    """Return the largest |Δη| of partons that are worth a shower; None: any."""
+    pairs = settings.dijets or Dijets()
+    return pairs.delta_eta_max + _TURNED if process == "dijets" else None
+
+
+def _veto(pythia8mc: Any, apart: float) -> Any:
+    """Return what makes Pythia give up hard processes whose two partons are farther apart in η."""
+
+    class Veto(pythia8mc.UserHooks):  # type: ignore[misc]
+        def canVetoProcessLevel(self) -> bool:
+            return True
+
+        def doVetoProcessLevel(self, process: Any) -> bool:
+            return bool(abs(process[5].eta() - process[6].eta()) > apart)
+
+    return Veto()
+
+
 class Generator:
     """Pythia, set up for one shard.
 
@@ -196,9 +216,11 @@ class Generator:
         Pythia's.
     lines : list of str
         What sets it up.
+    apart : float, optional
+        Largest |Δη| of the two partons of the hard process; others are given up.
     """
 
-    def __init__(self, spec: SimulateSpec, seed: int, lines: list[str]) -> None:
+    def __init__(self, spec: SimulateSpec, seed: int, lines: list[str], apart: float | None = None) -> None:
         try:
             import pythia8mc
         except ImportError:
@@ -210,6 +232,9 @@ class Generator:
         for line in lines:
             if not self._pythia.readString(line):
                 raise CampaignError("Pythia refuses a setting", key="simulate", found=line)
+        if apart is not None:
+            self._veto = _veto(pythia8mc, apart)  # Pythia keeps no reference to it
+            self._pythia.setUserHooksPtr(self._veto)
         if not self._pythia.init():
             raise CampaignError(
                 "Pythia cannot start with these settings",

@@ -18,7 +18,7 @@ from bunchtrain.progress import track
 from bunchtrain.provenance import record, versions_of
 from bunchtrain.simulate import boxes, collisions
 from bunchtrain.simulate.dijets import find_dijets
-from bunchtrain.simulate.generator import PROCESSES, Generator, pythia_seed, run_number, steering
+from bunchtrain.simulate.generator import PROCESSES, Generator, most_apart, pythia_seed, run_number, steering
 from bunchtrain.simulate.jets import Jets, charged, find_jets
 from bunchtrain.simulate.pileup import Pileup
 from bunchtrain.simulate.rootfile import jet_file
@@ -90,7 +90,8 @@ def _check(spec: SimulateSpec) -> None:
 def _fill(spec: SimulateSpec, path: Path) -> dict[str, Any]:
     """Write the jets to `path` and return the metadata."""
     seed = pythia_seed(spec)
-    generator = Generator(spec, seed, steering(spec.process, spec.settings, seed))
+    apart = most_apart(spec.process, spec.settings)
+    generator = Generator(spec, seed, steering(spec.process, spec.settings, seed), apart)
     pileup = Pileup(spec) if spec.settings.pileup > 0 else None
     normalisation = {"events": 0, "sum_of_weights": 0.0}
     tracks = spec.settings.tracks
