@@ -5,6 +5,7 @@ M: bins, P: parameters, R: signal events of the template.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,10 +47,16 @@ class Template:
         """The median: jets lose a little."""
         return float(np.median(self.ratio_R))
 
+    @functools.cached_property
+    def _below(self) -> tuple[Floats, Floats]:
+        """Logarithms of ratios, and the share of the events below each."""
+        logs = np.log(self.ratio_R)
+        grid = np.arange(logs.min() - 5 * _SMEAR, logs.max() + 5 * _SMEAR, _SMEAR / 4)
+        return grid, ndtr((grid[:, None] - logs) / _SMEAR).mean(1)
+
     def shares(self, mass: float, edges: Floats) -> Floats:
         """Return the share of the events of a resonance of this mass (GeV) in each bin, [M]."""
-        away = (np.log(edges / mass)[:, None] - np.log(self.ratio_R)) / _SMEAR
-        return np.asarray(np.diff(ndtr(away).mean(1)))
+        return np.asarray(np.diff(np.interp(np.log(edges / mass), *self._below)))
 
 
 @dataclass(frozen=True)

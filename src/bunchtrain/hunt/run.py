@@ -46,8 +46,11 @@ def hunt(spec: HuntSpec, dataset: Path, sensitivity: Path, out: Path) -> None:
     found = searched(events, spec.settings, template, classify.seed_of("box", spec.seed, spec.box))
     result = told(found, spec, template)
     result["panels"] = shown.of_box(result, spec.settings)
+    kept_N = found.kept(spec.settings, *found.best)
     with disk_errors(out / RESULT):
-        _write_scores(out / SCORES, index.column("run_number"), index.column("event_number"), events.mass, found)
+        _write_scores(
+            out / SCORES, index.column("run_number"), index.column("event_number"), events.mass, kept_N, found
+        )
         write_json(out / RESULT, result)
         provenance.record(
             [out / RESULT, out / SCORES],
@@ -143,9 +146,10 @@ def _tests(found: Hunted, spec: HuntSpec) -> list[dict[str, Any]]:
     ]
 
 
-def _write_scores(path: Path, run: Any, event: Any, mass: Any, found: Hunted) -> None:
-    """Keep, of every event, how the classifiers of each window rank it among those of its fold."""
+def _write_scores(path: Path, run: Any, event: Any, mass: Any, kept_N: Any, found: Hunted) -> None:
+    """Keep how the classifiers of each window rank each event in its fold, and whether the best cut kept it."""
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
         file["run_number"], file["event_number"], file["mass"] = run, event, mass
         file["rank"] = np.array([classify.ranks(row, found.fold) for row in found.scores], np.float32)
+        file["kept"] = kept_N
         file["window"] = np.array([[one.low, one.high] for one in found.tests.windows])

@@ -35,7 +35,7 @@ def score(result: dict[str, Any], scores: Path, sensitivity: dict[str, Any], ans
         What was hidden.
     """
     with h5py.File(scores) as file:
-        mass_N, rank_WN, window_W2 = (np.asarray(file[name][:]) for name in ("mass", "rank", "window"))
+        mass_N, rank_WN, window_W2, kept_N = (np.asarray(file[key][:]) for key in ("mass", "rank", "window", "kept"))
         signal_N = _matched(file["run_number"][:], file["event_number"][:], answer, scores)
     found, best = result["found"], result["best"]
     away = found["mass"] - answer.mass
@@ -49,7 +49,6 @@ def score(result: dict[str, Any], scores: Path, sensitivity: dict[str, Any], ans
         "global_z": result["global"]["z"],
         "before": _held(mass_N, signal_N, answer.window),
     }
-    kept_N = rank_WN[best["number"]] >= 1 - best["cut"] - 1e-6
     told["found"] = {
         "before": _held(mass_N, signal_N, best["window"]),
         "after": _held(mass_N[kept_N], signal_N[kept_N], best["window"]),
