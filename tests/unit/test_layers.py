@@ -23,12 +23,13 @@ GROUND = {
     "pareto",
     "posterior",
     "rounding",
+    "sealing",
     "store",
     "geometry",
     "trackfinding",
     "zips",
 }
-STAGES = {"simulate", "convert", "prepare", "scan", "train", "evaluate", "synth", "report", "scaling"}
+STAGES = {"simulate", "convert", "prepare", "scan", "train", "evaluate", "synth", "report", "scaling", "hunt"}
 ALLOWED = {
     **{name: GROUND for name in GROUND},
     "config": GROUND | {"config"},
@@ -39,7 +40,7 @@ ALLOWED = {
     **{stage: GROUND | {"config", "events", "models", "tasks", "parallel", stage} for stage in STAGES},
 }
 HOMES = {
-    "uproot": {"convert", "simulate"},
+    "uproot": {"convert", "simulate", "unblind"},
     "awkward": {"convert", "simulate"},
     "pythia8mc": {"simulate"},
     "fastjet": {"simulate"},
@@ -78,6 +79,26 @@ def test_every_third_party_has_one_home():
     for path, room, module, _ in imports():
         homes = HOMES.get(module.split(".")[0])
         assert homes is None or room in homes, f"{path.relative_to(PACKAGE)} imports {module}"
+
+
+def test_boxes_are_sealed_by_simulate_and_opened_by_unblind_alone():
+    """Nor does anything else know what a box hides: neither the seal's module nor the box's is imported elsewhere."""
+    knowing = {"bunchtrain.sealing", "bunchtrain.simulate.boxes", "bunchtrain.unblind.answer"}
+    seen = {}
+    for path, _, module, name in imports():
+        for one in {module, f"{module}.{name}"} & knowing:
+            seen.setdefault(one, set()).add(str(path.relative_to(PACKAGE)))
+    assert seen == {
+        "bunchtrain.sealing": {"simulate/boxes.py", "unblind/answer.py"},
+        "bunchtrain.simulate.boxes": {"simulate/run.py"},
+        "bunchtrain.unblind.answer": {"unblind/run.py", "unblind/score.py"},
+    }
+    opening = [path for path in PACKAGE.rglob("*.py") if "sealing.opened" in path.read_text()]
+    assert opening == [PACKAGE / "unblind/answer.py"]
+    told = [
+        path for path in PACKAGE.rglob("*.py") if "import unblind" in path.read_text() or ".unblind" in path.read_text()
+    ]
+    assert {path.relative_to(PACKAGE).parts[0] for path in told} == {"unblind", "look_cli.py"}
 
 
 @pytest.mark.parametrize("module", ["bunchtrain.cli", "bunchtrain.dag"])
