@@ -34,6 +34,16 @@ def miniature(path, folder, network):
         of_events = sample["generate"]["process"] == "collisions"
         few = 500 if "dijet" in sample["generate"]["process"] else 150  # some in every region of their mass
         sample["generate"] |= {"shards": 1, **({"events_per_shard": 24} if of_events else {"jets_per_shard": few})}
+    for box in values.get("boxes", {}).values():
+        box |= {"shards": 1, "events_per_shard": 250}
+        values["hunt"] = {
+            "fewest": 10,
+            "trees": 5,
+            "ensemble": 1,
+            "step": 0.18,
+            "cuts": [0.1],
+            "pseudo_experiments": 50,
+        }
     if "simulate" in values:
         values["simulate"] |= {"pileup_pool": 50}
     values["output"] = "results"
