@@ -11,7 +11,7 @@ rule sensitivity:
     benchmark:
         f"{PLAN.output}/benchmarks/hunt/sensitivity.tsv"
     conda:
-        "../../envs/train.yaml"
+        "../../envs/hunt.yaml"
     threads: 1
     resources:
         mem_mb=grow(3000),
@@ -37,7 +37,7 @@ rule hunt:
     benchmark:
         f"{PLAN.output}/benchmarks/hunt/{{box}}.tsv"
     conda:
-        "../../envs/train.yaml"
+        "../../envs/hunt.yaml"
     threads: 1
     resources:
         mem_mb=grow(3000),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunchtrain.config.hunt import Hunt
-from bunchtrain.errors import InputError
+from bunchtrain.errors import InputError, MissingDependency
 from bunchtrain.events.chance import seeded
 from bunchtrain.hunt.spectrum import Floats
 from bunchtrain.hunt.windows import Window
@@ -93,7 +93,10 @@ def _ensemble(
 
     Each of them is trained on as many events, drawn with replacement.
     """
-    from sklearn.ensemble import HistGradientBoostingClassifier
+    try:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+    except ImportError:
+        raise MissingDependency("scikit-learn", needed_by="hunt", mend="pip install 'bunchtrain[hunt]'") from None
 
     random, places = np.random.default_rng(seed), np.flatnonzero(seen)
     found = np.zeros(int(judged.sum()))

@@ -21,6 +21,9 @@ from bunchtrain.unblind.score import score
 #: What is written, beside the results.
 FILE = "unblinded.json"
 
+#: Columns of the table at least: a verdict is one line.
+_WIDTH = 150
+
 #: What is frozen when a box is opened.
 _FROZEN = ("result.json", "scores.h5")
 
@@ -124,7 +127,7 @@ def _show(told: dict[str, dict[str, Any]]) -> None:
         blind = "" if one["blind"] else " (its result was made after the opening)"
         z = (f"{one['local_z']:.1f} σ", f"{one['global_z']:.1f} σ")
         table.add_row(name, one["verdict"] + blind, *_masses(one), *z, *held, _gain(one))
-    Console().print(table)
+    Console(width=max(Console().width, _WIDTH)).print(table)
 
 
 def _masses(one: dict[str, Any]) -> tuple[str, str]:
