@@ -18,6 +18,10 @@ Width = Annotated[float, Field(gt=0, le=1)]
 Cut = Annotated[float, Field(gt=0, lt=1)]
 
 
+#: Where a spectrum begins, in units of the lowest mass of the boxes: nearer to that, jets that lose or gain energy
+#: are missing from one side, and a cut on their masses has an edge there.
+_BEGINS = 1.06
+
 #: Columns of jets that every file has.
 _ALWAYS = ("pt", "eta", "phi", "mass")
 
@@ -34,7 +38,7 @@ class Hunt(Section):
     scaled: list[str] = Field(
         ["mass", "second_mass"], description="those of them that are divided by the dijet mass, which they grow with"
     )
-    low: float | None = Field(None, gt=0, description="where the spectrum begins, GeV; null: simulate.dijets.mass_min")
+    low: float | None = Field(None, gt=0, description="where the spectrum begins, GeV; null: above where boxes do")
     high: float | None = Field(None, gt=0, description="where it ends, GeV; null: simulate.dijets.mass_max")
     bin: Width = Field(0.02, description="width of its bins, in the logarithm")
     window: Width = Field(0.18, description="width of a window, in the logarithm")
@@ -73,10 +77,14 @@ class Hunt(Section):
 
 
 def hunted(campaign: Campaign) -> Hunt:
-    """Return how boxes are searched, with the range of masses in which they are made where none is given."""
-    pairs, settings = campaign.simulate.dijets or Dijets(), campaign.hunt
-    low, high = settings.low or pairs.mass_min, settings.high or pairs.mass_max
+    """Return how boxes are searched, with the range of masses that boxes have where none is given."""
+    settings, (low, high) = campaign.hunt, _range(campaign)
     return settings.model_copy(update={"low": low, "high": high})
+
+
+def _range(campaign: Campaign) -> tuple[float, float]:
+    pairs = campaign.simulate.dijets or Dijets()
+    return campaign.hunt.low or round(_BEGINS * pairs.mass_min, 3), campaign.hunt.high or pairs.mass_max
 
 
 def check_hunt(campaign: Campaign, file: str | Path) -> None:
@@ -96,8 +104,7 @@ def check_hunt(campaign: Campaign, file: str | Path) -> None:
         problem = "a hunt learns from labelled samples what it can find, and the task has no labels of signal"
         expected = "jet_tagging, with `signal` and `background`"
         raise CampaignError(problem, file=file, key="task.kind", found=campaign.task.kind, expected=expected)
-    pairs = campaign.simulate.dijets or Dijets()
-    low, high = campaign.hunt.low or pairs.mass_min, campaign.hunt.high or pairs.mass_max
+    pairs, (low, high) = campaign.simulate.dijets or Dijets(), _range(campaign)
     if not pairs.mass_min <= low < high <= pairs.mass_max:
         raise CampaignError(
             "boxes are not made in all of the range that is searched",

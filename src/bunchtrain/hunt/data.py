@@ -25,6 +25,8 @@ def events(dataset: Dataset, settings: Hunt, energy: float) -> Events:
     if len(mass) and mass.min() <= 0:
         found = f"{mass.min():g} GeV"
         raise InputError("a mass is not above zero", file=dataset.path, key=f"jets/{settings.mass}", found=found)
+    if not len(mass):
+        raise InputError("there are no events to search", file=dataset.path, found=0)
     columns = [_column(dataset, name) / (mass if name in settings.scaled else 1.0) for name in settings.features]
     return Events(mass, np.stack(columns, 1), energy)
 

@@ -77,25 +77,12 @@ def told(found: Hunted, spec: HuntSpec, template: Template) -> dict[str, Any]:
     (window, cut), worth, peak = found.best, found.overall, found.peak
     assert isinstance(worth, Global) and isinstance(peak, Peak)
     one, spectrum = found.tests.excess[window], found.spectrum
-    chi, degrees, fits = goodness(
-        spectrum.counts_SM[0][_beside(found)], one.background_SM[cut][_beside(found)], int(one.parameters_S[cut])
-    )
     return {
         "box": spec.box,
         "version": spec.version,
         "events": len(found.fold),
         "tests": _tests(found, spec),
-        "best": {
-            "window": [found.window.low, found.window.high],
-            "number": window,
-            "cut": _cuts(spec)[cut],
-            "observed": float(one.observed_S[cut]),
-            "expected": float(one.expected_S[cut]),
-            "error": float(one.error_S[cut]),
-            "before": {"observed": float(one.observed_S[0]), "expected": float(one.expected_S[0])},
-            "goodness": {"chi2": chi, "degrees": degrees, "p": fits},
-            "parameters": int(one.parameters_S[cut]),
-        },
+        "best": _best(found, spec),
         "local": {"z": float(one.z_S[cut]), "p": float(one.p_S[cut])},
         "global": {
             "z": worth.z,
@@ -121,8 +108,23 @@ def told(found: Hunted, spec: HuntSpec, template: Template) -> dict[str, Any]:
     }
 
 
-def _beside(found: Hunted) -> Any:
-    return ~found.spectrum.inside(found.window.low, found.window.high)
+def _best(found: Hunted, spec: HuntSpec) -> dict[str, Any]:
+    """Return the largest excess, and how well the spectrum is fitted beside it."""
+    window, cut = found.best
+    one, beside = found.tests.excess[window], ~found.spectrum.inside(found.window.low, found.window.high)
+    parameters = int(one.parameters_S[cut])
+    chi, degrees, fits = goodness(found.spectrum.counts_SM[0][beside], one.background_SM[cut][beside], parameters)
+    return {
+        "window": [found.window.low, found.window.high],
+        "number": window,
+        "cut": _cuts(spec)[cut],
+        "observed": float(one.observed_S[cut]),
+        "expected": float(one.expected_S[cut]),
+        "error": float(one.error_S[cut]),
+        "before": {"observed": float(one.observed_S[0]), "expected": float(one.expected_S[0])},
+        "goodness": {"chi2": chi, "degrees": degrees, "p": fits},
+        "parameters": parameters,
+    }
 
 
 def _cuts(spec: HuntSpec) -> list[float]:

@@ -89,10 +89,12 @@ class Hunted:
 
 def scan(events: Events, settings: Hunt, seed: int) -> Hunted:
     """Train in every window and count what the cuts keep, without pseudo-experiments."""
-    ranges = windows(settings, events.mass)
-    fold = classify.folds(len(events.mass), settings, seed)
-    scores = np.array([classify.scores(events.features, events.mass, fold, one, settings, seed) for one in ranges])
     edges = bins(settings)
+    outside = (events.mass < edges[0]) | (events.mass >= edges[-1])
+    ranges = windows(settings, events.mass[~outside])
+    fold = classify.folds(len(events.mass), settings, seed)
+    searched = np.where(outside, np.nan, events.mass)  # no neighbour has what lies outside
+    scores = np.array([classify.scores(events.features, searched, fold, one, settings, seed) for one in ranges])
     counts = [
         [_histogram(events.mass, edges, classify.kept(row, fold, cut)) for cut in settings.cuts] for row in scores
     ]
