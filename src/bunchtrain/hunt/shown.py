@@ -102,7 +102,8 @@ def _local(result: dict[str, Any], settings: Hunt) -> Plot:
     for cut in [1.0, *settings.cuts]:
         own = [one for one in result["tests"] if one["cut"] == cut]
         centres = [float(np.sqrt(one["window"][0] * one["window"][1])) for one in own]
-        curves.append(Curve(f"{100 * cut:g} % kept", centres, [max(one["p"], _LOWEST) for one in own]))
+        values = [max(one["p"], _LOWEST) for one in own]
+        curves.append(Curve(f"{100 * cut:g} % kept", centres, values, mark=len(own) == 1))  # one has no line
     return Plot("centre of the window, GeV", "local p-value", curves, logarithmic=True)
 
 
@@ -138,7 +139,7 @@ def _improvement(name: str, curve: dict[str, list[float]]) -> Curve:
 def _closure(closure: dict[str, Any], settings: Hunt) -> Panel:
     z = np.array(closure["z"])
     curves = [
-        Curve(f"{100 * cut:g} % kept", closure["centres"], z[:, place].tolist())
+        Curve(f"{100 * cut:g} % kept", closure["centres"], z[:, place].tolist(), mark=len(z) == 1)
         for place, cut in enumerate([1.0, *settings.cuts])
     ]
     worth = closure["global"]
