@@ -17,12 +17,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bunchtrain import adopted, orphans, store
+from bunchtrain import adopted, orphans, store, told
 from bunchtrain.config.campaign import load_campaign
 from bunchtrain.config.candidates import own_value
 from bunchtrain.config.scanned import students
 from bunchtrain.config.spaces import searched
-from bunchtrain.config.specs import SynthesizeSpec, TrainSpec, of_student, parse_spec
+from bunchtrain.config.specs import SynthesizeSpec, TrainSpec, of_student, parse_spec, with_best
 from bunchtrain.course import events
 from bunchtrain.dag import Plan
 from bunchtrain.errors import BunchtrainError, InputError, SynthesisError
@@ -54,8 +54,8 @@ def describe(file: Path) -> None:
     for place, source in plan.sources.items():
         files = sum(len(plan.files(place, group)) for group in plan.groups(place))
         origin = source.origin
-        told = f"generated: {origin.generate.process}" if origin.generate else ", ".join(origin.files)
-        table.add_row(place, ", ".join(source.classes) or "none", told, str(files), str(len(plan.groups(place))))
+        about = f"generated: {origin.generate.process}" if origin.generate else ", ".join(origin.files)
+        table.add_row(place, ", ".join(source.classes) or "none", about, str(files), str(len(plan.groups(place))))
     Console().print(table)
     if varied := plan.varied():
         print(f"{len(varied)} systematic variations of {len(campaign.systematics)} sources")
@@ -150,7 +150,6 @@ def scaling(file: Path, out: Path | None, request: Request) -> None:
     from bunchtrain.report.scaling import figure
     from bunchtrain.scaling import run
     from bunchtrain.scaling.show import show
-    from bunchtrain.train.run import with_best
 
     plan = _plan(file)
     made = Path(plan.output)
@@ -202,17 +201,17 @@ def drive(file: Path, arguments: list[str], cancel: bool = False, again: Sequenc
     state, output = Path(".snakemake"), Path(plan.output)
     locks = [_locked(state / "driver.lock", "another campaign runs in this folder")]
     command = _snakemake(file)
-    told = ["--logger", "bunchtrain", f"--logger-bunchtrain-file={output / events.FILE}"]
+    noted = ["--logger", "bunchtrain", f"--logger-bunchtrain-file={output / events.FILE}"]
     if not _is_dry(arguments):
         locks.append(_locked(output / events.LOCK, "another campaign writes to this output"))
-        command += _alone(command, state, adopted.asked(plan), cancel)
+        command += _alone(command, state, plan, cancel)
     os.environ["BUNCHTRAIN_ROOT"] = str(SNAKEFILE.parent)  # for envs/post-deploy.sh
     for handle in locks:
         os.set_inheritable(handle, True)  # Snakemake takes this process's place and keeps the locks
     forced = ["--forcerun", *again] if again else []  # it takes all words up to the next option
     if again:
         os.environ.pop(store.VARIABLE, None)  # anew: not taken from what was made before
-    os.execv(command[0], [*command, *forced, *told, *arguments])
+    os.execv(command[0], [*command, *forced, *noted, *arguments])
 
 
 def _is_dry(arguments: Sequence[str]) -> bool:
@@ -244,12 +243,13 @@ def _locked(file: Path, problem: str) -> int:
     return handle
 
 
-def _alone(command: list[str], state: Path, asked: str, cancel: bool) -> list[str]:
+def _alone(command: list[str], state: Path, plan: Plan, cancel: bool) -> list[str]:
     """Settle what a killed driver left; return the options by which the next one will know this one's jobs."""
+    asked = adopted.asked(plan)
     orphans.settle(state, cancel)
     if any((state / "locks").glob("*.lock")):
         same = orphans.known(state).get("asked") == asked
-        adopted.adopt(command, state, orphans.started(state), same)
+        adopted.adopt(command, state, orphans.started(state), same, lambda name: told.of_file(plan, Path(name)))
         print("removing the lock of a run that was killed", flush=True)
         subprocess.run([*command, "--unlock"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:

@@ -233,6 +233,18 @@ def best_values(best: str | Path) -> dict[str, Any]:
     return found
 
 
+def with_best(spec: TrainSpec, best: Path | None) -> TrainSpec:
+    """Return `spec` with the values that the scan found for network and training, checked again."""
+    if best is None:
+        return spec
+    model, settings = dict(spec.model), spec.settings.model_dump()
+    for name, value in best_values(best).items():
+        section, _, key = name.partition(".")
+        if section != "student":  # which learns from this training
+            (model if section == "model" else settings)[key] = value
+    return spec.model_copy(update={"model": model, "settings": parse_section(Train, settings, best)})
+
+
 def with_values(spec: SynthesizeSpec, values: Mapping[str, Any], file: str | Path) -> SynthesizeSpec:
     """Return what a stage is asked for with the student of a scan's values; those of network and training do not count.
 

@@ -14,8 +14,7 @@ from bunchtrain.config import literals
 from bunchtrain.config.base import Kind
 from bunchtrain.config.campaign import parse_section
 from bunchtrain.config.explain import checked_kind
-from bunchtrain.config.specs import TrainSpec, best_values
-from bunchtrain.config.train import Train
+from bunchtrain.config.specs import TrainSpec, with_best
 from bunchtrain.errors import CampaignError, InputError
 from bunchtrain.events.layout import CONTRACT
 from bunchtrain.files import exclusive, read_json, sha256, write_json
@@ -82,18 +81,6 @@ def _check_kinds(spec: TrainSpec) -> None:
     if network not in fit:
         problem = f"the network takes no {literals.rows('tasks', spec.task['kind'])}, which the task has"
         raise CampaignError(problem, file="--spec", key="model.kind", found=network, choices=fit)
-
-
-def with_best(spec: TrainSpec, best: Path | None) -> TrainSpec:
-    """Return `spec` with the values that the scan found for network and training, checked again."""
-    if best is None:
-        return spec
-    model, settings = dict(spec.model), spec.settings.model_dump()
-    for name, value in best_values(best).items():
-        section, _, key = name.partition(".")
-        if section != "student":  # which learns from this training
-            (model if section == "model" else settings)[key] = value
-    return spec.model_copy(update={"model": model, "settings": parse_section(Train, settings, best)})
 
 
 def _train(
