@@ -27,7 +27,7 @@ def wrote(plan: Plan, stage: str, outputs: Mapping[str, object], inputs: list[st
         elif content is not None:  # else it is there
             write_json(path, content)
     paths = [Path(plan.output) / name for name in outputs]
-    spec = json.loads(plan.spec(stage, **which))
+    spec = json.loads(plan.spec(stage, **which)) | ({"part": [1, 1]} if stage == "convert" else {})
     provenance.record(paths, stage=stage, spec=spec, inputs=inputs, about=about)
 
 

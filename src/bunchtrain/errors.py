@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import shlex
 from collections.abc import Iterable, Sequence
 
 
@@ -11,6 +12,11 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
     """Return the choice closest in spelling to `word`, or None when nothing is close."""
     matches = difflib.get_close_matches(str(word), [str(c) for c in choices], n=1, cutoff=0.5)
     return matches[0] if matches else None
+
+
+def typed(*words: object) -> str:
+    """Return a command as one types it in a shell, with quotes where a word needs them."""
+    return shlex.join(map(str, words))
 
 
 class BunchtrainError(Exception):

@@ -153,7 +153,32 @@ def test_a_file_that_says_otherwise_than_what_was_run_is_refused(finished, secti
     finished.write_text(yaml.safe_dump(values))
     with pytest.raises(InputError) as caught:
         archive(finished, CRATE)
-    assert caught.value.details["key"] == f"{section}: settings"
+    assert caught.value.details["key"] == f"{section}: settings.{key}"
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        (lambda values: values["convert"].update(step_size="7 MB"), "convert: step_size"),
+        (lambda values: values["samples"]["qcd"]["generate"].update(jets_per_shard=11), "simulate: jets"),
+        (lambda values: values["samples"]["top"].update(files=["data/top/a.root", "data/more.root"]), "convert: files"),
+        (lambda values: values["samples"].update(z={"label": "top", "files": ["data/more.root"]}), "nothing was"),
+        (lambda values: values.update(core=False), "report: core"),
+        (lambda values: values["train"].update(seeds=2), "nothing was made of"),
+        (lambda values: values["samples"]["qcd"]["generate"].update(shards=1), "convert: files"),
+    ],
+)
+def test_whatever_was_made_otherwise_is_refused(finished, change, key):
+    archive(finished, CRATE)
+    CRATE.unlink()
+    Path("data/more.root").write_text("b")
+    values = yaml.safe_load(finished.read_text())
+    change(values)
+    finished.write_text(yaml.safe_dump(values))
+    with pytest.raises(InputError, match="says otherwise than what was run") as caught:
+        archive(finished, CRATE)
+    assert key in caught.value.details["key"] and "campaign run campaign.yaml" in caught.value.details["mend"]
+    assert not CRATE.exists()
 
 
 def restated(files, name, content):

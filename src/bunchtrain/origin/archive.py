@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
-from bunchtrain import provenance, zips
+from bunchtrain import provenance, told, zips
 from bunchtrain.config.campaign import load_campaign
-from bunchtrain.config.specs import SynthesizeSpec, TrainSpec, best_values, parse_spec, with_values
 from bunchtrain.dag import Plan
-from bunchtrain.errors import InputError
+from bunchtrain.errors import InputError, typed
 from bunchtrain.files import as_json, atomic, sha256
 from bunchtrain.origin import unpacked
 from bunchtrain.origin.crate import METADATA, About, Content, metadata
@@ -20,15 +19,6 @@ from bunchtrain.provenance import Found, check_target, record_path
 
 #: Data sets, which are left out unless all is asked for.
 _DATA = (".h5", ".root")
-
-#: Stages whose settings are compared with the campaign file, and an output of each.
-_STAGES = {
-    "prepare": "prepare/summary.json",
-    "scan": "scan/best.json",
-    "train": "train/seed0/model.json",
-    "evaluate": "evaluate/metrics.json",
-    "synthesize": "synthesize/report.json",
-}
 
 
 def archive(
@@ -60,17 +50,17 @@ def archive(
     results = Path(plan.output)
     records = Records([results])
     _check_end(plan, file, partial)
-    _check_settings(plan, file)
+    _check_settings(plan, file, records, partial)
     way = _way(plan, records, partial or everything)
     chosen = way if everything else [one for one in way if one.output.suffix not in _DATA]
     _check_records(file, records, way, {key(one.output) for one in chosen})
     files: dict[str, bytes | Path] = {_name(results, one.output): one.output for one in chosen if one.output.exists()}
-    told = {_name(results, one.output): one for one in way}
+    known = {_name(results, one.output): one for one in way}
     files |= {_name(results, record_path(one.output)): record_path(one.output) for one in way}
     files["campaign.yaml"] = file
     files["campaign.json"] = as_json(plan.campaign.model_dump(mode="json")).encode()
     about = About(plan.campaign.name, _description(plan, partial, everything), licence)
-    files[METADATA] = as_json(metadata(about, _contents(files), told)).encode()
+    files[METADATA] = as_json(metadata(about, _contents(files), known)).encode()
     with atomic(out) as temporary:
         zips.write(temporary, files)
         unpacked.check(temporary)
@@ -95,6 +85,10 @@ def _way(plan: Plan, records: Records, every: bool) -> list[Found]:
     return together(records.found, [made[key(Path(end))] for end in plan.ends()])
 
 
+def _run(file: Path) -> str:
+    return typed("bunchtrain", "campaign", "run", file, "--cores", 2)
+
+
 def _check_end(plan: Plan, file: Path, partial: bool) -> None:
     missing = [end for end in plan.ends() if not Path(end).exists() or not record_path(end).exists()]
     if missing and not partial:
@@ -102,7 +96,7 @@ def _check_end(plan: Plan, file: Path, partial: bool) -> None:
             "the campaign has not run to its end",
             file=file,
             found=f"no {', no '.join(missing)}",
-            mend=f"bunchtrain campaign run {file} --cores 2; or archive what is there with --partial",
+            mend=f"{_run(file)}; or archive what is there with --partial",
         )
 
 
@@ -114,41 +108,54 @@ def _check_records(file: Path, records: Records, way: list[Found], kept: set[str
             "results are not what their records say",
             file=file,
             found="; ".join(changes[:5]) + (f"; {len(changes) - 5} more" if len(changes) > 5 else ""),
-            mend=f"see bunchtrain provenance on the file; bunchtrain campaign run {file} --cores 2 makes anew what is "
-            "missing or made of other content, bunchtrain campaign rerun --stage what was made of a file that was only "
-            "made again",
+            mend=f"see bunchtrain provenance on the file; {_run(file)} makes anew what is missing or made of other "
+            "content, bunchtrain campaign rerun --stage what was made of a file that was only made again",
         )
 
 
-def _check_settings(plan: Plan, file: Path) -> None:
+def _check_settings(plan: Plan, file: Path, records: Records, partial: bool) -> None:
     """Refuse a campaign file that asks for something else than what was run; VERSIONs of stages do not count."""
-    for stage, name in _STAGES.items():
-        if not record_path(path := Path(plan.output) / name).exists():
-            continue
-        asked, run = _asked(plan, stage), provenance.read(path)["spec"]
-        different = sorted(name for name in {*asked, *run} - {"version"} if asked.get(name) != run.get(name))
-        if different:
-            raise InputError(
-                "the campaign file says otherwise than what was run",
-                file=file,
-                key=f"{stage}: {', '.join(different)}",
-                found=path,
-                mend=f"bunchtrain campaign run {file} --cores 2, or give the file that was run",
-            )
+    results, every = Path(plan.output), _way(plan, records, partial)
+    for one in every:
+        if differs := _otherwise(plan, one, one.output.relative_to(results).as_posix(), partial):
+            _refuse(file, differs, one.output)
+    made = {key(one.output) for one in every}
+    wanted = [*plan.converted(), *(f"{folder}/model.json" for folder in plan.trainings())]
+    lacking = [name for name in wanted if key(Path(name)) not in made]
+    if lacking and not partial:
+        _refuse(file, "nothing was made of", ", ".join(lacking[:5]))
 
 
-def _asked(plan: Plan, stage: str) -> dict[str, Any]:
-    """Return what a stage is told: by the campaign file, and where the scan chose, by that."""
-    text, best = plan.spec(stage), Path(plan.output) / "scan/best.json"
-    if stage == "train" and best.exists():
-        from bunchtrain.train.run import with_best
+def _otherwise(plan: Plan, one: Found, name: str, partial: bool) -> str | None:
+    """Return what an output was made with that the campaign file says otherwise; None if all is as it says."""
+    place = told.place(name)
+    if place is None:  # below a scan or a search, whose own settings count
+        return None
+    stage, wildcards = place
+    if not told.has(plan, stage, wildcards):
+        return None if partial else f"{stage}: not asked for"
+    asked = told.told(plan, name)
+    different = [] if asked is None else told.differences(asked, one.entry["spec"])
+    if stage == "convert" and _sources(plan, one, wildcards):
+        different.append("files")
+    different = [name for name in different if name != "version"]
+    return f"{stage}: {', '.join(different)}" if different else None
 
-        return with_best(parse_spec(TrainSpec, text), best).model_dump(mode="json")
-    if stage == "synthesize" and plan.scans_student:
-        student = parse_spec(SynthesizeSpec, text)
-        return with_values(student, best_values(best), best).model_dump(mode="json")
-    told: dict[str, Any] = json.loads(text)
-    return told
+
+def _sources(plan: Plan, one: Found, wildcards: Mapping[str, str]) -> bool:
+    """Whether a shard was made of other files of this machine than it would be now."""
+    asked = plan.files(wildcards["sample"], wildcards["group"])
+    return {key(Path(name)) for name in asked} != {key(path) for path, _ in one.inputs}
+
+
+def _refuse(file: Path, differs: str, found: object) -> NoReturn:
+    raise InputError(
+        "the campaign file says otherwise than what was run",
+        file=file,
+        key=differs,
+        found=found,
+        mend=f"{_run(file)}, or give the file that was run",
+    )
 
 
 def _contents(files: dict[str, bytes | Path]) -> dict[str, Content]:
