@@ -1,5 +1,7 @@
 """The test cluster's command line explains itself; the driver's sacct tells a preempted job that is over."""
 
+import importlib
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 
 SLURM = Path(__file__).parents[2] / "slurm"
+sys.path.append(str(SLURM))
 
 
 def testcluster(*words):
@@ -22,8 +25,8 @@ testcluster.__test__ = False
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["status", "--box", "none here"], ["there is no cluster in", "testcluster up --box"]),
-        (["up", "--box", "a" * 90], ["too long for sockets", "at most 80"]),
+        (["status", "--box", "none"], ["there is no cluster in", "testcluster up --box"]),
+        (["up", "--box", "a" * 90], ["too long for sockets", "at most 80", "--box"]),
         (["start"], ["invalid choice: 'start'", "start-node"]),
     ],
 )
@@ -31,6 +34,64 @@ def test_a_wrong_word_is_explained(words, told):
     done = testcluster(*words)
     assert done.returncode == 2 and all(word in done.stderr for word in told), done.stderr
     assert "Traceback" not in done.stderr
+
+
+#: What says which folder may be a cluster's; it is asked alone, so that nothing is ever written.
+box = importlib.import_module("testcluster_box")
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """A folder in which there are some that may be a cluster's, and some that may not."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("empty", "full", "cluster", "other", "with blank"):
+        Path(name).mkdir()
+    Path("full/file").touch()
+    Path("file").touch()
+    Path("root").symlink_to("/")
+    Path("cluster/cluster.json").write_text(json.dumps(dict.fromkeys(box.KEYS)))
+    Path("other/cluster.json").write_text('{"nodes": 3}')
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["empty", "cluster", "new", "new/below", "empty/../cluster", "./empty/"])
+def test_a_folder_that_may_be_a_clusters(folders, name):
+    before = sorted(folders.rglob("*"))
+    assert box.checked(name).resolve() == (folders / name).resolve()
+    assert sorted(folders.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("/", "whole machine"),
+        ("//", "whole machine"),
+        ("root", "whole machine"),
+        ("/usr/..", "whole machine"),
+        ("", "no name"),
+        (".", "something else"),
+        ("full", "something else"),
+        ("other", "something else"),
+        ("/usr", "something else"),
+        ("file", "a file is in the way"),
+        ("file/below", "cannot be looked at|a file is in the way"),
+        ("new" * 40, "too long"),
+        *((f"new{one}", "characters") for one in " \t\n'\"$`\\;&|#%*(\0"),
+        ("with blank", "characters"),
+    ],
+)
+def test_a_folder_of_anything_else_is_refused_at_once(folders, name, told):
+    before = sorted(folders.rglob("*"))
+    with pytest.raises(box.Problem, match=told) as caught:
+        box.checked(name)
+    assert box.ALLOWED in str(caught.value) and "--box" in str(caught.value)
+    assert sorted(folders.rglob("*")) == before
+
+
+def test_the_command_asks_what_is_allowed_before_anything(folders):
+    done = testcluster("up", "--box", str(folders / "full"))
+    assert done.returncode == 2 and "something else than a cluster" in done.stderr
+    assert [path.name for path in Path("full").iterdir()] == ["file"]
 
 
 @pytest.fixture
