@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -156,7 +157,7 @@ def scaling(file: Path, out: Path | None, request: Request) -> None:
     dataset, scaler, best = (made / name for name in ("prepare/dataset.h5", "prepare/scaler.json", "scan/best.json"))
     for path in (dataset, scaler):
         if not path.exists():
-            mend = f"bunchtrain campaign run {file} --cores 2 --until prepare"
+            mend = events.again(made, file, "--until", "prepare")
             raise InputError("the campaign's dataset is missing", file=path, mend=mend)
     spec = with_best(parse_spec(TrainSpec, plan.spec("train", number="0")), best if best.exists() else None)
     batch = spec.settings.batch_size
@@ -202,6 +203,7 @@ def drive(file: Path, arguments: list[str], cancel: bool = False, again: Sequenc
     locks = [_locked(state / "driver.lock", "another campaign runs in this folder")]
     command = _snakemake(file)
     noted = ["--logger", "bunchtrain", f"--logger-bunchtrain-file={output / events.FILE}"]
+    noted += [f"--logger-bunchtrain-arguments={json.dumps(arguments)}"]
     if not _is_dry(arguments):
         locks.append(_locked(output / events.LOCK, "another campaign writes to this output"))
         command += _alone(command, state, plan, cancel)

@@ -22,6 +22,7 @@ class LogHandlerSettings(LogHandlerSettingsBase):
     """Options of the command line."""
 
     file: str = field(default="", metadata={"help": "file that the events are added to", "required": True})
+    arguments: str = field(default="", metadata={"help": "what was asked of Snakemake, as JSON, to be written down"})
     planned: bool = field(default=False, metadata={"help": "of a dry run add the jobs that would run"})
 
 
@@ -39,6 +40,8 @@ class LogHandler(LogHandlerBase):
         entry = planned(record) if self._dry else told(record)
         if entry is None or not self._works:
             return
+        if entry["event"] == "run" and self.settings.arguments:
+            entry["arguments"] = json.loads(self.settings.arguments)
         line = json.dumps({"time": record.created, **entry})
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)

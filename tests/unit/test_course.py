@@ -1,6 +1,7 @@
 """The course of a campaign's runs: events that a real Snakemake writes, status, failures, what a rerun asks for."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +10,14 @@ import pytest
 import yaml
 
 from bunchtrain import campaign
-from bunchtrain.course import again, failures, status
+from bunchtrain.course import again, events, failures, status
 from bunchtrain.course.events import FILE, Run, read
 from bunchtrain.errors import InputError
 
 ROOT = Path(__file__).parents[2]
+
+#: What the run was asked for, as it is written down with it.
+ASKED = ["--profile", "slurm/my site", "--keep-going", "--", "bad"]
 
 SNAKEFILE = """
 rule all:
@@ -36,7 +40,7 @@ def ran(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ran")
     (folder / "Snakefile").write_text(SNAKEFILE)
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--keep-going", "--logger", "bunchtrain"]
-    command += ["--logger-bunchtrain-file", FILE]
+    command += ["--logger-bunchtrain-file", FILE, f"--logger-bunchtrain-arguments={json.dumps(ASKED)}"]
     done = subprocess.run([*command, "-n"], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and not (folder / FILE).exists(), done.stderr  # a dry run is no run
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -46,6 +50,7 @@ def ran(tmp_path_factory):
 
 def test_a_run_of_snakemake_is_told_by_its_events(ran):
     (run,) = read(ran, ran / "campaign.yaml")
+    assert run.arguments == ASKED
     assert run.planned == {"good": 2, "bad": 1} and sorted(run.rules) == ["bad", "good"]
     assert [job.wildcards for job in run.of("good")] in ([{"name": "a"}, {"name": "b"}], [{"name": "b"}, {"name": "a"}])
     assert all(job.ended is not None and job.seconds >= 0 and not job.failed for job in run.of("good"))
@@ -62,7 +67,25 @@ def test_failures_are_told_by_cause_with_the_end_of_the_log(ran, capsys):
     assert failure.cause == "no luck" and failure.lines == ["error: no luck", "  mend     wait"]
     assert failures.show(ran, ran / "my campaign.yaml") == 1
     told = capsys.readouterr().out
-    assert "bad: 1 job" in told and "after 2 tries" in told and "campaign run '" in told
+    assert "bad: 1 job" in told and "after 2 tries" in told
+    assert "campaign.yaml' --profile 'slurm/my site' --keep-going -- bad\n" in told and "--cores" not in told
+
+
+def test_the_command_that_runs_a_campaign_again_runs_it_where_it_ran(ran, tmp_path):
+    assert events.again(ran, Path("c.yaml")) == "bunchtrain campaign run c.yaml --profile 'slurm/my site'"
+    assert events.again(tmp_path, Path("my c.yaml")) == "bunchtrain campaign run 'my c.yaml' --cores 2"
+    for words, kept in [
+        (["--until", "train", "--cores=4"], "--cores=4"),
+        (["-j8", "-k", "-e", "slurm"], "-j8 -e slurm"),
+        (["-k", "--", "--cores"], "--cores 2"),
+    ]:
+        written(tmp_path, {**RUN, "arguments": words})
+        assert events.again(tmp_path, Path("c")) == f"bunchtrain campaign run c {kept}"
+        (run,) = read(tmp_path, tmp_path)
+        assert events.command(Path("c"), [run]) == shlex.join(["bunchtrain", "campaign", "run", "c", *words])
+    error = {"time": 102.0, "event": "error", "job": 1, "rule": "convert", "output": ["1"], "log": []}
+    written(tmp_path, RUN, PLAN, start(1, "convert", 101.0), {**error, "message": "SLURM status is: 'FAILED'."})
+    assert events.command(Path("c"), read(tmp_path, tmp_path)).endswith(" c --profile slurm/SITE")
 
 
 def test_a_rerun_asks_for_the_files_of_a_stage_or_of_some_of_its_jobs(ran):
@@ -95,6 +118,7 @@ def test_what_is_made_anew_stands_apart_from_targets_that_follow(tmp_path, monke
     place = words.index("--forcerun")
     assert words[place : place + 4] == ["--forcerun", "a.h5", "b.h5", "--logger"]
     assert words[-3:] == ["-n", "--", "results/report.html"]
+    assert f"--logger-bunchtrain-arguments={json.dumps(words[-3:])}" in words
 
 
 RUN = {"time": 100.0, "event": "run", "host": "here"}

@@ -36,6 +36,8 @@ def noted(tmp_path, *entries):
         START | {"wildcards": None},
         START | {"log": [1]},
         START | {"log": ["\ud800"]},
+        RUN | {"arguments": ["\x1b"]},
+        RUN | {"arguments": [1]},
         START | {"output": [[1]]},
         ERROR | {"message": None},
         ERROR | {"log": None},

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bunchtrain.errors import InputError
+from bunchtrain.errors import BunchtrainError, InputError, typed
 
 #: Among a campaign's results.
 FILE = "logs/course.jsonl"
@@ -46,10 +47,11 @@ class Job:
 
 @dataclass
 class Run:
-    """One run of Snakemake: what it planned, and its jobs."""
+    """One run of Snakemake: what it planned, and its jobs; `arguments` is what was asked of it, None if not known."""
 
     started: float
     host: str
+    arguments: list[str] | None = None
     planned: dict[str, int] = field(default_factory=dict)
     jobs: dict[int, Job] = field(default_factory=dict)
     last: float = 0.0
@@ -138,7 +140,7 @@ class Reader:
             if (wrong := _wrong(entry)) is not None:
                 raise TypeError(f"{wrong} is not what it should be")
             if entry["event"] == "run":
-                self._runs.append(Run(entry["time"], entry["host"], last=entry["time"]))
+                self._runs.append(Run(entry["time"], entry["host"], entry.get("arguments"), last=entry["time"]))
             elif self._runs:
                 self._runs[-1].apply(entry)
         except (KeyError, TypeError, AttributeError, OverflowError) as error:
@@ -163,7 +165,7 @@ def _wrong(entry: dict[str, Any]) -> str | None:
     for key, kind in _KINDS.items():
         if key in entry and not isinstance(entry[key], kind):
             return key
-    for key in ("output", "log"):
+    for key in ("output", "log", "arguments"):
         if not all(isinstance(name, str) and name.isprintable() for name in entry.get(key, [])):
             return key
     counts = entry.get("jobs", {}).values()
@@ -180,6 +182,37 @@ def read(results: Path, campaign: Path) -> list[Run]:
     """
     path = results / FILE
     if not path.exists():
-        mend = f"bunchtrain campaign run {campaign} --cores 2"
-        raise InputError("the campaign has not been run here", file=path, mend=mend)
+        raise InputError("the campaign has not been run here", file=path, mend=command(campaign))
     return Reader(path).runs()
+
+
+def command(campaign: Path, runs: Sequence[Run] = ()) -> str:
+    """Return the command that runs a campaign, as its last run was asked for; else on a few cores of this machine."""
+    known = [run.arguments for run in runs if run.arguments is not None]
+    if known:
+        return typed("bunchtrain", "campaign", "run", campaign, *known[-1])
+    if any("SLURM" in job.message for run in runs for job in run.jobs.values()):  # told by an earlier version
+        return typed("bunchtrain", "campaign", "run", campaign, "--profile", "slurm/SITE")
+    return typed("bunchtrain", "campaign", "run", campaign, "--cores", 2)
+
+
+#: Options that say where jobs run, each with a value; and how they begin where the value is in the same word.
+_WHERE = ("--profile", "--workflow-profile", "--executor", "-e", "--cores", "-c", "--jobs", "-j")
+_JOINED = tuple(f"{option}=" if option.startswith("--") else option for option in _WHERE)
+
+
+def again(results: Path, campaign: Path, *more: str) -> str:
+    """Return the command that runs a campaign to its end where its last run ran; `more` is added to it."""
+    try:
+        known = [run.arguments for run in read(results, campaign) if run.arguments is not None]
+    except (BunchtrainError, OSError):
+        known = []
+    words = known[-1] if known else []
+    options = words[: words.index("--")] if "--" in words else words
+    kept: list[str] = []
+    for option, value in zip(options, [*options[1:], ""], strict=False):
+        if option in _WHERE:
+            kept += [option, value]
+        elif option.startswith(_JOINED):
+            kept.append(option)
+    return typed("bunchtrain", "campaign", "run", campaign, *(kept or ["--cores", "2"]), *more)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from bunchtrain.course.events import Job, read
+from bunchtrain.course.events import Job, command, read
 from bunchtrain.course.status import driven, worked
 from bunchtrain.errors import last_told
 
@@ -87,8 +86,7 @@ def show(results: Path, campaign: Path) -> int:
         return 0
     for failure in found:
         _print(console, failure)
-    again = f"bunchtrain campaign run {shlex.quote(str(campaign))} --cores 2"
-    console.print(f"what failed and what waits for it is run by: {again}")
+    console.print(f"what failed and what waits for it is run by: {command(campaign, runs[-1:])}")
     return 1
 
 

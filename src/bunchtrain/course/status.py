@@ -12,7 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 
-from bunchtrain.course.events import FILE, LOCK, Run, read
+from bunchtrain.course.events import FILE, LOCK, Run, command, read
 from bunchtrain.errors import InputError
 from bunchtrain.files import held
 
@@ -96,8 +96,7 @@ def _runs(results: Path, campaign: Path) -> list[Run]:
     if not runs and driven(results):
         raise InputError("the campaign's run has only begun", file=results, mend="ask again in a moment")
     if not runs:
-        mend = f"bunchtrain campaign run {campaign} --cores 2"
-        raise InputError("no run of the campaign is known", file=results / FILE, mend=mend)
+        raise InputError("no run of the campaign is known", file=results / FILE, mend=command(campaign))
     return runs
 
 

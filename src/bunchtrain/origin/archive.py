@@ -9,8 +9,9 @@ from typing import NoReturn
 
 from bunchtrain import provenance, told, zips
 from bunchtrain.config.campaign import load_campaign
+from bunchtrain.course.events import again
 from bunchtrain.dag import Plan
-from bunchtrain.errors import InputError, typed
+from bunchtrain.errors import InputError
 from bunchtrain.files import as_json, atomic, sha256
 from bunchtrain.origin import unpacked
 from bunchtrain.origin.crate import METADATA, About, Content, metadata
@@ -53,7 +54,7 @@ def archive(
     _check_settings(plan, file, records, partial)
     way = _way(plan, records, partial or everything)
     chosen = way if everything else [one for one in way if one.output.suffix not in _DATA]
-    _check_records(file, records, way, {key(one.output) for one in chosen})
+    _check_records(plan, file, records, way, {key(one.output) for one in chosen})
     files: dict[str, bytes | Path] = {_name(results, one.output): one.output for one in chosen if one.output.exists()}
     known = {_name(results, one.output): one for one in way}
     files |= {_name(results, record_path(one.output)): record_path(one.output) for one in way}
@@ -85,10 +86,6 @@ def _way(plan: Plan, records: Records, every: bool) -> list[Found]:
     return together(records.found, [made[key(Path(end))] for end in plan.ends()])
 
 
-def _run(file: Path) -> str:
-    return typed("bunchtrain", "campaign", "run", file, "--cores", 2)
-
-
 def _check_end(plan: Plan, file: Path, partial: bool) -> None:
     missing = [end for end in plan.ends() if not Path(end).exists() or not record_path(end).exists()]
     if missing and not partial:
@@ -96,11 +93,11 @@ def _check_end(plan: Plan, file: Path, partial: bool) -> None:
             "the campaign has not run to its end",
             file=file,
             found=f"no {', no '.join(missing)}",
-            mend=f"{_run(file)}; or archive what is there with --partial",
+            mend=f"{again(Path(plan.output), file)}; or archive what is there with --partial",
         )
 
 
-def _check_records(file: Path, records: Records, way: list[Found], kept: set[str]) -> None:
+def _check_records(plan: Plan, file: Path, records: Records, way: list[Found], kept: set[str]) -> None:
     """Refuse results that are not what their records say; data that are not kept may be gone, and are not read."""
     changes = [*records.broken, *map(str, provenance.problems(way, lambda path: key(path) in kept))]
     if changes:
@@ -108,8 +105,9 @@ def _check_records(file: Path, records: Records, way: list[Found], kept: set[str
             "results are not what their records say",
             file=file,
             found="; ".join(changes[:5]) + (f"; {len(changes) - 5} more" if len(changes) > 5 else ""),
-            mend=f"see bunchtrain provenance on the file; {_run(file)} makes anew what is missing or made of other "
-            "content, bunchtrain campaign rerun --stage what was made of a file that was only made again",
+            mend=f"see bunchtrain provenance on the file; {again(Path(plan.output), file)} makes anew what is "
+            "missing or made of other content, bunchtrain campaign rerun --stage what was made of a file that was only "
+            "made again",
         )
 
 
@@ -118,12 +116,12 @@ def _check_settings(plan: Plan, file: Path, records: Records, partial: bool) -> 
     results, every = Path(plan.output), _way(plan, records, partial)
     for one in every:
         if differs := _otherwise(plan, one, one.output.relative_to(results).as_posix(), partial):
-            _refuse(file, differs, one.output)
+            _refuse(plan, file, differs, one.output)
     made = {key(one.output) for one in every}
     wanted = [*plan.converted(), *(f"{folder}/model.json" for folder in plan.trainings())]
     lacking = [name for name in wanted if key(Path(name)) not in made]
     if lacking and not partial:
-        _refuse(file, "nothing was made of", ", ".join(lacking[:5]))
+        _refuse(plan, file, "nothing was made of", ", ".join(lacking[:5]))
 
 
 def _otherwise(plan: Plan, one: Found, name: str, partial: bool) -> str | None:
@@ -148,13 +146,13 @@ def _sources(plan: Plan, one: Found, wildcards: Mapping[str, str]) -> bool:
     return {key(Path(name)) for name in asked} != {key(path) for path, _ in one.inputs}
 
 
-def _refuse(file: Path, differs: str, found: object) -> NoReturn:
+def _refuse(plan: Plan, file: Path, differs: str, found: object) -> NoReturn:
     raise InputError(
         "the campaign file says otherwise than what was run",
         file=file,
         key=differs,
         found=found,
-        mend=f"{_run(file)}, or give the file that was run",
+        mend=f"{again(Path(plan.output), file)}, or give the file that was run",
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import time
 from collections.abc import Callable, Sequence
 from importlib import metadata
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bunchtrain.config.campaign import Campaign, load_campaign
-from bunchtrain.course.events import Run
+from bunchtrain.course.events import Run, command
 from bunchtrain.course.status import driven
 from bunchtrain.errors import BunchtrainError
 from bunchtrain.page import jobs, scans, trainings
@@ -69,7 +68,7 @@ def _campaign(file: Path, settings: Campaign, course: jobs.Course, now: float) -
         "file": str(file),
         "output": settings.output,
         "report": str(report) if report.exists() else None,
-        "again": f"bunchtrain campaign run {shlex.quote(str(file))} --cores 2",
+        "again": command(file, runs),
         "settings": _settings(settings),
         "course": _tried(problems, lambda: course.told(runs, now, alive=alive), None),
         "trainings": _tried(problems, lambda: trainings.told(results, settings.train.epochs), {"shown": []}),
