@@ -6,6 +6,8 @@ Snakemake finds this package by its name. It stands beside bunchtrain and import
 # No annotations of the future here: Snakemake makes options of the settings' types.
 import json
 import platform
+import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from logging import LogRecord
@@ -15,6 +17,9 @@ from typing import Any
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
+
+#: What the Slurm plugin says of a job; it is no event.
+_SUBMITTED = re.compile(r"Job (\d+) has been submitted with SLURM jobid \d+")
 
 
 @dataclass
@@ -34,15 +39,28 @@ class LogHandler(LogHandlerBase):
         self._file = Path(self.settings.file)
         self._dry = self.common_settings.dryrun
         self._works = self.settings.planned or not self._dry
+        self._begun = False
 
     def emit(self, record: LogRecord) -> None:
         """Write an event down; a run goes on where that cannot be done."""
         entry = planned(record) if self._dry else told(record)
         if entry is None or not self._works:
             return
-        if entry["event"] == "run" and self.settings.arguments:
-            entry["arguments"] = json.loads(self.settings.arguments)
-        line = json.dumps({"time": record.created, **entry})
+        if entry["event"] == "run":
+            self._begun = True
+            if self.settings.arguments:
+                entry["arguments"] = json.loads(self.settings.arguments)
+        self._write({"time": record.created, **entry})
+
+    def close(self) -> None:
+        """Write down that the run has ended by itself: one that is killed does not come here."""
+        if self._begun and self._works and not self._dry:
+            self._write({"time": time.time(), "event": "over"})
+        self._begun = False  # it may be called again
+        super().close()
+
+    def _write(self, entry: Mapping[str, Any]) -> None:
+        line = json.dumps(entry)
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with self._file.open("a", encoding="utf-8") as stream:
@@ -92,6 +110,8 @@ def told(record: LogRecord) -> dict[str, Any] | None:
         return {"event": "end", "job": values["job_id"]}
     if event == LogEvent.JOB_ERROR:
         return {"event": "error", **_job(values), "message": str(values.get("rule_msg") or "")}
+    if submitted := _SUBMITTED.match(record.getMessage()):
+        return {"event": "submitted", "job": int(submitted[1])}
     return None
 
 

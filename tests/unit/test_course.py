@@ -1,6 +1,7 @@
 """The course of a campaign's runs: events that a real Snakemake writes, status, failures, what a rerun asks for."""
 
 import json
+import logging
 import shlex
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from bunchtrain import campaign
 from bunchtrain.course import again, events, failures, status
 from bunchtrain.course.events import FILE, Run, read
 from bunchtrain.errors import InputError
+from snakemake_logger_plugin_bunchtrain import told
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,6 +61,34 @@ def test_a_run_of_snakemake_is_told_by_its_events(ran):
     found = {stage.rule: stage for stage in status.stages([run])}
     assert found["good"][1:5] == (2, 2, 0, 0) and found["bad"][1:5] == (1, 0, 0, 1)
     assert status.show(ran, ran / "campaign.yaml") == 1
+
+
+def test_a_run_that_ended_by_itself_is_told_from_one_that_was_killed(ran, tmp_path, capsys):
+    (run,) = read(ran, ran / "campaign.yaml")
+    assert run.over is True and (ran / FILE).read_text().count('"over"') == 1
+    status.show(ran, Path("c"))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "it ended after" in said and "1 failed: see bunchtrain campaign failures" in said and "Slurm" not in said
+    asked = {**RUN, "arguments": []}
+    submitted = {"time": 102.0, "event": "submitted", "job": 1}
+    over = {"time": 110.0, "event": "over"}
+    for lines, ending, slurm in (
+        ([asked, PLAN, start(1, "convert", 101.0)], "its driver was killed", False),
+        ([asked, PLAN, start(1, "convert", 101.0), submitted], "its driver was killed", True),
+        ([asked, PLAN, start(1, "convert", 101.0), submitted, over], "it ended after 10 s, before the rest", False),
+        ([RUN, PLAN, start(1, "convert", 101.0)], "no driver runs", False),  # events of before
+    ):
+        written(tmp_path, *lines)
+        status.show(tmp_path, Path("c"))
+        said = " ".join(capsys.readouterr().out.split())
+        assert ending in said and ("Slurm" in said) == slurm, said
+
+
+def test_what_the_plugin_for_slurm_says_of_a_job_is_an_event():
+    said = "Job 12 has been submitted with SLURM jobid 3456 (log: .snakemake/slurm_logs/x.log)."
+    record = logging.makeLogRecord({"msg": said, "levelno": logging.INFO})
+    assert told(record) == {"event": "submitted", "job": 12}
+    assert told(logging.makeLogRecord({"msg": f"rule says: {said}"})) is None
 
 
 def test_failures_are_told_by_cause_with_the_end_of_the_log(ran, capsys):

@@ -21,7 +21,7 @@ LOCK = "logs/driver.lock"
 
 @dataclass
 class Job:
-    """One job of a run, with its last attempt's times and how often it failed."""
+    """One job of a run, with its last attempt's times and how often it failed; `submitted` is whether to Slurm."""
 
     number: int
     rule: str
@@ -33,6 +33,7 @@ class Job:
     failures: int = 0
     failed: bool = False
     message: str = ""
+    submitted: bool = False
 
     @property
     def seconds(self) -> float | None:
@@ -47,7 +48,11 @@ class Job:
 
 @dataclass
 class Run:
-    """One run of Snakemake: what it planned, and its jobs; `arguments` is what was asked of it, None if not known."""
+    """One run of Snakemake: what it planned, and its jobs.
+
+    `arguments` is what was asked of it, None if that is not known; `over` whether it has ended by itself, well or not,
+    None where the events are those of a version that did not say so.
+    """
 
     started: float
     host: str
@@ -55,6 +60,7 @@ class Run:
     planned: dict[str, int] = field(default_factory=dict)
     jobs: dict[int, Job] = field(default_factory=dict)
     last: float = 0.0
+    over: bool | None = None
 
     def apply(self, entry: dict[str, Any]) -> None:
         """Take in a line."""
@@ -67,6 +73,10 @@ class Run:
             self.jobs[number] = Job(number, *told, failures=before.failures if before else 0)
         elif event == "end" and number in self.jobs:
             self.jobs[number].ended, self.jobs[number].failed = entry["time"], False
+        elif event == "submitted" and number in self.jobs:
+            self.jobs[number].submitted = True
+        elif event == "over":
+            self.over = True
         elif event == "error" and number in self.jobs:
             job = self.jobs[number]
             job.failures, job.failed, job.message = job.failures + 1, True, entry["message"]
@@ -140,7 +150,9 @@ class Reader:
             if (wrong := _wrong(entry)) is not None:
                 raise TypeError(f"{wrong} is not what it should be")
             if entry["event"] == "run":
-                self._runs.append(Run(entry["time"], entry["host"], entry.get("arguments"), last=entry["time"]))
+                asked, time = entry.get("arguments"), entry["time"]
+                over = None if asked is None else False  # both were written first by the same version
+                self._runs.append(Run(time, entry["host"], asked, last=time, over=over))
             elif self._runs:
                 self._runs[-1].apply(entry)
         except (KeyError, TypeError, AttributeError, OverflowError) as error:

@@ -122,10 +122,22 @@ def _page(runs: Sequence[Run], alive: bool) -> RenderableType:
         told += f", after {_span(now - run.started)}; "
         told += "how long it takes is not known yet" if rest is None else f"about {_span(rest)} left"
     elif done < all_jobs:
-        told += "; no driver runs: what it has submitted to Slurm may still, and the next run waits for that"
+        told += _ended(run, found)
     else:
         told += f" in {_span(run.last - run.started)}"
     return Group(told, table)
+
+
+def _ended(run: Run, found: Sequence[Stage]) -> str:
+    """Return how a run ended that has not done all of its jobs."""
+    failed = sum(stage.failed for stage in found)
+    if run.over or (run.over is None and failed):
+        what = f"with {failed} failed: see bunchtrain campaign failures" if failed else "before the rest was done"
+        return f"; it ended after {_span(run.last - run.started)}, {what}"
+    told = "; its driver was killed" if run.over is False else "; no driver runs"
+    if any(job.submitted and job.running for job in run.jobs.values()):
+        told += ": what it has submitted to Slurm may still run, and the next run waits for that"
+    return told
 
 
 #: After the name of the stage.
