@@ -105,7 +105,9 @@ def told(record: LogRecord) -> dict[str, Any] | None:
     if event == LogEvent.RUN_INFO:
         return {"event": "plan", "jobs": {str(name): count for name, count in values["stats"].items()}}
     if event == LogEvent.JOB_INFO:
-        return {"event": "start", **_job(values), "wildcards": dict(values["wildcards"])}
+        granted = {name: values["resources"].get(name) for name in ("mem_mb", "runtime")}
+        granted = {name: amount for name, amount in granted.items() if isinstance(amount, int)}
+        return {"event": "start", **_job(values), "wildcards": dict(values["wildcards"]), "resources": granted}
     if event == LogEvent.JOB_FINISHED:
         return {"event": "end", "job": values["job_id"]}
     if event == LogEvent.JOB_ERROR:

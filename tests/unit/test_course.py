@@ -32,6 +32,7 @@ rule bad:
     output: "bad"
     log: "log/bad"
     retries: 1
+    resources: mem_mb=lambda wildcards, attempt: 100 * attempt
     shell: "echo 'error: no luck' > {log}; echo '  mend     wait' >> {log}; exit 3"
 """
 
@@ -57,6 +58,7 @@ def test_a_run_of_snakemake_is_told_by_its_events(ran):
     assert [job.wildcards for job in run.of("good")] in ([{"name": "a"}, {"name": "b"}], [{"name": "b"}, {"name": "a"}])
     assert all(job.ended is not None and job.seconds >= 0 and not job.failed for job in run.of("good"))
     (bad,) = run.of("bad")
+    assert bad.resources["mem_mb"] == 200  # of the second attempt
     assert bad.failed and bad.failures == 2 and not bad.running and bad.output == ["bad"]
     found = {stage.rule: stage for stage in status.stages([run])}
     assert found["good"][1:5] == (2, 2, 0, 0) and found["bad"][1:5] == (1, 0, 0, 1)
@@ -185,6 +187,28 @@ def test_half_lines_are_left_out_and_other_files_refused(tmp_path):
     with pytest.raises(InputError, match="has not been run here") as caught:
         read(tmp_path / "elsewhere", tmp_path / "c.yaml")
     assert "campaign run" in caught.value.details["mend"]
+
+
+def test_what_was_short_is_told_with_what_gives_more(tmp_path, capsys):
+    error = {"time": 102.0, "event": "error", "job": 1, "rule": "convert", "output": ["1"], "log": []}
+    for said, resources, lines in [
+        (
+            "OUT_OF_MEMORY",
+            {"mem_mb": 8000, "runtime": 60},
+            ["had 8000 MB of memory", "set-resources: {convert: {mem_mb: 16000}}"],
+        ),
+        ("TIMEOUT", {"mem_mb": 8000, "runtime": 60}, ["had 60 min of time", "{convert: {runtime: 120}}"]),
+        ("OUT_OF_MEMORY", {}, ["twice the memory", "{convert: {mem_mb: ...}}"]),
+    ]:
+        begun = {**start(1, "convert", 101.0), "resources": resources}
+        written(tmp_path, RUN, PLAN, begun, {**error, "message": f"SLURM status is: '{said}'."})
+        assert failures.show(tmp_path, Path("c")) == 1
+        told = capsys.readouterr().out
+        assert all(line in told for line in lines), told
+    begun = {**start(1, "convert", 101.0), "resources": {"mem_mb": 8000}}
+    written(tmp_path, RUN, PLAN, begun, {**error, "message": "SLURM status is: 'NODE_FAIL'."})
+    failures.show(tmp_path, Path("c"))
+    assert "8000" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("said", "meaning"), [("OUT_OF_MEMORY", "out of memory"), ("TIMEOUT", "over its time limit")])

@@ -38,6 +38,8 @@ def noted(tmp_path, *entries):
         START | {"log": ["\ud800"]},
         RUN | {"arguments": ["\x1b"]},
         RUN | {"arguments": [1]},
+        START | {"resources": {"mem_mb": "8"}},
+        START | {"resources": []},
         START | {"output": [[1]]},
         ERROR | {"message": None},
         ERROR | {"log": None},

@@ -21,7 +21,11 @@ LOCK = "logs/driver.lock"
 
 @dataclass
 class Job:
-    """One job of a run, with its last attempt's times and how often it failed; `submitted` is whether to Slurm."""
+    """One job of a run, with its last attempt's times and how often it failed.
+
+    `submitted` is whether to Slurm; `resources` are its last attempt's `mem_mb` and `runtime`, in MB and minutes, where
+    they are known.
+    """
 
     number: int
     rule: str
@@ -34,6 +38,7 @@ class Job:
     failed: bool = False
     message: str = ""
     submitted: bool = False
+    resources: dict[str, int] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float | None:
@@ -70,7 +75,8 @@ class Run:
         elif event == "start":
             before = self.jobs.get(number)
             told = (entry["rule"], entry["output"], entry["log"], entry["wildcards"], entry["time"])
-            self.jobs[number] = Job(number, *told, failures=before.failures if before else 0)
+            tries, granted = before.failures if before else 0, entry.get("resources", {})
+            self.jobs[number] = Job(number, *told, failures=tries, resources=granted)
         elif event == "end" and number in self.jobs:
             self.jobs[number].ended, self.jobs[number].failed = entry["time"], False
         elif event == "submitted" and number in self.jobs:
@@ -166,7 +172,7 @@ class Reader:
 _TIMES = 1e11
 
 #: What an event may say, and of which kind.
-_KINDS: dict[str, type] = {"host": str, "rule": str, "message": str, "wildcards": dict, "jobs": dict}
+_KINDS: dict[str, type] = {"host": str, "rule": str, "message": str, "wildcards": dict, "jobs": dict, "resources": dict}
 
 
 def _wrong(entry: dict[str, Any]) -> str | None:
@@ -180,8 +186,10 @@ def _wrong(entry: dict[str, Any]) -> str | None:
     for key in ("output", "log", "arguments"):
         if not all(isinstance(name, str) and name.isprintable() for name in entry.get(key, [])):
             return key
-    counts = entry.get("jobs", {}).values()
-    return "jobs" if any(not isinstance(count, int) or count < 0 for count in counts) else None
+    for key in ("jobs", "resources"):
+        if any(not isinstance(count, int) or count < 0 for count in entry.get(key, {}).values()):
+            return key
+    return None
 
 
 def read(results: Path, campaign: Path) -> list[Run]:

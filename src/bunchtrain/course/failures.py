@@ -90,6 +90,21 @@ def show(results: Path, campaign: Path) -> int:
     return 1
 
 
+#: What a job that came to an end of Slurm's had too little of: the key of its resources, its name and unit.
+_SHORT = {_ENDS["OUT_OF_MEMORY"]: ("mem_mb", "memory", "MB"), _ENDS["TIMEOUT"]: ("runtime", "time", "min")}
+
+
+def granted(failure: Failure) -> str | None:
+    """Return how much jobs had of what they had too little of, and how to give more; None for other causes."""
+    if failure.cause not in _SHORT:
+        return None
+    key, name, unit = _SHORT[failure.cause]
+    had = [job.resources[key] for job in failure.jobs if key in job.resources]
+    told = f"the last attempt had {max(had)} {unit} of {name}" if had else f"each attempt has twice the {name}"
+    more = 2 * max(had) if had else "..."
+    return f"{told}; more is given in the profile: set-resources: {{{failure.jobs[0].rule}: {{{key}: {more}}}}}"
+
+
 def _print(console: Console, failure: Failure) -> None:
     jobs = failure.jobs
     count = f"{len(jobs)} jobs" if len(jobs) > 1 else "1 job"
@@ -101,6 +116,8 @@ def _print(console: Console, failure: Failure) -> None:
         console.print(f"  and {len(jobs) - NAMED} more")
     for line in failure.lines:
         console.print(f"    | {line}")
+    if (more := granted(failure)) is not None:
+        console.print(f"  {more}")
 
 
 def named(job: Job) -> str:
