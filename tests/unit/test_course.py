@@ -195,7 +195,7 @@ def test_what_was_short_is_told_with_what_gives_more(tmp_path, capsys):
         (
             "OUT_OF_MEMORY",
             {"mem_mb": 8000, "runtime": 60},
-            ["had 8000 MB of memory", "set-resources: {convert: {mem_mb: 16000}}"],
+            ["had 8000 MB of memory", "set-resources: {", "mem_mb: 16000}}"],
         ),
         ("TIMEOUT", {"mem_mb": 8000, "runtime": 60}, ["had 60 min of time", "{convert: {runtime: 120}}"]),
         ("OUT_OF_MEMORY", {}, ["twice the memory", "{convert: {mem_mb: ...}}"]),

@@ -60,9 +60,12 @@ def test_brackets_without_end_and_markup_are_no_harm(tmp_path, capsys):
     assert "[/x]" in capsys.readouterr().out
 
 
-def test_no_run_is_told_as_none(tmp_path):
-    with pytest.raises(InputError, match="no run of the campaign is known"):
-        status.show(noted(tmp_path, "garbage"), tmp_path / "campaign.yaml")
+@pytest.mark.parametrize("show", [status.show, failures.show])
+@pytest.mark.parametrize("lines", [[], ["garbage"], ["\x00\ufffd"], [START]])
+def test_no_run_is_told_as_none(tmp_path, show, lines):
+    with pytest.raises(InputError, match="no run of the campaign is known") as caught:
+        show(noted(tmp_path, *lines), tmp_path / "campaign.yaml")
+    assert caught.value.exit_code == 2 and "campaign run" in caught.value.details["mend"]
 
 
 def test_a_run_with_nothing_to_do_hides_no_failure(tmp_path, capsys):

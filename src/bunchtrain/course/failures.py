@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from bunchtrain.course.events import Job, command, read
-from bunchtrain.course.status import driven, worked
+from bunchtrain.course.events import Job, command
+from bunchtrain.course.status import driven, known, worked
 from bunchtrain.errors import last_told
 
 #: Lines of a log that are shown, and jobs that are named, for each cause.
@@ -76,11 +76,11 @@ def show(results: Path, campaign: Path) -> int:
     Raises
     ------
     InputError
-        If the campaign has not been run.
+        If no run of the campaign is known.
     """
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    runs = worked(read(results, campaign), alive=driven(results))
-    found = failures(runs[-1].jobs.values() if runs else [])
+    runs = worked(known(results, campaign), alive=driven(results))
+    found = failures(runs[-1].jobs.values())
     if not found:
         console.print("no job of the last run has failed, or another attempt went well")
         return 0

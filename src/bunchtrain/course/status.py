@@ -79,19 +79,26 @@ def show(results: Path, campaign: Path, *, follow: bool = False) -> int:
         If the campaign has not been run.
     """
     console = Console(markup=False)
-    alive, runs = driven(results), _runs(results, campaign)
+    alive, runs = driven(results), known(results, campaign)
     if follow and alive:
         with Live(_page(runs, alive), console=console, auto_refresh=False) as live:
             while alive:
                 time.sleep(1)
-                alive, runs = driven(results), _runs(results, campaign)
+                alive, runs = driven(results), known(results, campaign)
                 live.update(_page(runs, alive), refresh=True)
     else:
         console.print(_page(runs, alive))
     return int(any(job.failed for job in worked(runs, alive=alive)[-1].jobs.values()))
 
 
-def _runs(results: Path, campaign: Path) -> list[Run]:
+def known(results: Path, campaign: Path) -> list[Run]:
+    """Return the runs of a campaign, at least one.
+
+    Raises
+    ------
+    InputError
+        If none is known.
+    """
     runs = read(results, campaign)
     if not runs and driven(results):
         raise InputError("the campaign's run has only begun", file=results, mend="ask again in a moment")
