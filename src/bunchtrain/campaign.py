@@ -26,7 +26,7 @@ from bunchtrain.config.spaces import searched
 from bunchtrain.config.specs import SynthesizeSpec, TrainSpec, of_student, parse_spec, with_best
 from bunchtrain.course import events
 from bunchtrain.dag import Plan
-from bunchtrain.errors import BunchtrainError, InputError, SynthesisError
+from bunchtrain.errors import BunchtrainError, CampaignError, InputError, SynthesisError
 from bunchtrain.files import disk_errors, write_text
 from bunchtrain.groups import check_place
 from bunchtrain.provenance import now
@@ -38,7 +38,13 @@ SNAKEFILE = Path(__file__).parents[2] / "Snakefile"
 
 
 def _plan(file: Path) -> Plan:
-    return Plan(load_campaign(file).model_dump(mode="json", exclude_none=True), file)
+    plan = Plan(load_campaign(file).model_dump(mode="json", exclude_none=True), file)
+    output = Path(plan.output)
+    for place in (output, *output.parents):
+        if place.exists() and not place.is_dir():
+            expected, problem = "a folder, or a name that is free", "a file stands where the results should go"
+            raise CampaignError(problem, file=file, key="output", found=str(place), expected=expected)
+    return plan
 
 
 def describe(file: Path) -> None:

@@ -19,6 +19,16 @@ def typed(*words: object) -> str:
     return shlex.join(map(str, words))
 
 
+#: Details that are names, and so one line.
+_NAMES = ("file", "key")
+
+
+def plain(text: str, *, one_line: bool = False) -> str:
+    """Return a text with what cannot be printed as Python writes it: names and contents of files may hold anything."""
+    kept = "\t" if one_line else "\t\n"
+    return "".join(one if one.isprintable() or one in kept else ascii(one)[1:-1] for one in text)
+
+
 class BunchtrainError(Exception):
     """A problem the user can mend; the command line prints it without a traceback and exits with 2.
 
@@ -66,8 +76,9 @@ class BunchtrainError(Exception):
         super().__init__(problem)
 
     def __str__(self) -> str:
-        """Return the problem with one indented line per detail."""
-        return "\n".join([self.problem, *(f"  {name:<9}{value}" for name, value in self.details.items())])
+        """Return the problem with one indented line per detail; what would steer a terminal is escaped."""
+        rows = [f"  {name:<9}{plain(value, one_line=name in _NAMES)}" for name, value in self.details.items()]
+        return "\n".join([plain(self.problem), *rows])
 
 
 class CampaignError(BunchtrainError):

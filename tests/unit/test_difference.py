@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,16 @@ def test_what_cannot_be_compared_is_explained(tmp_path, monkeypatch, name, probl
     Path("text.zip").write_text("text")
     with pytest.raises(InputError, match=problem):
         side(Path(name))
+
+
+def test_an_archive_that_was_changed_is_compared_with_nothing(tmp_path, monkeypatch):
+    archive(chains.campaign(tmp_path / "here", monkeypatch), Path("campaign.crate.zip"))
+    with zipfile.ZipFile("campaign.crate.zip") as crate, zipfile.ZipFile("changed.zip", "w") as changed:
+        for name in crate.namelist():
+            better = crate.read(name).replace(b"0.9", b"1.0") if name.endswith("metrics.json") else crate.read(name)
+            changed.writestr(name, better)
+    with pytest.raises(InputError, match="not the one that was archived"):
+        side(Path("changed.zip"))
 
 
 def test_figures_that_are_none_are_left_out(tmp_path, monkeypatch):

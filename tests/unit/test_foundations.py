@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,19 @@ def test_error_names_file_key_and_nearest_match():
     assert "c.yaml" in text and "model.kind" in text
     assert error.details["nearest"] == "gnn"
     assert error.details["expected"] == "one of gnn, mlp"
+
+
+@pytest.mark.parametrize("name", ["a\x1b]0;title\x07", "a\nerror: b", "a\r", "\u202eb", "\x9b1m", "a\ud800"])
+def test_names_in_errors_steer_no_terminal(name):
+    for error in (errors.InputError("bad", file=name), errors.InputError("bad", key=name)):
+        (head, row) = str(error).split("\n")
+        assert head == "bad" and row.isprintable() and row.strip().endswith(ascii(name)[1:-1])
+    found = str(errors.InputError(f"of {name}", found="one\n\ttwo \x1b[2J é"))
+    assert "one\n\ttwo \\x1b[2J é" in found and "\x1b" not in found
+
+
+def test_a_command_is_typed_with_quotes_where_they_are_needed():
+    assert errors.typed("run", Path("a b"), 2, "$(c)") == "run 'a b' 2 '$(c)'"
 
 
 def test_nearest_says_nothing_when_nothing_is_near():
@@ -65,9 +79,10 @@ def test_written_files_follow_the_umask(tmp_path):
 def test_read_json_of_a_missing_or_broken_file_is_an_input_error(tmp_path):
     with pytest.raises(errors.InputError, match="missing"):
         files.read_json(tmp_path / "no.json")
-    (tmp_path / "bad.json").write_text("{")
-    with pytest.raises(errors.InputError, match="not JSON"):
-        files.read_json(tmp_path / "bad.json")
+    for text in ("{", "[" * 100_000):
+        (tmp_path / "bad.json").write_text(text)
+        with pytest.raises(errors.InputError, match="not JSON"):
+            files.read_json(tmp_path / "bad.json")
 
 
 def test_fingerprint_ignores_the_order_of_keys():

@@ -88,3 +88,4 @@ def test_a_slurm_that_does_not_answer_stops_a_driver_that_has_used_it(slurm, sta
     with pytest.raises(BunchtrainError, match="does not say") as caught:
         orphans.settle(state, cancel=False)
     assert "no contact" in caught.value.details["found"]
+    assert "squeue --me" in caught.value.details["mend"] and "without squeue in PATH" in caught.value.details["mend"]

@@ -105,6 +105,10 @@ def test_what_is_not_known_is_said_and_makes_no_sum(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "core-hours: unknown; disk: unknown" in said and "nothing" in said
     assert "no job of train has run yet; core-hours without them: 1" in said
+    facts = outlook([TRAINING], OUTPUT, [tmp_path], lambda job: None, cores=2)
+    assert facts["core_hours_of_known"] is None
+    show(facts, as_json=False)
+    assert "core-hours without them: unknown" in capsys.readouterr().out
     show(outlook([], OUTPUT, [tmp_path], lambda job: None, cores=2), as_json=False)
     assert "nothing is to be done" in capsys.readouterr().out
 

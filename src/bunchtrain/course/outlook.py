@@ -39,6 +39,7 @@ def outlook(
     estimates, seconds = forecast(jobs, output, folders, size)
     unknown = [one.rule for one in estimates if one.core_seconds is None]
     known = [one for one in seconds if one is not None]
+    hours = [one.core_seconds for one in estimates if one.core_seconds is not None]
     wall = None
     if len(known) == len(jobs):
         spans = [span(jobs, [one[place] for one in known], cores, at_once) for place in range(3)]
@@ -47,7 +48,7 @@ def outlook(
         "jobs": len(jobs),
         "rules": [_row(one) for one in estimates],
         "core_hours": _hours(_sum([one.core_seconds for one in estimates])),
-        "core_hours_of_known": _hours(_sum([one.core_seconds for one in estimates if one.rule not in unknown])),
+        "core_hours_of_known": _hours(_sum(hours)) if hours else None,
         "disk_bytes": _told(_sum([one.disk for one in estimates])),
         "wall_seconds": _told(wall),
         "memory_mb": max((one.memory for one in estimates if one.memory is not None), default=None),

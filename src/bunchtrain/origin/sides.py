@@ -107,6 +107,8 @@ def _of_archive(path: Path) -> Side:
         if METADATA not in names:
             mend = "make one with bunchtrain campaign archive"
             raise InputError("a file is no archive of a campaign", file=path, expected=METADATA, mend=mend)
+    unpacked.check(path)  # figures of an archive that was changed are nobody's
+    with unpacked.opened(path) as archive:
         told = {name: unpacked.read_record(path, archive, name) for name in sorted(names) if name.endswith(SUFFIX)}
         found = _of_records(ending([Found(Path(name.removesuffix(SUFFIX)), entry) for name, entry in told.items()]))
         here = {name: f"results/{name}" for name in FIGURES if f"results/{name}" in names}
