@@ -50,7 +50,7 @@ def plan(
 @app.command()
 def status(
     file: CampaignFile = Path("config/config.yaml"),
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="anew every second until the run ends")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="until the run ends, anew at each change")] = False,
 ) -> None:
     """Show what a campaign's run has done, does, and has to do; the exit status is 1 if jobs have failed."""
     from bunchtrain.campaign import results

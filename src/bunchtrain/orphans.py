@@ -90,8 +90,8 @@ def _queued(state: Path, name: str) -> list[str]:
             "Slurm does not say whether jobs of a killed driver are still at work",
             file=state.resolve().parent,
             found=" ".join(str(getattr(error, "stderr", None) or error).split()),
-            mend="run again when `squeue --me` answers: two drivers' jobs would write the same files; if that cluster is "
-            "gone for good and its jobs with it, run again without squeue in PATH",
+            mend="run again when `squeue --me` answers: two drivers' jobs would write the same files; if that cluster "
+            "is gone for good and its jobs with it, run again without squeue in PATH",
         ) from None
     rows = [line.split(" ", 2) for line in done.stdout.splitlines()]
     return [f"{number} {word.lower()}" for number, word, job in rows if job.startswith(f"{name}_")]

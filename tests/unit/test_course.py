@@ -1,5 +1,6 @@
 """The course of a campaign's runs: events that a real Snakemake writes, status, failures, what a rerun asks for."""
 
+import fcntl
 import json
 import logging
 import shlex
@@ -12,7 +13,7 @@ import yaml
 
 from bunchtrain import campaign
 from bunchtrain.course import again, events, failures, status
-from bunchtrain.course.events import FILE, Run, read
+from bunchtrain.course.events import FILE, LOCK, Run, read
 from bunchtrain.errors import InputError
 from snakemake_logger_plugin_bunchtrain import told
 
@@ -174,6 +175,22 @@ def test_the_time_left_follows_from_times_and_from_how_many_run_at_once(tmp_path
         before.apply(entry)
     # 6 s of the third conversion, 10 s of the fourth, 30 s of the training as it was before, two at a time.
     assert status.left(run, status.stages([before, run]), 114.0) == pytest.approx((6 + 10 + 30) / 2)
+
+
+def test_a_run_is_followed_into_a_pipe_by_a_line_for_each_change(tmp_path):
+    written(tmp_path, RUN, PLAN, start(1, "convert", 101.0))
+    code = "import pathlib, sys; from bunchtrain.course.status import show; p = pathlib.Path(sys.argv[1])"
+    command = [sys.executable, "-c", f"{code}; sys.exit(show(p, p / 'c.yaml', follow=True))", str(tmp_path)]
+    with (tmp_path / LOCK).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a driver is at work
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following:
+            assert following.stdout.readline().endswith(" convert 0/4 (1 running); train 0/1\n")
+            with (tmp_path / FILE).open("a") as events_file:
+                events_file.write(json.dumps({"time": 102.0, "event": "end", "job": 1}) + "\n")
+            assert following.stdout.readline().endswith(" convert 1/4; train 0/1\n")
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            rest = following.stdout.read()
+    assert "1 of 5 jobs done" in rest and "stage" in rest and following.returncode == 0
 
 
 def test_half_lines_are_left_out_and_other_files_refused(tmp_path):

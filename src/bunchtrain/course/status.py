@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 from bunchtrain.course.events import FILE, LOCK, Run, command, read
-from bunchtrain.errors import InputError
+from bunchtrain.errors import InputError, plain
 from bunchtrain.files import held
 
 
@@ -73,6 +73,8 @@ def left(run: Run, found: Sequence[Stage], now: float) -> float | None:
 def show(results: Path, campaign: Path, *, follow: bool = False) -> int:
     """Print the table, or with `follow` print it anew every second until the run ends; return 1 if jobs have failed.
 
+    Into a file or a pipe `follow` prints a line for each change, and the table at the end.
+
     Raises
     ------
     InputError
@@ -80,6 +82,8 @@ def show(results: Path, campaign: Path, *, follow: bool = False) -> int:
     """
     console = Console(markup=False)
     alive, runs = driven(results), known(results, campaign)
+    if follow and alive and not console.is_terminal:
+        alive, runs = False, _follow(results, campaign)
     if follow and alive:
         with Live(_page(runs, alive), console=console, auto_refresh=False) as live:
             while alive:
@@ -89,6 +93,30 @@ def show(results: Path, campaign: Path, *, follow: bool = False) -> int:
     else:
         console.print(_page(runs, alive))
     return int(any(job.failed for job in worked(runs, alive=alive)[-1].jobs.values()))
+
+
+def _follow(results: Path, campaign: Path) -> list[Run]:
+    """Print a line for each change until the run ends, as a file or a pipe takes them; return the runs."""
+    told, alive = "", True
+    while alive:
+        alive, runs = driven(results), known(results, campaign)
+        counts = _counts(stages(worked(runs, alive=alive), alive=alive))
+        if counts != told and alive:
+            print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {counts}", flush=True)
+            told = counts
+        if alive:
+            time.sleep(1)
+    return runs
+
+
+def _counts(found: Sequence[Stage]) -> str:
+    """Return what stages have done, in a line."""
+    parts = []
+    for stage in found:
+        more = [(stage.running, "running"), (stage.failed, "failed")]
+        told = ", ".join(f"{count} {name}" for count, name in more if count)
+        parts.append(f"{stage.rule} {stage.done}/{stage.planned}" + (f" ({told})" if told else ""))
+    return plain("; ".join(parts) or "no job is known yet")
 
 
 def known(results: Path, campaign: Path) -> list[Run]:
