@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bunchtrain import convert, evaluate, prepare, report, scan, simulate, synth, train
+from bunchtrain import convert, evaluate, hunt, prepare, report, scan, simulate, synth, train
 from bunchtrain.dag import Plan
 from bunchtrain.errors import InputError
 from bunchtrain.files import fingerprint
@@ -22,7 +22,7 @@ from bunchtrain.told import differences
 #: What says which spec the record of an output has to hold.
 Told = Callable[[str], Mapping[str, Any] | None]
 
-_STAGES = (simulate, convert, prepare, scan, train, evaluate, synth, report)
+_STAGES = (simulate, convert, prepare, scan, train, evaluate, hunt, synth, report)
 
 
 def asked(plan: Plan) -> str:

@@ -27,6 +27,8 @@ _PLACES = {
     r"synthesize/(core\.zip|report\.json|student\.safetensors|student\.json)": "synthesize",
     r"synthesize/candidates/(?P<candidate>[^/]+)/figures\.json": "candidate",
     r"synthesize/search/(results\.csv|front\.json)": "search",
+    r"hunt/sensitivity\.json": "sensitivity",
+    r"hunt/(?P<box>[^/]+)/(result\.json|scores\.h5)": "hunt",
     r"report\.html": "report",
 }
 
@@ -38,6 +40,7 @@ _ASKED = {
     "train": ("number",),
     "vary": ("source", "variation"),
     "candidate": ("candidate",),
+    "hunt": ("box",),
 }
 
 
@@ -58,6 +61,7 @@ def has(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> bool:
         "synthesize": not plan.core,
         "search": not plan.searched,
         "systematics": not plan.varied(),
+        "sensitivity": not plan.boxes(),
     }
     return not lacks.get(stage, False) and plan.has(wildcards)
 
