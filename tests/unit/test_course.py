@@ -79,6 +79,7 @@ def test_a_run_that_ended_by_itself_is_told_from_one_that_was_killed(ran, tmp_pa
         ([asked, PLAN, start(1, "convert", 101.0)], "its driver was killed", False),
         ([asked, PLAN, start(1, "convert", 101.0), submitted], "its driver was killed", True),
         ([asked, PLAN, start(1, "convert", 101.0), submitted, over], "it ended after 10 s, before the rest", False),
+        ([asked, PLAN, start(1, "convert", 101.0), submitted, asked, over], "a later run ended without a job", False),
         ([RUN, PLAN, start(1, "convert", 101.0)], "no driver runs", False),  # events of before
     ):
         written(tmp_path, *lines)

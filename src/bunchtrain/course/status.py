@@ -141,7 +141,7 @@ def driven(results: Path) -> bool:
 
 
 def _page(runs: Sequence[Run], alive: bool) -> RenderableType:
-    runs = worked(runs, alive=alive)
+    last, runs = runs[-1], worked(runs, alive=alive)
     run, found, now = runs[-1], stages(runs, alive=alive), time.time()
     table = Table("stage", *_COLUMNS)
     for column in table.columns[1:]:
@@ -157,19 +157,21 @@ def _page(runs: Sequence[Run], alive: bool) -> RenderableType:
         told += f", after {_span(now - run.started)}; "
         told += "how long it takes is not known yet" if rest is None else f"about {_span(rest)} left"
     elif done < all_jobs:
-        told += _ended(run, found)
+        told += _ended(run, found, after=last is not run and last.over is True)
     else:
         told += f" in {_span(run.last - run.started)}"
     return Group(told, table)
 
 
-def _ended(run: Run, found: Sequence[Stage]) -> str:
-    """Return how a run ended that has not done all of its jobs."""
+def _ended(run: Run, found: Sequence[Stage], *, after: bool) -> str:
+    """Return how a run ended that has not done all of its jobs; `after` is whether another has ended after it."""
     failed = sum(stage.failed for stage in found)
     if run.over or (run.over is None and failed):
         what = f"with {failed} failed: see bunchtrain campaign failures" if failed else "before the rest was done"
         return f"; it ended after {_span(run.last - run.started)}, {what}"
     told = "; its driver was killed" if run.over is False else "; no driver runs"
+    if after:  # it has waited for all of the killed one's jobs
+        return f"{told}; a later run ended without a job"
     if any(job.submitted and job.running for job in run.jobs.values()):
         told += ": what it has submitted to Slurm may still run, and the next run waits for that"
     return told
