@@ -208,8 +208,6 @@ def drive(file: Path, arguments: list[str], cancel: bool = False, again: Sequenc
     state, output = Path(".snakemake"), Path(plan.output)
     locks = [_locked(state / "driver.lock", "another campaign runs in this folder")]
     command = _snakemake(file)
-    noted = ["--logger", "bunchtrain", f"--logger-bunchtrain-file={output / events.FILE}"]
-    noted += [f"--logger-bunchtrain-arguments={json.dumps(arguments)}"]
     if not _is_dry(arguments):
         locks.append(_locked(output / events.LOCK, "another campaign writes to this output"))
         command += _alone(command, state, plan, cancel)
@@ -219,7 +217,13 @@ def drive(file: Path, arguments: list[str], cancel: bool = False, again: Sequenc
     forced = ["--forcerun", *again] if again else []  # it takes all words up to the next option
     if again:
         os.environ.pop(store.VARIABLE, None)  # anew: not taken from what was made before
-    os.execv(command[0], [*command, *forced, *noted, *arguments])
+    os.execv(command[0], [*command, *forced, *_noting(output, arguments), *arguments])
+
+
+def _noting(output: Path, arguments: Sequence[str]) -> list[str]:
+    """Return the options by which a run writes its events down, with what was asked of it."""
+    noted = {"file": str(output / events.FILE), "arguments": json.dumps(arguments)}
+    return ["--logger", "bunchtrain", *(f"--logger-bunchtrain-{name}={value}" for name, value in noted.items())]
 
 
 def _is_dry(arguments: Sequence[str]) -> bool:
