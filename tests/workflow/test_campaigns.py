@@ -74,7 +74,14 @@ def miniature(path, folder, network):
     return campaign
 
 
-@pytest.mark.parametrize("path", CAMPAIGNS, ids=lambda path: path.stem)
+#: Those whose evaluation has a test of its own elsewhere, or differs little from another's, are for the long suite.
+QUICK = [
+    pytest.param(path, marks=[pytest.mark.slow] if path.stem in ("olympics", "tagging-in-pileup") else [], id=path.stem)
+    for path in CAMPAIGNS
+]
+
+
+@pytest.mark.parametrize("path", QUICK)
 def test_a_campaign_reaches_its_evaluation(path, tmp_path):
     campaign = miniature(path, tmp_path, {"hidden": 8})
     done = campaign.run("--", "results/evaluate/metrics.json")
