@@ -11,7 +11,6 @@ from typing import Any
 
 from bunchtrain import convert, evaluate, hunt, prepare, report, scan, simulate, synth, train
 from bunchtrain.config import literals, ranges
-from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.base import Kind
 from bunchtrain.config.campaign import KINDS, Campaign, parse_campaign
 from bunchtrain.config.candidates import candidates
@@ -23,7 +22,8 @@ from bunchtrain.config.hunt import hunted
 from bunchtrain.config.inputs import Digests, is_remote
 from bunchtrain.config.objectives import ASSESSED, OF_CORE
 from bunchtrain.config.prepare import Graph, Prepare
-from bunchtrain.config.samples import BOX, OF_EVENTS, OF_PAIRS
+from bunchtrain.config.samples import BOX
+from bunchtrain.config.simulate import read_by
 from bunchtrain.config.sources import beside, sources
 from bunchtrain.config.specs import (
     STUDENT,
@@ -277,11 +277,6 @@ class Plan:
         generate, settings = source.origin.generate, source.simulate
         if generate is None:
             raise CampaignError("a sample with files is not generated", file=self._file, key=source.key)
-        of_events = generate.process in OF_EVENTS
-        of_pairs = generate.process in OF_PAIRS or generate.process == BOX
-        detector: dict[str, Any] = {"barrel": (settings.barrel or Barrel()) if of_events else None}
-        detector |= {"dijets": (settings.dijets or Dijets()) if of_pairs else None}
-        detector |= {"tracks": None} if of_events or of_pairs else {}
         return SimulateSpec(
             version=simulate.VERSION,
             sample=source.name,
@@ -289,7 +284,7 @@ class Plan:
             shard=int(shard),
             jets=generate.rows_per_shard,
             seed=self.campaign.seed,
-            settings=settings.model_copy(update=detector),
+            settings=read_by(generate.process, settings),
             shards=generate.shards if generate.process == BOX else None,
         )
 

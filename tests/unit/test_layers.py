@@ -15,6 +15,7 @@ GROUND = {
     "provenance",
     "progress",
     "calibration",
+    "calorimeter",
     "conformal",
     "discrimination",
     "dropout",

@@ -14,7 +14,7 @@ from bunchtrain.config.combinations import described, lies_in
 from bunchtrain.config.hunt import check_hunt
 from bunchtrain.config.objectives import NAMES, OF_CLASSES
 from bunchtrain.config.prepare import Graph
-from bunchtrain.config.samples import OF_EVENTS
+from bunchtrain.config.samples import rows_of
 from bunchtrain.config.scanned import check_scan
 from bunchtrain.config.scanned import students as scanned_students
 from bunchtrain.config.sources import generated
@@ -215,16 +215,16 @@ def _check_generated(campaign: Campaign, file: str | Path) -> None:
         if given is None:
             continue
         process = generate.process
-        wanted = "events" if process in OF_EVENTS else "jets"
+        wanted = rows_of(process)
         if given != wanted:
-            fit = "hits" if wanted == "events" else "ntuple"
+            fit = {"events": "hits", "showers": "calorimeter", "jets": "ntuple"}[wanted]
             raise CampaignError(
                 f"the process {process} makes {wanted}, which the format does not read",
                 file=file,
                 key=f"{source.key}.generate.process",
                 found=f"{process}, with format {kind} of {given}",
                 expected=f"convert.format.kind: {fit}",
-                mend="all samples of a campaign share one format: jets and events take a campaign each",
+                mend="all samples of a campaign share one format: jets, events and showers take a campaign each",
             )
 
 

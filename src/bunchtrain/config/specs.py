@@ -41,7 +41,7 @@ class Spec(Section):
 
 
 class SimulateSpec(Spec):
-    """One ROOT file of one sample; of process collisions `jets` is the number of events.
+    """One ROOT file of one sample; `jets` is the number of its rows, be they jets, events or showers.
 
     A box's file is one of so many `shards`, which share its signal.
     """
