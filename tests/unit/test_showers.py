@@ -139,11 +139,12 @@ def test_dead_material_moves_the_shower_forwards_and_takes_energy():
 
 def test_a_slanting_particle_shifts_the_shower_with_depth():
     """What lies around the axis evenly does not move the centre, wherever the layers cut it."""
-    wide = {"layers": 30, "layer_depth": 2.0, "rows": 61, "columns": 61, "cell_size": 20.0}
-    _, grown, chosen = made(number=60, energy=20.0, **{**wide, "theta": [0.3, 0.3], "phi": [0.5, 0.5]})
-    x, y, z = np.tensordot(grown.deposits.mean(axis=0), geometry(chosen).centres(), axes=3) / grown.deposits.sum() * 60
-    assert x / z == pytest.approx(np.tan(0.3) * np.cos(0.5), abs=0.012)
-    assert y / z == pytest.approx(np.tan(0.3) * np.sin(0.5), abs=0.012)
+    wide = {"layers": 50, "layer_depth": 0.8, "rows": 101, "columns": 101, "cell_size": 10.0}
+    _, grown, chosen = made(number=20, energy=20.0, **{**wide, "theta": [0.6, 0.6], "phi": [0.7, 0.7]})
+    mean = grown.deposits.sum(axis=0) / grown.deposits.sum()
+    x, y, z = np.tensordot(mean, geometry(chosen).centres(), axes=3)
+    assert x / z == pytest.approx(np.tan(0.6) * np.cos(0.7), abs=0.02)
+    assert y / z == pytest.approx(np.tan(0.6) * np.sin(0.7), abs=0.02)
 
 
 def test_a_displaced_vertex_shifts_where_the_particle_enters():
