@@ -117,7 +117,7 @@ def converted(path, folder, section):
 
 
 def test_the_format_reads_it_with_its_defaults(tmp_path, made, capsys):
-    path, found, _ = made
+    path, found, about = made
     assert inspect(str(path), tmp_path / "m.yaml") == 0
     assert "Format: calorimeter" in capsys.readouterr().out
     section = yaml.safe_load((tmp_path / "m.yaml").read_text())["convert"]["format"]
@@ -125,6 +125,7 @@ def test_the_format_reads_it_with_its_defaults(tmp_path, made, capsys):
     out = converted(path, tmp_path, section)
     assert check(out) == 120
     with h5py.File(out) as file:
+        assert json.loads(file.attrs["generator"]) == [about]
         assert file.attrs["rows"] == "showers" and set(COLUMNS) <= set(file["showers"])
         np.testing.assert_array_equal(np.diff(file["cells/offsets"][:]), 504)
         np.testing.assert_array_equal(file["cells/energy"][:], found["cells"].ravel())
