@@ -76,8 +76,18 @@ def test_showers_have_as_many_spots_as_the_paper_says(energy, number):
     assert em.number_of_spots(np.array([energy]), 68.4)[0] == pytest.approx(number, abs=1)
     total = found.sum(axis=1)
     assert found.min() == 1 and np.all(total >= number - 1) and np.all(total < number + len(depths))
-    middle = (found @ depths) / total
-    assert np.all(middle > 0) and np.std(middle) > 0
+
+
+def test_spots_lie_over_depth_as_the_paper_says():
+    """Earlier than the energy of the shower: their own T and α, with the mean depth T α / (α - 1)."""
+    depths = np.arange(0.125, 120, 0.25)
+    profile = em.Profile(np.array([7.0, 9.0]), np.array([4.0, 5.5]), np.ones(2))
+    found = em.spots(profile, np.array([900.0, 900.0]), 40.0, depths)
+    maximum, alpha = profile.maximum * (0.698 + 0.00212 * 40), profile.alpha * (0.639 + 0.00334 * 40)
+    expected = np.array(
+        [stats.gamma.cdf(depths + 0.125, a, scale=t / (a - 1)) for t, a in zip(maximum, alpha, strict=True)]
+    )
+    np.testing.assert_allclose(np.cumsum(found, axis=1) / em.number_of_spots(900.0, 40.0), expected, atol=4e-3)
 
 
 def test_fluctuations_of_a_layers_shape_fall_with_the_number_of_spots():
