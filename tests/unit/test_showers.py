@@ -10,6 +10,7 @@ from bunchtrain.calorimeter import Geometry, readout
 from bunchtrain.config.calorimeter import Calorimeter
 from bunchtrain.simulate import electromagnetic as em
 from bunchtrain.simulate.showers import geometry, medium, particles, showers
+from bunchtrain.simulate.showers import where_spots_lie as where
 
 ZERO = [0.0, 0.0]
 
@@ -155,6 +156,36 @@ def test_a_slanting_particle_shifts_the_shower_with_depth():
     x, y, z = np.tensordot(mean, geometry(chosen).centres(), axes=3)
     assert x / z == pytest.approx(np.tan(0.6) * np.cos(0.7), abs=0.02)
     assert y / z == pytest.approx(np.tan(0.6) * np.sin(0.7), abs=0.02)
+
+
+def test_dead_material_is_crossed_aslant():
+    wide = {**SLICES, "cell_size": 1e7}
+    _, straight, _ = made(number=500, **{**wide, "dead_material": [4.0, 4.0]})
+    _, slant, _ = made(number=500, **{**wide, "theta": [1.0, 1.0], "dead_material": [4 * np.cos(1.0)] * 2})
+    assert slant.lost[:, 0].mean() == pytest.approx(straight.lost[:, 0].mean(), rel=0.15)
+
+
+def test_spots_lie_as_far_from_the_axis_as_they_are_drawn_and_evenly_around_it():
+    chosen = {"theta": [0.1, 1.1], "phi": [-3, 3], "vertex": [-20, 20], "x": [-9, 9], "y": [-9, 9]}
+    entering, _, _ = made(number=200, **chosen)
+    random = np.random.default_rng(0)
+    owner, depth, radius = (
+        np.repeat(np.arange(200), 50),
+        random.uniform(-20, 200, 10_000),
+        random.uniform(0, 60, 10_000),
+    )
+    place = np.stack(where(entering, owner, depth, radius, random), axis=1)
+    impact = np.stack([*entering.impact, np.zeros(200)], axis=1)
+    sine = np.sin(entering.theta)
+    axis = np.stack([sine * np.cos(entering.phi), sine * np.sin(entering.phi), np.cos(entering.theta)], axis=1)[owner]
+    away = place - impact[owner]
+    along = (away * axis).sum(axis=1)
+    np.testing.assert_allclose(along, depth, atol=1e-9)
+    across = away - along[:, None] * axis
+    np.testing.assert_allclose(np.linalg.norm(across, axis=1), radius, atol=1e-9)
+    turned = (np.arctan2(across[:, 1], across[:, 0]) + np.pi) / (2 * np.pi)
+    up = across[:, 2] > 0
+    assert abs(up.mean() - 0.5) < 0.025 and abs(turned.mean() - 0.5) < 0.015
 
 
 def test_a_displaced_vertex_shifts_where_the_particle_enters():

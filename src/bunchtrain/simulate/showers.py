@@ -149,7 +149,7 @@ def showers(entering: Particles, settings: Calorimeter, random: np.random.Genera
     depth *= stuff.radiation_length
     radius = electromagnetic.radii(core.ravel()[step], tail.ravel()[step], inner.ravel()[step], random)
     radius *= stuff.moliere_radius
-    place = cells.places(*_where(entering, owner, depth, radius, random))
+    place = cells.places(*where_spots_lie(entering, owner, depth, radius, random))
     carried = (energy[:, None] * share / count).ravel()[step]
     bins = cells.cells + 2
     filled = np.bincount(owner * bins + place, carried, number * bins).astype(np.float64)
@@ -162,7 +162,7 @@ def _reach(entering: Particles, cells: Geometry) -> int:
     return int(min(np.ceil(depth.max() / _STEP) + 4, _END / _STEP))
 
 
-def _where(
+def where_spots_lie(
     entering: Particles, owner: NDArray[np.int64], depth: Array, radius: Array, random: np.random.Generator
 ) -> tuple[Array, Array, Array]:
     """Return x, y, z of spots at `depth` along the axes of their showers and `radius` from them, all mm, each [s].
