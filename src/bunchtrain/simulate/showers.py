@@ -35,7 +35,7 @@ _STEP = 0.25
 #: Depth, in radiation lengths, at which no shower has anything left.
 _END = 120.0
 
-#: Spots in memory at a time, and most showers.
+#: Spots, or cells, in memory at a time, and most showers.
 _SPOTS, _SHOWERS = 1_500_000, 250
 
 
@@ -233,7 +233,7 @@ def _batches(spec: SimulateSpec, settings: Calorimeter) -> Iterator[tuple[int, P
     entering, grown, read = (np.random.default_rng(one) for one in seeds)
     every = particles(settings, spec.jets, entering)
     most = electromagnetic.number_of_spots(np.array(settings.energy[1:]), settings.atomic_number)[0]
-    size = int(np.clip(_SPOTS // most, 1, _SHOWERS))
+    size = int(np.clip(_SPOTS // max(int(most), geometry(settings).cells), 1, _SHOWERS))
     for first in range(0, spec.jets, size):
         some = every.part(first, first + size)
         made = showers(some, settings, grown)
