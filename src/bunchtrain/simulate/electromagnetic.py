@@ -9,8 +9,8 @@ The constants are those of the appendix, as two codes have them: `GVFlashHomoSho
 `GFlashHomoShowerParameterisation.cc` of Geant4 (source/parameterisations/gflash, tag geant4-08-01; the chapter on
 Gflash of Geant4's Physics Reference Manual is about it), and `EMECALShowerParametrization.h` of the fast simulation of
 CMS (cms-sw/cmssw). They agree but in one: the slope of k4 in ln E is 0.0412 in Geant4 and 0.0421 in CMS's. Taken is
-0.0421, which `GflashEMShowerProfile.cc` of CMS has as well: it seems that Geant4 has two digits swapped. That other file
-has 2.623 for the 2.632 of both, and means of its own for ln T and ln α.
+0.0421, which `GflashEMShowerProfile.cc` of CMS has as well: it seems that Geant4 has two digits swapped. That other
+file has 2.623 for the 2.632 of both, and means of its own for ln T and ln α.
 
 n: showers, t: steps of depth.
 """

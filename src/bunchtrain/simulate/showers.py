@@ -35,7 +35,7 @@ _STEP = 0.25
 #: Depth, in radiation lengths, at which no shower has anything left.
 _END = 120.0
 
-#: Spots in memory at a time, and most showers.
+#: Spots, or cells, in memory at a time, and most showers.
 _SPOTS, _SHOWERS = 1_500_000, 250
 
 
@@ -149,7 +149,7 @@ def showers(entering: Particles, settings: Calorimeter, random: np.random.Genera
     depth *= stuff.radiation_length
     radius = electromagnetic.radii(core.ravel()[step], tail.ravel()[step], inner.ravel()[step], random)
     radius *= stuff.moliere_radius
-    place = cells.places(*_where(entering, owner, depth, radius, random))
+    place = cells.places(*where_spots_lie(entering, owner, depth, radius, random))
     carried = (energy[:, None] * share / count).ravel()[step]
     bins = cells.cells + 2
     filled = np.bincount(owner * bins + place, carried, number * bins).astype(np.float64)
@@ -162,7 +162,7 @@ def _reach(entering: Particles, cells: Geometry) -> int:
     return int(min(np.ceil(depth.max() / _STEP) + 4, _END / _STEP))
 
 
-def _where(
+def where_spots_lie(
     entering: Particles, owner: NDArray[np.int64], depth: Array, radius: Array, random: np.random.Generator
 ) -> tuple[Array, Array, Array]:
     """Return x, y, z of spots at `depth` along the axes of their showers and `radius` from them, all mm, each [s].
@@ -233,7 +233,7 @@ def _batches(spec: SimulateSpec, settings: Calorimeter) -> Iterator[tuple[int, P
     entering, grown, read = (np.random.default_rng(one) for one in seeds)
     every = particles(settings, spec.jets, entering)
     most = electromagnetic.number_of_spots(np.array(settings.energy[1:]), settings.atomic_number)[0]
-    size = int(np.clip(_SPOTS // most, 1, _SHOWERS))
+    size = int(np.clip(_SPOTS // max(int(most), geometry(settings).cells), 1, _SHOWERS))
     for first in range(0, spec.jets, size):
         some = every.part(first, first + size)
         made = showers(some, settings, grown)
