@@ -30,6 +30,7 @@ GROUND = {
     "trackfinding",
     "zips",
 }
+SHARED = {"config", "events", "models", "tasks", "parallel", "sampling"}
 STAGES = {"simulate", "convert", "prepare", "scan", "train", "evaluate", "synth", "report", "scaling", "hunt"}
 ALLOWED = {
     **{name: GROUND for name in GROUND},
@@ -38,7 +39,8 @@ ALLOWED = {
     "models": GROUND | {"config", "models"},
     "tasks": GROUND | {"config", "tasks"},
     "parallel": GROUND | {"config", "parallel"},
-    **{stage: GROUND | {"config", "events", "models", "tasks", "parallel", stage} for stage in STAGES},
+    "sampling": GROUND | {"config", "events", "models"},
+    **{stage: GROUND | {*SHARED, stage} for stage in STAGES},
 }
 HOMES = {
     "uproot": {"convert", "simulate", "unblind"},

@@ -29,7 +29,10 @@ def attributes(infos: Sequence[ShardInfo], settings: Prepare) -> dict[str, Any]:
         raise CampaignError(f"no parameter of the {rows} is named", key="prepare.parameters", mend=mend)
     require(infos, rows, list(settings.parameters), "prepare.parameters")
     require(infos, rows, settings.quantities, "prepare.quantities")
-    return {"parameters": json.dumps(settings.parameters, sort_keys=True), "quantities": json.dumps(settings.quantities)}
+    return {
+        "parameters": json.dumps(settings.parameters, sort_keys=True),
+        "quantities": json.dumps(settings.quantities),
+    }
 
 
 def fit_scaler(rows: str, dataset: Path) -> ParameterScaler:

@@ -28,7 +28,9 @@ class ResponseTask:
     variables: tuple[str, ...] = ()
     truth: tuple[str, ...] = ()
     bounds: tuple[tuple[int | None, int | None], ...] = ()
-    loss_told = "minus the logarithm of the likelihood in the mean over quantities, a bound on it, or what stands for it"
+    loss_told = (
+        "minus the logarithm of the likelihood in the mean over quantities, a bound on it, or what stands for it"
+    )
 
     def __init__(self, classes: list[str]) -> None:
         self.classes = classes

@@ -25,8 +25,8 @@ from bunchtrain.events.variations.base import opened as variation
 from bunchtrain.levels import ResponseShape, Shape, Widths
 from bunchtrain.tasks.base import TaskProtocol, require
 from bunchtrain.tasks.base import columns as columns_of
-from bunchtrain.train.batches import BatchSource, Source
 from bunchtrain.train import responses as responses_source
+from bunchtrain.train.batches import BatchSource, Source
 from bunchtrain.train.graphs import GraphSource
 from bunchtrain.train.responses import ResponseSource
 from bunchtrain.train.varied import VariedSource

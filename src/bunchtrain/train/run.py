@@ -187,7 +187,9 @@ def _finished(out: Path, identity: str) -> bool:
     return whole and isinstance(history, dict) and "rows" in history and bool(card.get("fingerprint") == identity)
 
 
-def _split(seen: rows.Jets | rows.Events | rows.Surrogated, name: str, most: int | None, spec: TrainSpec, state: Optimisation) -> Split:
+def _split(
+    seen: rows.Jets | rows.Events | rows.Surrogated, name: str, most: int | None, spec: TrainSpec, state: Optimisation
+) -> Split:
     data, indices, seed = seen.data, seen.data.indices(name), spec.seed
     if len(indices) == 0:
         mend = f"convert more {data.ROWS}, or change prepare.split"
