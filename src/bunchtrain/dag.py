@@ -21,6 +21,7 @@ from bunchtrain.config.explain import checked_kind
 from bunchtrain.config.hunt import hunted
 from bunchtrain.config.inputs import Digests, is_remote
 from bunchtrain.config.objectives import ASSESSED, OF_CORE
+from bunchtrain.config.physics import Physics
 from bunchtrain.config.prepare import Graph, Prepare
 from bunchtrain.config.samples import BOX
 from bunchtrain.config.simulate import read_by
@@ -45,6 +46,7 @@ from bunchtrain.config.specs import (
     as_text,
     of_student,
 )
+from bunchtrain.config.surrogates import surrogate
 from bunchtrain.config.synthesize import Synthesize
 from bunchtrain.config.systematics import Variation, variations
 from bunchtrain.errors import CampaignError
@@ -328,6 +330,7 @@ class Plan:
             model=self._kind("model", campaign.model),
             settings=campaign.train.model_copy(update={"seeds": 1}),  # one of them: more seeds leave it as it is
             variations=[one.checked(self._file) for one in variations(campaign) if one.source in campaign.train.vary],
+            physics=(campaign.physics or Physics()) if surrogate(campaign) else None,
         )
 
     def _baseline(self) -> TrainSpec:
@@ -337,7 +340,8 @@ class Plan:
         if self.campaign.baseline is None:
             raise CampaignError("the campaign has no baseline", file=self._file, key="baseline")
         model = self._kind("baseline", self.campaign.baseline)
-        return training.model_copy(update={"task": {**training.task, **alone}, "model": model})
+        physics = training.physics.loose if training.physics else None  # beside which constraints are judged
+        return training.model_copy(update={"task": {**training.task, **alone}, "model": model, "physics": physics})
 
     def _scan(self) -> ScanSpec:
         """Return the scan's spec; settings of the final training that its evaluations override do not count."""

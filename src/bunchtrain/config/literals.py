@@ -72,6 +72,11 @@ def truth(task: str) -> tuple[str, ...]:
     return registry.constant("tasks", task, "TRUTH") or ()
 
 
+def columns(task: str) -> tuple[str, ...]:
+    """Return the options of a surrogate's task that name columns of rows, by which it is judged."""
+    return registry.constant("tasks", task, "COLUMNS") or ()
+
+
 def needs(task: str) -> tuple[str, ...]:
     """Return the keys of `simulate` without which simulated samples hold nothing that a task looks for."""
     return registry.constant("tasks", task, "NEEDS") or ()

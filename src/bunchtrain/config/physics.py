@@ -31,5 +31,5 @@ class Physics(Section):
 
     @property
     def loose(self) -> "Physics":
-        """The same without constraints: what is to be compared with."""
-        return self.model_copy(update={"conserved": "none", "positive": "none"})
+        """The same without constraints: what is to be compared with. Groups share out what is positive, so none."""
+        return self.model_copy(update={"conserved": "none", "positive": "none", "groups": None})

@@ -29,18 +29,18 @@ _DRAWS, _ROWS = 49, 2000
 _INTERVALS = (0.5, 0.68, 0.9)
 
 _PHYSICS = (
-    "How far answers are from what `physics` declares. Missed total: |Σ quantities - total| over the total; below zero: "
+    "How far answers are from what `physics` says. Missed total: |Σ quantities - total| over the total; below zero: "
     "the negative quantities, summed, over the total. The truth has its own, from the precision of the files. {loose}"
 )
 _COVERAGE = (
     "For every row of the test split {draws} draws. If their spread is right, the truth ranks anywhere among them "
-    "equally often, and an interval that holds a share of the draws holds the same share of truths. Groups are the sums "
-    "that quantities share."
+    "equally often, and an interval that holds a share of the draws holds the same share of truths. Looked at "
+    "are the sums of groups, such as the energies of layers, or single quantities where there are no groups."
 )
 _PARTS = (
     "A deterministic network states a variance for each quantity, learnt from the data (noise), and dropout repeated "
     "{passes} times shows what the network does not know. Both in units of the quantity's own width, in the mean over "
-    "quantities. Covered: truths within one standard deviation of the mean, which should be 68 % where errors are normal."
+    "quantities. Covered: truths within one standard deviation of the mean; 68 % where errors are normal."
 )
 
 
@@ -72,7 +72,8 @@ def broken(truth: Truth, quantities_MQ: Floats, share: bool) -> tuple[Floats, Fl
 def _physics(truth: Truth, drawn: Sequence[Drawn], loose: Sequence[Drawn]) -> Panel:
     physics = drawn[0].surrogate.card["physics"]
     share = physics["total"] is not None
-    rows, figures = [], {}
+    rows: list[list[str]] = []
+    figures: dict[str, float] = {}
     named = [("truth", truth.quantities_MQ), *((one.name, one.quantities_MQ) for one in (*drawn, *loose))]
     for name, quantities in named:
         missed, negative = broken(truth, quantities, share)
@@ -133,7 +134,8 @@ def _member(drawn: Drawn) -> Floats:
 def _parts(spec: EvaluateSpec, truth: Truth, drawn: Sequence[Drawn]) -> Panel:
     """Return noise and what the network does not know, of a network that states means and variances."""
     passes = spec.settings.passes if isinstance(spec.settings.passes, int) else 50
-    rows, figures = [], {}
+    rows: list[list[str]] = []
+    figures: dict[str, float] = {}
     for one in drawn:
         noise, unknown, covered = _decomposed(one, truth, passes, spec.seed)
         values = (noise, unknown, float(np.hypot(noise, unknown)), 100 * covered)

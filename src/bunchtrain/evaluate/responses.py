@@ -1,4 +1,4 @@
-"""Judge surrogates on the test split: are draws like the truth, is the declared physics kept, is the spread right?
+"""Judge surrogates on the test split: draws against the truth, the declared physics, the spread.
 
 M: row, A: parameter, Q: quantity.
 """

@@ -1,4 +1,4 @@
-"""What the page shows of a surrogate of a calorimeter: is a drawn shower like a true one?
+"""What the page shows of a surrogate of a calorimeter: how like true showers drawn ones are.
 
 M: shower, K: cell, L: layer.
 """
@@ -28,10 +28,9 @@ Floats = NDArray[np.float64]
 #: Bins of the incident energy, for linearity and resolution.
 _BINS = 6
 
-#: Deposits that a readout without sampling and noise has none of.
 _APART = (
     "Classifiers see cells (a dense network) or observables of the shower (boosted trees), and the parameters, of "
-    "{rows:,} true showers and as many drawn ones with the same parameters. Area under their ROC curve, on showers that "
+    "{rows:,} true showers and as many drawn ones with the same parameters. Area under their ROC curve, on showers "
     "they have not learned from: 0.5, and they cannot tell them apart; 1, and they always can. {read}"
 )
 _READ = "Read out: truth and draws both go through the readout, with the sampling term and the noise of the shower."
@@ -41,8 +40,8 @@ _SHAPES = (
     "truth. By chance: between two halves of the truth, scaled to as many showers."
 )
 _RESPONSE = (
-    "Mean and spread of the energy in all cells over that of the particle, in bins of the latter; bands are of draws of "
-    "the first network. No comparison with Geant4 was made: the truth is the embedded parametrised simulation."
+    "Mean and spread of the energy in all cells over that of the particle, in bins of the latter, of truth and draws. "
+    "No comparison with Geant4 was made: the truth is the embedded parametrised simulation."
 )
 
 
@@ -51,11 +50,7 @@ class _Eyes:
 
     def __init__(self, task: Any, data: ResponseDataset, truth: Truth, seed: int) -> None:
         self.config, self._seed = task.config, seed
-        index = np.zeros(1, np.int64)
-        shard = data._shard(int(data.shard_of(index)[0]))  # cells lie alike in every shower
-        self.cells = Cells(
-            *(np.asarray(shard.items(f"cells/{name}")[: data.width], np.int64) for name in Cells._fields)
-        )
+        self.cells = Cells(*(data.of_item(name) for name in Cells._fields))
         self.energy_M = _column(data, "task.energy", self.config.energy, truth)
         asked = {"stochastic_term": self.config.stochastic_term, "noise": self.config.noise}
         self._asked = {key: _column(data, f"task.{key}", name, truth) for key, name in asked.items() if name}
@@ -72,8 +67,8 @@ class _Eyes:
     def read(self, quantities_MQ: Floats, draw: int) -> Floats:
         """Return what is read out of the cells, [M, K]; `draw` tells truth from draws."""
         random = np.random.default_rng([self._seed, draw])
-        asked = {"stochastic_term": 0.0, "noise": 0.0, **self._asked}
-        return readout(np.clip(self.deposits(quantities_MQ), 0, None), **asked, random=random)
+        term, noise = (self._asked.get(key, np.zeros(1)) for key in ("stochastic_term", "noise"))
+        return readout(np.clip(self.deposits(quantities_MQ), 0, None), term, noise, random)
 
     def ways(self) -> dict[str, Callable[[Floats, int], Floats]]:
         """Return the ways to look, by name."""
@@ -119,11 +114,12 @@ def _apart(spec: EvaluateSpec, eyes: _Eyes, truth: Truth, drawn: Sequence[Drawn]
     for number, one in enumerate(drawn):
         for way, look in eyes.ways().items():
             true, made = look(truth.quantities_MQ, 0), look(one.quantities_MQ, 1 + number)
+            unit = max(threshold, 1e-9)
             seen = {
-                "network": tuple(np.arcsinh(rows / max(threshold, 1e-9)) for rows in (true, made)),
-                "trees": tuple(listed(rows, eyes.cells, threshold) for rows in (true, made)),
+                "network": (np.arcsinh(true / unit), np.arcsinh(made / unit)),
+                "trees": (listed(true, eyes.cells, threshold), listed(made, eyes.cells, threshold)),
             }
-            found = twosample.apart(seen, truth.features_MU, truth.weights_M, spec.seed)  # type: ignore[arg-type]
+            found = twosample.apart(seen, truth.features_MU, truth.weights_M, spec.seed)
             rows.append([f"{one.name}, {way}", *(together(area.auc, area.error) for area in found.values())])
             areas[number, way] = max(found.values(), key=lambda area: area.auc)
     shown = "read out" if eyes.reads else "deposits"

@@ -9,6 +9,7 @@ M: row, F: feature.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -77,7 +78,7 @@ def _judged(
         found = Scores(scores[1, here], scores[0, here], weights_M[here], weights_M[here])
         areas.append(found.auc())
         errors.append(found.auc_error() or 0.0)
-    return Apart(float(np.mean(areas)), float(np.hypot(*errors) / 2))
+    return Apart(float(np.mean(areas)), math.hypot(*errors) / 2)
 
 
 def _trees(x_NF: Floats, y_N: Floats, weights_N: Floats, seed: int) -> Any:
@@ -110,10 +111,12 @@ def _network(x_NF: Floats, y_N: Floats, weights_N: Floats, seed: int) -> Any:
         steps = _EPOCHS * -(-len(x) // _BATCH)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
         for _ in range(_EPOCHS):
-            for rows in torch.randperm(len(x)).split(_BATCH):
+            order = torch.randperm(len(x))
+            for start in range(0, len(x), _BATCH):
+                rows = order[start : start + _BATCH]
                 optimizer.zero_grad()
                 loss = nn.functional.binary_cross_entropy_with_logits(model(x[rows])[:, 0], y[rows], w[rows])
-                loss.backward()
+                torch.autograd.backward(loss)
                 optimizer.step()
                 schedule.step()
     model.eval()

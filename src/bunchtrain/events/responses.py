@@ -104,15 +104,24 @@ class ResponseDataset(Index):
         """
         if column is None:
             return []
+        inside = np.unique(self.of_item(column, "physics.groups"), return_inverse=True)[1].ravel().tolist()
+        first = max(inside, default=-1) + 1
+        return [*map(int, inside), *range(first, first + len(self.beside))]
+
+    def of_item(self, column: str, key: str = "convert.format") -> NDArray[np.int64]:
+        """Return a column of whole numbers of the items, which are alike in every row, int64 [width].
+
+        Raises
+        ------
+        InputError
+            If there is none; `key` says who asks.
+        """
         name = f"{self.ITEMS}/{column}"
         if name not in self.columns:
             known = [one.removeprefix(f"{self.ITEMS}/") for one in self.columns if one.startswith(f"{self.ITEMS}/")]
             problem = f"there is no such column of {self.ITEMS}"
-            raise InputError(problem, file=self.path, key="physics.groups", found=column, choices=known)
-        numbers = self._shard(0).items(name)[: self.width]
-        inside = np.unique(numbers, return_inverse=True)[1].ravel().tolist()
-        first = max(inside, default=-1) + 1
-        return [*map(int, inside), *range(first, first + len(self.beside))]
+            raise InputError(problem, file=self.path, key=key, found=column, choices=known)
+        return np.asarray(self._shard(0).items(name)[: self.width], np.int64)
 
     def _columns(self, names: Sequence[str], indices: NDArray[np.int64]) -> Floats:
         found = np.empty((len(indices), len(names)))
@@ -182,7 +191,8 @@ class ParameterScaler:
         angle = np.array([scale == "angle" for scale in self.scales.values()], bool)
         # An ulp of float32 is no extrapolation.
         room = 1e-6 * np.maximum(np.abs(self.lowest), np.abs(self.highest))
-        return ((parameters_BA < self.lowest - room) | (parameters_BA > self.highest + room)) & ~angle
+        found = (parameters_BA < np.asarray(self.lowest) - room) | (parameters_BA > np.asarray(self.highest) + room)
+        return np.asarray(found & ~angle)
 
     def require(self, scales: Mapping[str, str], file: str | Path) -> None:
         """Refuse rows of `file` whose parameters are others than those that this was fitted to.

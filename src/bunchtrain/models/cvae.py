@@ -46,12 +46,12 @@ class Model(Surrogate):
 
     def losses(self, features_BU: Tensor, totals_B: Tensor, quantities_BQ: Tensor) -> Tensor:
         """Return minus a bound on the logarithm of the likelihood of each row."""
-        z_BQ = self.coordinates(totals_B, quantities_BQ)
+        z_BQ: Tensor = self.coordinates(totals_B, quantities_BQ)
         mean_BL, log_variance_BL = self.code(self.encoder(torch.cat([features_BU, z_BQ], -1))).chunk(2, -1)
         log_variance_BL = log_variance_BL.clamp(*_LOG_VARIANCE)
         code_BL = mean_BL + torch.randn_like(mean_BL) * (log_variance_BL / 2).exp()
         mean_BQ, log_variance_BQ = self.decoded(features_BU, code_BL)
-        divergence_B = (mean_BL.square() + log_variance_BL.exp() - 1 - log_variance_BL).sum(1) / 2
+        divergence_B: Tensor = (mean_BL.square() + log_variance_BL.exp() - 1 - log_variance_BL).sum(1) / 2
         reconstruction_B = normal_loss(z_BQ - mean_BQ, log_variance_BQ)
         return reconstruction_B + self.config.beta * divergence_B / self.shape.quantities
 

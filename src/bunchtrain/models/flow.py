@@ -1,8 +1,9 @@
 """A conditional normalising flow of quantities: neural splines (arXiv:1906.04032), as the library zuko has them.
 
-Without groups the flow draws all quantities. With groups it draws their sums, such as the energies of layers, and each
-sum is shared out among the group's quantities in equal spots: a multinomial law whose probabilities and number of spots
-a network says, given parameters and sums. So sparse cells are exactly empty, and the cells of a layer add up to it.
+The flow draws quantities in coordinates that are whitened first. Without groups it draws all of them. With groups it
+draws their sums, such as the energies of layers, and each sum is shared out among the group's quantities in equal
+spots: a multinomial law whose probabilities and number of spots a network says, given parameters and sums. So sparse
+cells are exactly empty, and the cells of a layer add up to it.
 
 B: batch, U: feature of parameters, Q: quantity, G: group.
 """
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from bunchtrain.errors import CampaignError, MissingDependency
 from bunchtrain.models._coordinates import Coordinates
 from bunchtrain.models._surrogate import Surrogate, trunk
+from bunchtrain.models._whitening import Whitening
 from bunchtrain.models.base import ResponseShape
 
 #: See `models.base`.
@@ -58,6 +60,7 @@ class Model(Surrogate):
         drawn = self.groups or shape.quantities
         # The coordinates of all quantities, which others work in, are those of the sums here.
         self.coordinates = Coordinates(shape._replace(quantities=drawn, groups=()))
+        self.whitening = Whitening(drawn)
         widths = [config.hidden] * config.layers
         self.flow = zuko.flows.NSF(
             drawn, shape.features, transforms=config.transforms, bins=config.bins, hidden_features=widths
@@ -70,7 +73,9 @@ class Model(Surrogate):
 
     def adjust(self, totals_B: Tensor, quantities_BQ: Tensor) -> None:
         """Find the units in which the sums of a training are of order 1."""
-        self.coordinates.adjust(totals_B, self.sums(quantities_BQ))
+        sums_BG = self.sums(quantities_BQ)
+        self.coordinates.adjust(totals_B, sums_BG)
+        self.whitening.adjust(self.coordinates(totals_B, sums_BG))
 
     def sums(self, quantities_BQ: Tensor) -> Tensor:
         """Return the sums over groups, shape [B, G]; without groups all quantities."""
@@ -92,7 +97,7 @@ class Model(Surrogate):
         """Return minus the logarithm of the likelihood of each row, divided by the number of quantities."""
         sums_BG = self.sums(quantities_BQ)
         z_BG = self.coordinates(totals_B, sums_BG)
-        loss_B = -self.flow(features_BU).log_prob(z_BG)
+        loss_B = -self.flow(features_BU).log_prob(self.whitening(z_BG))
         if self.groups:
             loss_B = loss_B - self._shares(features_BU, z_BG, sums_BG, quantities_BQ)
         return cast(Tensor, loss_B / self.shape.quantities)
@@ -110,15 +115,14 @@ class Model(Surrogate):
 
     def draw(self, features_BU: Tensor, totals_B: Tensor) -> Tensor:
         """Return one draw of the quantities of each row, shape [B, Q]."""
-        z_BG = self.flow(features_BU).sample()
-        sums_BG = self.coordinates.back(totals_B, z_BG)
+        sums_BG = self.coordinates.back(totals_B, self.whitening.back(self.flow(features_BU).sample()))
         if not self.groups:
             return sums_BG
         # What the network was shown in the training: coordinates of the sums as they are, not as they were drawn.
         log_p_BQ, log_spots_BG = self.shared(features_BU, self.coordinates(totals_B, sums_BG))
         spots_BG = (log_spots_BG.exp() + torch.rand_like(log_spots_BG)).floor().clamp(min=1)
         share_BQ = _spots(log_p_BQ, spots_BG, cast(Tensor, self.member))
-        return cast(Tensor, (share_BQ * sums_BG.double()[:, self.member]).to(sums_BG.dtype))
+        return (share_BQ * sums_BG.double()[:, cast(Tensor, self.member)]).to(sums_BG.dtype)
 
 
 def _spots(log_p_BQ: Tensor, spots_BG: Tensor, member: Tensor) -> Tensor:

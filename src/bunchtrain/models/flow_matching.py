@@ -59,10 +59,11 @@ class Model(Surrogate):
 
     def losses(self, features_BU: Tensor, totals_B: Tensor, quantities_BQ: Tensor) -> Tensor:
         """Return the squared error of the velocity at a random time, in the mean over quantities."""
-        end_BQ = self.coordinates(totals_B, quantities_BQ)
+        end_BQ: Tensor = self.coordinates(totals_B, quantities_BQ)
         start_BQ, time_B = torch.randn_like(end_BQ), torch.rand_like(totals_B)
         between_BQ = start_BQ + time_B[:, None] * (end_BQ - start_BQ)
-        return (self.velocity(between_BQ, time_B, features_BU) - (end_BQ - start_BQ)).square().mean(1)
+        missed_BQ = self.velocity(between_BQ, time_B, features_BU) - (end_BQ - start_BQ)
+        return missed_BQ.square().mean(1)
 
     def draw(self, features_BU: Tensor, totals_B: Tensor) -> Tensor:
         """Return one draw of the quantities of each row, shape [B, Q]."""

@@ -12,6 +12,7 @@ ANSWERS = "response"
 LEVELS = ("graph",)
 ITEMS = "showers"
 JUDGED = ("threshold", "energy", "stochastic_term", "noise")
+COLUMNS = ("energy", "stochastic_term", "noise")
 
 
 class Config(BaseModel):

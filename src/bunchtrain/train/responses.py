@@ -86,10 +86,11 @@ class ResponseSource:
 
     def _read(self, indices: NDArray[np.int64]) -> tuple[tuple[Tensor, ...], ResponseTargets]:
         """Return features, totals and quantities of some rows, and what is known besides."""
-        inputs = (self._scaler(self._data.given(indices)), self._totals[indices], self._data.known(indices))
+        features, known = self._scaler(self._data.given(indices)), self._data.known(indices)
+        inputs: list[NDArray[Any]] = [features, self._totals[indices], known]
         labels = self._sent(self._labels[indices].astype(np.int64))
         weights = self._sent(self._weights[indices].astype(np.float64))
-        return tuple(map(self._sent, inputs)), ResponseTargets(labels, weights)
+        return tuple(self._sent(one) for one in inputs), ResponseTargets(labels, weights)
 
     def _sent(self, values: NDArray[Any]) -> Tensor:
         return sent(values, self._dtype, self._device)
