@@ -37,7 +37,6 @@ def residuals(
         ]
         slopes = torch.stack(rows, 1)  # of component i along axis j
         divergence = slopes.diagonal(dim1=1, dim2=2).sum(1)
-        turned = [
-            slopes[:, (axis + 2) % 3, (axis + 1) % 3] - slopes[:, (axis + 1) % 3, (axis + 2) % 3] for axis in range(3)
-        ]
-        return divergence, torch.stack(turned, 1)
+        cycle = ((1, 2), (2, 0), (0, 1))
+        curl = torch.stack([slopes[:, last, first] - slopes[:, first, last] for first, last in cycle], 1)
+        return divergence, curl

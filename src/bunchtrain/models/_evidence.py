@@ -58,9 +58,8 @@ def posterior(
     ridge_TN = noise_1N / prior_T1
     damped_TNP = values_P + ridge_TN[..., None]
     missed_TN = square - (turned_P.square() / damped_TNP).sum(-1)
-    evidence_TN = (
-        -((damped_TNP / ridge_TN[..., None]).log().sum(-1) + missed_TN / noise_1N + count * noise_1N.log()) / 2
-    )
+    volume_TN = (damped_TNP / ridge_TN[..., None]).log().sum(-1)
+    evidence_TN = -(volume_TN + missed_TN / noise_1N + count * noise_1N.log()) / 2
     evidence_TN = evidence_TN.masked_fill(ridge_TN < _LEAST * values_P.max(), -torch.inf)
     best = int(evidence_TN.argmax())
     one, other = divmod(best, len(noises))

@@ -84,6 +84,8 @@ class Model(Surrogate):
     def adjust(self, totals_B: Tensor, quantities_BQ: Tensor, features_BU: Tensor | None = None) -> None:
         """Find units and the first amplitudes: those of the steepness, the prior and the noise that are most likely."""
         super().adjust(totals_B, quantities_BQ)
+        if features_BU is None:
+            raise ValueError("amplitudes are found where quantities are known: give the features, too")
         places_B3 = features_BU.double() * self.places.double()
         found_B3 = quantities_BQ.double() / self.coordinates.unit.double()
         tried = [(self._fitted(places_B3, found_B3, steepness), steepness) for steepness in _STEEPNESS]
@@ -110,7 +112,7 @@ class Model(Surrogate):
     def field(self, features_BU: Tensor, amplitudes_P: Tensor) -> Tensor:
         """Return the field of waves of some amplitudes, in its unit, shape [B, 3]."""
         places_B3, number = features_BU * self.places, len(self.along)
-        even_P, odd_P, uniform_3 = amplitudes_P.split([number, number, 3])
+        even_P, odd_P, uniform_3 = torch.tensor_split(amplitudes_P, (number, 2 * number))
         even_BK, odd_BK, along_K3, across_K3 = _waves(places_B3, self.along, self.across, self.shift)
         found_B3 = (even_P * even_BK + odd_P * odd_BK) @ along_K3 + (odd_P * even_BK - even_P * odd_BK) @ across_K3
         return found_B3 + _UNIFORM * uniform_3

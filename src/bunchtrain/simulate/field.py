@@ -63,7 +63,7 @@ def fill(spec: SimulateSpec, path: Path) -> dict[str, Any]:
     par = places(settings, spec.jets, where)
     true = coils.field(wires, par)
     quantities = true + settings.noise * settings.central_field * noise.normal(size=true.shape)
-    columns = {
+    columns: dict[str, NDArray[Any]] = {
         "run_number": np.full(spec.jets, run_number(spec), np.uint64),
         "event": np.arange(spec.jets, dtype=np.uint64),
         "weight": np.ones(spec.jets, np.float32),

@@ -35,7 +35,7 @@ _QUIET = 10.0
 
 
 def simulate(spec: SimulateSpec, out: Path) -> None:
-    """Generate the jets, events, showers or probes of one shard into the ROOT file `out`, with a provenance record beside it.
+    """Generate jets, events, showers or probes of one shard into the ROOT file `out`, with a record beside it.
 
     The same spec gives the same bytes.
 
