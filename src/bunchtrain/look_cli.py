@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bunchtrain.options import Threads
+from bunchtrain.options import Outside, Threads
 from bunchtrain.parallel import LAUNCHER
 
 app = typer.Typer()
@@ -33,6 +33,22 @@ def unblind(
     from bunchtrain.unblind import run
 
     run.unblind(file, box)
+
+
+@app.command(rich_help_panel=PANEL)
+def sample(
+    model: Annotated[Path, typer.Argument(help="folder of a trained surrogate")],
+    parameters: Annotated[Path, typer.Option("--parameters", help="HDF5 file with a data set for each parameter")],
+    out: Annotated[Path, typer.Option("--out", help="HDF5 file to write")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="what is drawn follows from it")] = 0,
+    outside: Annotated[Outside, typer.Option("--outside", help="rows outside of what was learned")] = Outside.REFUSE,
+    threads: Threads = 1,
+) -> None:
+    """Draw quantities for parameters with a trained surrogate, such as showers for particles."""
+    from bunchtrain.sample import run
+
+    rows = run.sample(model, parameters, out, seed=seed, outside=outside, threads=threads)
+    print(f"[sample] {rows} rows in {out}")
 
 
 @app.command(rich_help_panel=PANEL)

@@ -31,7 +31,7 @@ GROUND = {
     "zips",
 }
 SHARED = {"config", "events", "models", "tasks", "parallel", "sampling"}
-STAGES = {"simulate", "convert", "prepare", "scan", "train", "evaluate", "synth", "report", "scaling", "hunt"}
+STAGES = {"simulate", "convert", "prepare", "scan", "train", "evaluate", "synth", "report", "scaling", "hunt", "sample"}
 ALLOWED = {
     **{name: GROUND for name in GROUND},
     "config": GROUND | {"config"},

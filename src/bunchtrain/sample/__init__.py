@@ -1,0 +1,1 @@
+"""Trained surrogates in use: files of parameters in, files of quantities out."""
