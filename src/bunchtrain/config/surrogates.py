@@ -46,7 +46,10 @@ def check_surrogate(campaign: Campaign, file: str | Path) -> None:
     _check_columns(campaign, rows, file)
     _check_sections(campaign, file)
     _check_flow(campaign, file)
-    check_field(campaign.physics or Physics(), campaign.model.kind, campaign.prepare.parameters, None, file)
+    physics, parameters = campaign.physics or Physics(), campaign.prepare.parameters
+    check_field(physics, campaign.model.kind, parameters, None, file)
+    if campaign.baseline is not None:
+        check_field(physics.loose, campaign.baseline.kind, parameters, None, file)
 
 
 def check_field(
@@ -91,7 +94,7 @@ def check_field(
         raise CampaignError(problem, file=file, key="prepare.parameters", found=found, expected=expected)
     if quantities not in (None, 3):
         problem, mend = (
-            "a field has three components, along the axes of its parameters",
+            "a field has three components, along its parameters' axes",
             "see convert.format.quantities",
         )
         raise CampaignError(problem, file=file, key="quantities", found=quantities, expected=3, mend=mend)

@@ -41,9 +41,8 @@ _SOURCES = (
     "first networks: {how}. A static field without currents has neither."
 )
 _KNOWN = (
-    "A network that knows how far it knows the field states a standard deviation of each component at each place. Pull: "
-    "error over that; a width of 1 is right, above that it knows less than it says. Where it is above 1 at the edge of the "
-    "volume, look at the largest errors."
+    "A network that knows how far it knows the field states a standard deviation of each component. Pull: error over "
+    "that, of a component at a place; a width of 1 is right, above that it knows less than it says."
 )
 
 
@@ -87,9 +86,8 @@ def panels(
     figures = []
     for one in drawn:
         rms = float(np.sqrt(weights @ off[one.name] ** 2))
-        figures.append(
-            {"field error, ppm": rms, "largest, ppm": float(off[one.name].max()), "residual": worst[one.name]}
-        )
+        told = {"field error, ppm": rms, "largest, ppm": float(off[one.name].max())}
+        figures.append({**told, "residual": worst[one.name]})
     figures[0] |= {} if ratio is None else {"times below the other network": ratio}
     return parts, figures
 
@@ -181,7 +179,8 @@ def slopes(surrogate: Any, places: Floats) -> tuple[Floats, Floats]:
 
 
 def _known(drawn: Sequence[Drawn], truth: Truth, found: dict[str, Floats], true_M3: Floats) -> list[Panel]:
-    rows, figures = [], {}
+    rows: list[list[str]] = []
+    figures: dict[str, float] = {}
     for one in drawn:
         if not hasattr(one.surrogate.model, "unknown"):
             continue

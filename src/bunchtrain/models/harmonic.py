@@ -103,7 +103,7 @@ class Model(Surrogate):
         along_K3, across_K3 = steepness * self.along.double(), self.across.double()
         shift_K, number = _highest(places_B3, along_K3), len(self.mean)
         gram_PP, right_P = torch.zeros(number, number, dtype=torch.float64), torch.zeros(number, dtype=torch.float64)
-        for places, found in zip(places_B3.split(_AT_ONCE), found_B3.split(_AT_ONCE), strict=True):
+        for places, found in zip(*(torch.split(one, _AT_ONCE) for one in (places_B3, found_B3)), strict=True):
             rows = _fields(places, along_K3, across_K3, shift_K).flatten(0, 1)
             gram_PP += rows.T @ rows
             right_P += rows.T @ found.flatten()
