@@ -19,7 +19,7 @@ from bunchtrain.evaluate.fieldsplines import splines
 from bunchtrain.events.responses import ResponseDataset
 from bunchtrain.maxwell import residuals
 from bunchtrain.panels import Curve, Headline, Panel, Plot
-from bunchtrain.rounding import alone, together
+from bunchtrain.rounding import alone
 
 if TYPE_CHECKING:
     from bunchtrain.evaluate.responses import Drawn, Truth
@@ -42,7 +42,8 @@ _SOURCES = (
 )
 _KNOWN = (
     "A network that knows how far it knows the field states a standard deviation of each component. Pull: error over "
-    "that, of a component at a place; a width of 1 is right, above that it knows less than it says."
+    "that, of a component at a place; a width of 1 is right, above that it knows less than it says. Of several seeds: their "
+    "mean, and what they state together with how far they are apart."
 )
 
 
@@ -179,24 +180,32 @@ def slopes(surrogate: Any, places: Floats) -> tuple[Floats, Floats]:
 
 
 def _known(drawn: Sequence[Drawn], truth: Truth, found: dict[str, Floats], true_M3: Floats) -> list[Panel]:
+    knowing = [one for one in drawn if hasattr(one.surrogate.model, "unknown")]
+    if not knowing:
+        return []
+    answers, widths = [found[one.name] for one in knowing], [_width(one, truth) for one in knowing]
+    told = [(one.name, answer, width) for one, answer, width in zip(knowing, answers, widths, strict=True)]
+    if len(knowing) > 1:
+        # Seeds have other waves: how far their answers are apart shows what is missing between waves.
+        both = np.sqrt(np.mean(np.square(widths), 0) + np.var(answers, 0, ddof=1))
+        told.append((f"mean of {len(knowing)} seeds", np.mean(answers, 0), both))
     rows: list[list[str]] = []
     figures: dict[str, float] = {}
-    for one in drawn:
-        if not hasattr(one.surrogate.model, "unknown"):
-            continue
-        with torch.no_grad():
-            features, _ = one.surrogate.inputs(truth.parameters_MA)
-            width = cast(Any, one.surrogate.model).unknown(features).double().numpy()
-        pull = (found[one.name] - true_M3) / width
+    central = float(np.linalg.norm(true_M3, axis=1).mean())
+    for name, answer, width in told:
+        pull = (answer - true_M3) / width
         spread, covered = float(np.sqrt((pull**2).mean())), float((np.abs(pull) < 1).mean())
-        stated = 1e6 * np.sqrt((width**2).sum(1)) / np.linalg.norm(true_M3, axis=1).mean()
-        error = spread / np.sqrt(2 * pull.size)
-        rows.append([one.name, alone(float(np.sqrt((stated**2).mean()))), together(spread, error), f"{covered:.1%}"])
-        figures = figures or {"width of pulls": spread, "within one standard deviation": covered}
-    if not rows:
-        return []
-    columns = ["network", "stated, rms, ppm", "width of pulls", "within one σ"]
+        stated, error = (1e6 * float(np.sqrt((one**2).sum(1).mean())) / central for one in (width, answer - true_M3))
+        rows.append([name, alone(error), alone(stated), alone(spread), f"{covered:.1%}"])
+        figures = {"width of pulls": spread, "within one standard deviation": covered, "field error, ppm": error}
+    columns = ["network", "error, rms, ppm", "stated, rms, ppm", "width of pulls", "within one σ"]
     return [Panel("Does it know how far it knows?", _KNOWN, columns, rows, figures=figures)]
+
+
+def _width(one: Drawn, truth: Truth) -> Floats:
+    with torch.no_grad():
+        features, _ = one.surrogate.inputs(truth.parameters_MA)
+        return cast(Floats, cast(Any, one.surrogate.model).unknown(features).double().numpy())
 
 
 def _map(

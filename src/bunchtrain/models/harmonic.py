@@ -30,6 +30,8 @@ ROWS = "responses"
 ANSWERS = "response"
 LEVELS = ("graph",)
 MAXWELL = ("construction",)
+#: What it answers with and nothing else.
+OF = "field"
 
 #: What is tried where the amplitudes are found: mean steepness of waves, over the largest width of the volume; width of
 #: the amplitudes and noise of the probes, over the field.
@@ -62,7 +64,6 @@ class Model(Surrogate):
         Of three places along axes at right angles, whose widths are its `widths`, to three components of the field.
     """
 
-    places: Tensor
     along: Tensor
     across: Tensor
     shift: Tensor
@@ -73,9 +74,9 @@ class Model(Surrogate):
     def __init__(self, config: Config, shape: ResponseShape) -> None:
         super().__init__(shape)
         number = 2 * config.waves + 3
-        widths = torch.tensor(list(shape.widths) or [1.0] * 3)
+        self._widths = [one / max(shape.widths) for one in shape.widths] or [1.0] * 3
         along = nn.functional.normalize(torch.randn(config.waves, 3), dim=1) * 2 * torch.rand(config.waves, 1)
-        buffers = {"places": widths / widths.max(), "along": along, "across": torch.randn(config.waves, 3)}
+        buffers = {"along": along, "across": torch.randn(config.waves, 3)}
         buffers |= {"shift": torch.zeros(config.waves), "mean": torch.zeros(number), "root": torch.eye(number)}
         self.amplitudes, self.log_noise = nn.Parameter(torch.zeros(number)), nn.Parameter(torch.zeros(3))
         for name, values in {**buffers, "ridge": torch.zeros(())}.items():
@@ -86,7 +87,7 @@ class Model(Surrogate):
         super().adjust(totals_B, quantities_BQ)
         if features_BU is None:
             raise ValueError("amplitudes are found where quantities are known: give the features, too")
-        places_B3 = features_BU.double() * self.places.double()
+        places_B3 = self._places(features_BU.double())
         found_B3 = quantities_BQ.double() / self.coordinates.unit.double()
         tried = [(self._fitted(places_B3, found_B3, steepness), steepness) for steepness in _STEEPNESS]
         best, steepness = max(tried, key=lambda one: one[0].evidence)
@@ -109,9 +110,13 @@ class Model(Surrogate):
             right_P += rows.T @ found.flatten()
         return posterior(gram_PP, right_P, float(found_B3.square().sum()), found_B3.numel(), _PRIORS, _NOISES)
 
+    def _places(self, features_B3: Tensor) -> Tensor:
+        """Return places in one unit along all axes, which has to be exact: in the precision that is worked in."""
+        return features_B3 * features_B3.new_tensor(self._widths)
+
     def field(self, features_BU: Tensor, amplitudes_P: Tensor) -> Tensor:
         """Return the field of waves of some amplitudes, in its unit, shape [B, 3]."""
-        places_B3, number = features_BU * self.places, len(self.along)
+        places_B3, number = self._places(features_BU), len(self.along)
         even_P, odd_P, uniform_3 = torch.tensor_split(amplitudes_P, (number, 2 * number))
         even_BK, odd_BK, along_K3, across_K3 = _waves(places_B3, self.along, self.across, self.shift)
         found_B3 = (even_P * even_BK + odd_P * odd_BK) @ along_K3 + (odd_P * even_BK - even_P * odd_BK) @ across_K3
@@ -131,7 +136,7 @@ class Model(Surrogate):
         return self.mean + self.root @ (self.amplitudes + noise)
 
     def _unknown(self, features_BU: Tensor) -> Tensor:
-        fields_B3P = _fields(features_BU * self.places, self.along, self.across, self.shift)
+        fields_B3P = _fields(self._places(features_BU), self.along, self.across, self.shift)
         return (fields_B3P @ self.root).square().sum(-1).sqrt()
 
     def expect(self, features_BU: Tensor, totals_B: Tensor) -> Tensor:
