@@ -88,7 +88,7 @@ def figure(metrics: dict[str, Any], start: str) -> float:
 
 
 def speeds(folder: Path, index: Path) -> dict[str, float]:
-    """Return showers in a second of CPU time: simulated, and drawn by each head, at the same parameters, on one core."""
+    """Return showers in a second of CPU time on one core: simulated, and drawn by each head."""
     torch.set_num_threads(1)
     spec = SimulateSpec.model_validate_json(Plan(campaign("flow"), "").spec("simulate", sample="showers", shard="0000"))
     few = spec.model_copy(update={"jets": 1000, "shard": 99})

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from bunchtrain.options import Outside, Threads
+from bunchtrain.options import Threads
 from bunchtrain.parallel import LAUNCHER
+from bunchtrain.sample import Outside
 
 app = typer.Typer()
 
@@ -49,6 +50,17 @@ def sample(
 
     rows = run.sample(model, parameters, out, seed=seed, outside=outside, threads=threads)
     print(f"[sample] {rows} rows in {out}")
+
+
+@app.command(rich_help_panel=PANEL)
+def onnx(
+    model: Annotated[Path, typer.Argument(help="folder of a trained surrogate")],
+    out: Annotated[Path, typer.Option("--out", help="ONNX file to write")],
+) -> None:
+    """Write a trained surrogate as an ONNX graph, checked against torch."""
+    from bunchtrain.sample.onnx import export as write
+
+    print(f"[onnx] {out}: differs from torch by {write(model, out):.1e} of the largest number at most")
 
 
 @app.command(rich_help_panel=PANEL)

@@ -44,13 +44,6 @@ Status = Annotated[
 ]
 
 
-class Outside(StrEnum):
-    """What becomes of rows whose parameters lie outside of what a surrogate has learned."""
-
-    REFUSE = "refuse"
-    FLAG = "flag"
-
-
 class Orphans(StrEnum):
     """What becomes of Slurm jobs that a killed run left."""
 

@@ -17,8 +17,8 @@ from bunchtrain.evaluate.run import evaluate
 from bunchtrain.evaluate.showershapes import Cells, layer_energies, observables
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.responses import ParameterScaler, opened
-from bunchtrain.options import Outside
 from bunchtrain.prepare.run import prepare
+from bunchtrain.sample import Outside
 from bunchtrain.sample.run import sample
 from bunchtrain.sampling import Surrogate
 from bunchtrain.train.run import train
@@ -248,6 +248,37 @@ def test_what_is_no_surrogate_or_no_file_is_told(flow, toy, tmp_path):
     (tmp_path / "p.h5").write_text("no HDF5")
     with pytest.raises(InputError, match="cannot be read"):
         sample(flow, tmp_path / "p.h5", tmp_path / "o.h5", seed=1)
+
+
+@pytest.mark.parametrize("kind", [pytest.param("flow", marks=pytest.mark.slow), "regression"])
+def test_a_graph_computes_what_the_network_computes(kind, request, tmp_path):
+    import onnxruntime
+
+    folder = request.getfixturevalue(kind)
+    done = CliRunner().invoke(app, ["onnx", str(folder), "--out", str(tmp_path / "a.onnx")])
+    assert done.exit_code == 0, done.output
+    session = onnxruntime.InferenceSession((tmp_path / "a.onnx").read_bytes(), providers=["CPUExecutionProvider"])
+    surrogate = Surrogate(folder)
+    given = np.array([[5.0, 0.3, 0.2], [12.0, -3.0, -0.9]])
+    normal = np.random.default_rng(1).normal(size=(2, surrogate.model.chances)).astype("f4")
+    found = session.run(None, {"parameters": given.astype("f4"), "normal": normal})
+    features, totals = surrogate.inputs(given)
+    with torch.no_grad():
+        answer = surrogate.model.drawn if kind == "flow" else surrogate.model.answer
+        expected = answer(features, totals, torch.from_numpy(normal)).numpy()
+    assert found[0] == pytest.approx(expected, rel=1e-3, abs=1e-4)
+    if kind == "flow":
+        sums, shares, spots = found
+        assert sums.sum(1) == pytest.approx(given[:, 0], rel=1e-5) and (spots >= 1).all()
+        assert shares[:, :16].sum(1) == pytest.approx(1, rel=1e-4)
+    about = {one.key: one.value for one in onnx_properties(tmp_path / "a.onnx")}
+    assert json.loads(about["parameters"]) == surrogate.parameters
+
+
+def onnx_properties(path):
+    import onnx
+
+    return onnx.load(path).metadata_props
 
 
 def test_parameters_of_another_shape_are_refused(flow):

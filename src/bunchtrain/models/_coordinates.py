@@ -73,7 +73,7 @@ class Coordinates(nn.Module):
         raw_BQ = self._raw(totals_B, quantities_BQ)
         if self.positive:
             none_BQ = raw_BQ <= self.floor.log() + 1e-4
-            below_BQ = torch.randn_like(raw_BQ).abs() if self.training else torch.full_like(raw_BQ, _MEDIAN)
+            below_BQ = torch.randn_like(raw_BQ).abs() if self.training else raw_BQ.new_tensor(_MEDIAN)
             raw_BQ = torch.where(none_BQ, raw_BQ - _BELOW * below_BQ, raw_BQ)
         return (raw_BQ - self.centre) / self.width
 

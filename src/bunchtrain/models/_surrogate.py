@@ -1,8 +1,8 @@
 """What all surrogates share: units, constraints, penalties, and how they are trained and asked.
 
 A surrogate is called as `model(features_BU, totals_B, quantities_BQ)` with the scaled features of parameters, what the
-quantities are shares of, and these themselves, and returns `levels.Response`. `draw` answers without the quantities:
-one draw of what they may be.
+quantities are shares of, and these themselves, and returns `levels.Response`. `draw` answers without the quantities,
+with one draw of what they may be: a function of normal numbers, `answer`.
 
 B: batch, U: feature of parameters, Q: quantity.
 """
@@ -32,7 +32,14 @@ class Surrogate(nn.Module):
     ----------
     shape : ResponseShape
         What it maps, and what it obeys.
+
+    Attributes
+    ----------
+    chances : int
+        Normal numbers of which a draw is a function.
     """
+
+    chances: int
 
     def __init__(self, shape: ResponseShape) -> None:
         super().__init__()
@@ -79,9 +86,13 @@ class Surrogate(nn.Module):
     def losses(self, features_BU: Tensor, totals_B: Tensor, quantities_BQ: Tensor) -> Tensor:
         """Return the loss of each row, shape [B]."""
 
-    @abstractmethod
     def draw(self, features_BU: Tensor, totals_B: Tensor) -> Tensor:
         """Return one draw of the quantities of each row, shape [B, Q], by the global random numbers."""
+        return self.answer(features_BU, totals_B, features_BU.new_empty(len(features_BU), self.chances).normal_())
+
+    @abstractmethod
+    def answer(self, features_BU: Tensor, totals_B: Tensor, chance_BN: Tensor) -> Tensor:
+        """Return the quantities that follow from `chances` normal numbers for each row, shape [B, Q]."""
 
 
 @contextlib.contextmanager

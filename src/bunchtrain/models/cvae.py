@@ -37,7 +37,7 @@ class Model(Surrogate):
 
     def __init__(self, config: Config, shape: ResponseShape) -> None:
         super().__init__(shape)
-        self.config = config
+        self.config, self.chances = config, config.latent + shape.quantities
         self.encoder = trunk(shape.features + shape.quantities, config.hidden, config.layers)
         self.code = nn.Linear(config.hidden, 2 * config.latent)
         self.decoder = trunk(shape.features + config.latent, config.hidden, config.layers)
@@ -60,8 +60,8 @@ class Model(Surrogate):
         x_BH = self.decoder(torch.cat([features_BU, code_BL], -1))
         return self.mean(x_BH), self.log_variance(x_BH).clamp(*_LOG_VARIANCE)
 
-    def draw(self, features_BU: Tensor, totals_B: Tensor) -> Tensor:
-        """Return one draw of the quantities of each row, shape [B, Q]."""
-        code_BL = torch.randn(len(features_BU), self.config.latent, dtype=features_BU.dtype, device=features_BU.device)
-        mean_BQ, log_variance_BQ = self.decoded(features_BU, code_BL)
-        return self.coordinates.back(totals_B, mean_BQ + torch.randn_like(mean_BQ) * (log_variance_BQ / 2).exp())
+    def answer(self, features_BU: Tensor, totals_B: Tensor, chance_BN: Tensor) -> Tensor:
+        """Return the quantities that follow from normal numbers, the code first, shape [B, Q]."""
+        latent = self.config.latent
+        mean_BQ, log_variance_BQ = self.decoded(features_BU, chance_BN[:, :latent])
+        return self.coordinates.back(totals_B, mean_BQ + chance_BN[:, latent:] * (log_variance_BQ / 2).exp())

@@ -57,7 +57,7 @@ class Model(Surrogate):
             problem, expected = "a flow of groups shares out what is positive", "construction"
             mend = "set it so, or leave physics.groups out"
             raise CampaignError(problem, key="physics.positive", found=shape.positive, expected=expected, mend=mend)
-        drawn = self.groups or shape.quantities
+        drawn = self.chances = self.groups or shape.quantities
         # The coordinates of all quantities, which others work in, are those of the sums here.
         self.coordinates = Coordinates(shape._replace(quantities=drawn, groups=()))
         self.whitening = Whitening(drawn)
@@ -65,7 +65,9 @@ class Model(Surrogate):
         self.flow = zuko.flows.NSF(
             drawn, shape.features, transforms=config.transforms, bins=config.bins, hidden_features=widths
         )
-        self.register_buffer("member", torch.tensor(shape.groups, dtype=torch.long), persistent=False)
+        member = torch.tensor(shape.groups, dtype=torch.long)
+        self.register_buffer("member", member, persistent=False)
+        self.register_buffer("matrix", (member[:, None] == torch.arange(self.groups)).float(), persistent=False)
         if self.groups:
             self.sharing = trunk(shape.features + drawn, config.hidden, config.layers)
             self.logits = nn.Linear(config.hidden, shape.quantities)
@@ -81,8 +83,7 @@ class Model(Surrogate):
         """Return the sums over groups, shape [B, G]; without groups all quantities."""
         if not self.groups:
             return quantities_BQ
-        none_BG = quantities_BQ.new_zeros(len(quantities_BQ), self.groups)
-        return none_BG.index_add(1, cast(Tensor, self.member), quantities_BQ)
+        return quantities_BQ @ cast(Tensor, self.matrix).to(quantities_BQ.dtype)
 
     def shared(self, features_BU: Tensor, z_BG: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logarithms of each quantity's share of its group [B, Q], and of the numbers of spots [B, G]."""
@@ -113,9 +114,15 @@ class Model(Surrogate):
         found_BG = torch.lgamma(spots_BG + 1) + of_each_BG + free_G * log_spots_BG
         return (found_BG * ((sums_BG > 0) & (free_G > 0))).sum(1)
 
-    def draw(self, features_BU: Tensor, totals_B: Tensor) -> Tensor:
-        """Return one draw of the quantities of each row, shape [B, Q]."""
-        sums_BG = self.coordinates.back(totals_B, self.whitening.back(self.flow(features_BU).sample()))
+    def drawn(self, features_BU: Tensor, totals_B: Tensor, chance_BN: Tensor) -> Tensor:
+        """Return the sums of groups, or all quantities, that follow from normal numbers, shape [B, G]."""
+        # As zuko draws: the inverse of the map that it learned.
+        x_BG = self.flow.transform(features_BU).inv(chance_BN)
+        return self.coordinates.back(totals_B, self.whitening.back(x_BG))
+
+    def answer(self, features_BU: Tensor, totals_B: Tensor, chance_BN: Tensor) -> Tensor:
+        """Return the quantities that follow from normal numbers, shape [B, Q]; how spots fall is drawn."""
+        sums_BG = self.drawn(features_BU, totals_B, chance_BN)
         if not self.groups:
             return sums_BG
         # What the network was shown in the training: coordinates of the sums as they are, not as they were drawn.

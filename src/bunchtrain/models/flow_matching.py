@@ -39,7 +39,7 @@ class Model(Surrogate):
 
     def __init__(self, config: Config, shape: ResponseShape) -> None:
         super().__init__(shape)
-        self.config, seen = config, shape.features + 2 * _WAVES
+        self.config, seen, self.chances = config, shape.features + 2 * _WAVES, shape.quantities
         self.first = nn.Linear(shape.quantities, config.hidden)
         self.seen = nn.ModuleList(nn.Linear(seen, config.hidden) for _ in range(config.layers))
         self.inner = nn.ModuleList(nn.Linear(config.hidden, config.hidden) for _ in range(config.layers))
@@ -65,10 +65,9 @@ class Model(Surrogate):
         missed_BQ = self.velocity(between_BQ, time_B, features_BU) - (end_BQ - start_BQ)
         return missed_BQ.square().mean(1)
 
-    def draw(self, features_BU: Tensor, totals_B: Tensor) -> Tensor:
-        """Return one draw of the quantities of each row, shape [B, Q]."""
-        z_BQ = torch.randn(len(features_BU), self.shape.quantities, dtype=features_BU.dtype, device=features_BU.device)
-        step = 1 / self.config.steps
+    def answer(self, features_BU: Tensor, totals_B: Tensor, chance_BN: Tensor) -> Tensor:
+        """Return the quantities that follow from normal numbers, shape [B, Q]."""
+        z_BQ, step = chance_BN, 1 / self.config.steps
         for number in range(self.config.steps):
             time_B = torch.full_like(totals_B, number * step)
             now_BQ = self.velocity(z_BQ, time_B, features_BU)

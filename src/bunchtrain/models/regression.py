@@ -6,7 +6,6 @@ another given the parameters: what they have in common beyond that, it does not 
 B: batch, U: feature of parameters, Q: quantity.
 """
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
@@ -38,6 +37,7 @@ class Model(Surrogate):
 
     def __init__(self, config: Config, shape: ResponseShape) -> None:
         super().__init__(shape)
+        self.chances = shape.quantities
         self.trunk = trunk(shape.features, config.hidden, config.layers, config.dropout)
         self.mean = nn.Linear(config.hidden, shape.quantities)
         self.log_variance = nn.Linear(config.hidden, shape.quantities)
@@ -56,7 +56,7 @@ class Model(Surrogate):
         """Return the quantities at the means of the coordinates, shape [B, Q]."""
         return self.coordinates.back(totals_B, self.moments(features_BU)[0])
 
-    def draw(self, features_BU: Tensor, totals_B: Tensor) -> Tensor:
-        """Return one draw of the quantities of each row, shape [B, Q]."""
+    def answer(self, features_BU: Tensor, totals_B: Tensor, chance_BN: Tensor) -> Tensor:
+        """Return the quantities that follow from normal numbers, shape [B, Q]."""
         mean_BQ, log_variance_BQ = self.moments(features_BU)
-        return self.coordinates.back(totals_B, mean_BQ + torch.randn_like(mean_BQ) * (log_variance_BQ / 2).exp())
+        return self.coordinates.back(totals_B, mean_BQ + chance_BN * (log_variance_BQ / 2).exp())

@@ -19,7 +19,7 @@ from bunchtrain.calorimeter import readout
 from bunchtrain.errors import InputError
 from bunchtrain.files import atomic, disk_errors
 from bunchtrain.models import base as models
-from bunchtrain.options import Outside
+from bunchtrain.sample import Outside
 from bunchtrain.sample import parameters as files
 from bunchtrain.sampling import Surrogate
 
