@@ -19,17 +19,12 @@ from bunchtrain.errors import CampaignError, InputError
 from bunchtrain.evaluate.run import evaluate
 from bunchtrain.events.layout import check
 from bunchtrain.files import read_json
-from bunchtrain.levels import ResponseShape
 from bunchtrain.maxwell import residuals
 from bunchtrain.models._evidence import posterior
-from bunchtrain.models.base import build
 from bunchtrain.sampling import Surrogate
 from bunchtrain.simulate import coils, field
 from bunchtrain.simulate.run import simulate
 from bunchtrain.train.run import train
-
-WIDTHS = (150.0, 150.0, 350.0)
-SHAPE = ResponseShape(3, 3, maxwell="construction", widths=WIDTHS)
 
 
 def turn(angles):
@@ -179,60 +174,11 @@ def test_rows_that_differ_in_their_quantities_are_refused(tmp_path):
         fieldtoys.converted(path, tmp_path, tree="t", event=None, columns={})
 
 
-def network(waves=24, seed=0, probes=60):
-    """A network that has seen a field, in double precision."""
-    torch.manual_seed(seed)
-    model = build({"kind": "harmonic", "waves": waves}, SHAPE)
-    features = torch.randn(probes, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    x, y, z = features.T * torch.tensor(WIDTHS)[:, None] / WIDTHS[2]
-    quantities = torch.stack([x * z, -y * z, 2 + (x**2 - y**2) / 2], 1)  # the gradient of (x² - y²) z / 2 + 2 z
-    model.adjust(torch.ones(probes), quantities, features)
-    return model.double(), features, quantities
-
-
-@given(st.integers(0, 10_000), st.floats(0.1, 1.5))
-@settings(max_examples=20, deadline=None)
-def test_whatever_the_weights_there_is_neither_divergence_nor_curl(seed, size):
-    model, _, _ = network(seed=seed)
-    generator = torch.Generator().manual_seed(seed)
-    model.load_state_dict(
-        model.state_dict() | {"amplitudes": 5 * torch.randn(51, generator=generator, dtype=torch.float64)}
-    )
-    features = size * torch.randn(20, 3, generator=generator, dtype=torch.float64)
-    for answer in (model.expect, lambda one, totals: model.field(one, model.amplitudes * 100)):
-        found = answer(features, torch.ones(20)).abs().max()
-        divergence, curl = residuals(lambda one, answer=answer: answer(one, torch.ones(20)), features, WIDTHS)
-        scale = found / min(WIDTHS)
-        assert divergence.abs().max() < 1e-12 * scale and curl.abs().max() < 1e-12 * scale
-
-
 def test_a_field_that_has_a_curl_is_seen_to():
     features = torch.randn(5, 3, dtype=torch.float64)
     divergence, curl = residuals(lambda x: torch.stack([-x[:, 1], x[:, 0], 3 * x[:, 2]], 1), features, (2, 2, 2))
     torch.testing.assert_close(divergence, torch.full((5,), 1.5, dtype=torch.float64))
     torch.testing.assert_close(curl, torch.tensor([[0, 0, 1.0]], dtype=torch.float64).expand(5, 3))
-
-
-def test_a_field_is_found_between_probes_and_known_less_beyond_them():
-    model, features, quantities = network(128, probes=150)
-    model.eval()
-    with torch.no_grad():
-        assert (model.expect(features, torch.ones(150)) - quantities).abs().max() < 1e-3
-        inside, beyond = (model.unknown(scale * features).mean() for scale in (0.5, 3.0))
-    assert 10 * inside < beyond
-
-
-def test_draws_are_fields_with_the_noise_of_probes():
-    model, features, _ = network()
-    with torch.no_grad():
-        model.log_noise.fill_(-30)
-        model.eval()
-        torch.manual_seed(1)
-        one, other = model.draw(features, torch.ones(60)), model.draw(features, torch.ones(60))
-        assert (one - other).abs().max() > 0
-        model.log_noise.fill_(np.log(0.1))
-        noisy = model.draw(features, torch.ones(60)) - model.expect(features, torch.ones(60))
-    assert 0.07 < noisy.std() / model.coordinates.unit < 0.13
 
 
 def test_the_evidence_finds_the_noise_and_the_posterior_is_the_exact_one():
