@@ -42,8 +42,8 @@ _SOURCES = (
 )
 _KNOWN = (
     "A network that knows how far it knows the field states a standard deviation of each component. Pull: error over "
-    "that, of a component at a place; a width of 1 is right, above that it knows less than it says. Of several seeds: their "
-    "mean, and what they state together with how far they are apart."
+    "that, of a component at a place; a width of 1 is right, above that it knows less than it says. Of several seeds: "
+    "their mean, and what they state together with how far they are apart."
 )
 
 
