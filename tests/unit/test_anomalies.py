@@ -244,6 +244,14 @@ ODD = {
     "an objective of classes": ({"scan": SCAN}, "scan.objective", "objective"),
     "a core": ({"synthesize": {"vectors": 100}}, "synthesize", "tells no classes apart"),
     "a score that there is not": ({"task__score": "likelyhood"}, "task.score", "likelihood"),
+    "the name of the background": (
+        {"unfamiliar__background": {"generate": {"process": "top"}}},
+        "unfamiliar.background",
+        "another name",
+    ),
+    "more constituents than there are": ({"model__constituents": 64}, "model.constituents", "at most 40"),
+    "a label beside the score": ({"task__variables": ["label"]}, "task.variables", "label"),
+    "a label for the mass": ({"task__mass": "label"}, "task.mass", "label"),
     "a negative weight": ({"task__decorrelate": -1}, "task.decorrelate", "0"),
 }
 

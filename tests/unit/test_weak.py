@@ -134,6 +134,16 @@ def test_a_column_that_is_not_there_is_named(toy_index, tmp_path):
     assert "masss" in str(caught.value) and "mass" in str(caught.value)
 
 
+PAIRS = {"column": "dijet_mass", "window": [1850, 2150], "range": [1600, 2600]}
+SEMI_PAIRS = {"kind": "semi", **PAIRS}
+MASS = {"task__column": "mass", "task__window": [60, 100], "task__range": [30, 150]}
+GLOBALS = {"trials": 2, "space": {"model.globals": {"choices": [True, False]}}}
+
+
+def scan_of(objective):
+    return {"trials": 2, "objective": objective, "space": {"model.hidden": {"choices": [16, 32]}}}
+
+
 ODD = {
     "a window outside": ({"task__window": [100, 200]}, "task", "leaves the range"),
     "ends the wrong way": ({"task__window": [2150, 1850]}, "task", "lower end"),
@@ -142,6 +152,14 @@ ODD = {
     "a class that there is not": ({"task__signal": "sginal"}, "task.signal", "signal"),
     "the column itself": ({"prepare__variables": ["dijet_mass"]}, "prepare.variables", "task.column"),
     "weights by class": ({"prepare__reweight": {"pt": [500, 1000]}}, "prepare.reweight", "labels"),
+    "labels that steer the scan": ({"scan": scan_of("validation_auc")}, "scan.objective", "validation_loss"),
+    "one of two objectives": ({"scan": scan_of(["validation_loss", "rejection"])}, "scan.objective", "rejection"),
+    "calibration": ({"task": SEMI_PAIRS, "scan": scan_of("calibration_error")}, "scan.objective", "rank_seconds"),
+    "what every network sees": ({**MASS, "model__globals": True}, "task.column", "globals: false"),
+    "what constituents tell": ({**MASS, "model": {"kind": "deepsets"}}, "task.column", "sees of every jet"),
+    "seen by some of the scan": ({**MASS, "scan": GLOBALS}, "task.column", "sees of every jet"),
+    "a label beside the network": ({"task__variables": ["label"]}, "task.variables", "label"),
+    "a label as the column": ({"task__column": "label"}, "task.column", "label"),
     "a column that is not made": ({"task__column": "dijet_mas"}, "task.column", "dijet_mass"),
 }
 
@@ -153,6 +171,13 @@ def test_a_campaign_that_cannot_be_is_refused_with_its_key(name, monkeypatch, tm
     with pytest.raises(CampaignError) as caught:
         Plan(changed("anomaly-weak", **changes), "my.yaml")
     assert caught.value.details["key"] == key and told in str(caught.value)
+
+
+def test_scans_of_what_no_label_tells_stand(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for objective in ("validation_loss", ["validation_loss", "rank_seconds"]):
+        Plan(changed("anomaly-weak", scan=scan_of(objective)), "my.yaml")
+    Plan(changed("anomaly-weak", **MASS), "my.yaml")  # which the network does not see
 
 
 def test_a_network_that_sees_columns_alone_is_given_some():
