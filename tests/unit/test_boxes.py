@@ -14,7 +14,7 @@ from test_layers import PACKAGE
 
 from bunchtrain import provenance, sealing
 from bunchtrain.config.campaign import parse_campaign
-from bunchtrain.config.dijets import Dijets
+from bunchtrain.config.dijets import WINDOW, Dijets
 from bunchtrain.config.specs import SimulateSpec, as_text
 from bunchtrain.dag import Plan
 from bunchtrain.errors import CampaignError, InputError
@@ -165,6 +165,17 @@ def values(**changes):
     return {**yaml.safe_load(CAMPAIGN.read_text()), **changes}
 
 
+def pairs(**changes):
+    return {"radius": 1.0, "eta_max": 2.5, "dijets": {**values()["simulate"]["dijets"], **changes}}
+
+
+def test_every_resonance_that_a_box_may_hide_has_room_in_it():
+    """At the lowest mass_max that is taken: its whole window lies below."""
+    Plan(values(simulate=pairs(mass_max=2598)), "c.yaml")
+    told = Dijets(mass_max=2598)
+    assert all(WINDOW[1] * hidden(seed, "a", told).mass <= 2598 for seed in range(300))
+
+
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
@@ -175,6 +186,13 @@ def values(**changes):
         ({"hunt": {"mass": "mjj"}}, "hunt.mass"),
         ({"hunt": {"low": 1000}}, "hunt.low"),
         ({"boxes": {"a": {"signal": True}}}, "boxes.a.signal"),
+        ({"simulate": pairs(mass_min=2500)}, "simulate.dijets.mass_max"),
+        ({"simulate": pairs(mass_max=2590)}, "simulate.dijets.mass_max"),
+        ({"simulate": pairs(resonance=1450)}, "simulate.dijets.resonance"),
+        ({"simulate": pairs(), "hunt": {"low": 2100}}, "simulate.dijets.resonance"),
+        ({"simulate": {**pairs(), "collision_energy": 3900}}, "simulate.dijets.mass_max"),
+        ({"hunt": {"low": 3900}}, "hunt.window"),
+        ({"hunt": {"window": 0.5, "step": 0.5}}, "hunt.window"),
     ],
 )
 def test_a_campaign_with_boxes_that_cannot_be_is_refused(changes, key):

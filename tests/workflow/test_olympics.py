@@ -123,9 +123,9 @@ def test_settings_that_have_changed_anywhere_keep_a_box_closed(searched, section
     assert not (searched.folder / "results/unblinded.json").exists()
 
 
-def test_a_sample_that_has_grown_keeps_a_box_closed(searched):
-    values = json.loads(json.dumps(searched.values))
-    values["samples"]["signal"]["generate"]["shards"] = 2
+def test_a_new_sample_keeps_a_box_closed(searched):
+    values = {**searched.values, "samples": {**searched.values["samples"]}}
+    values["samples"]["more"] = values["samples"]["background"]
     (searched.folder / "other.yaml").write_text(yaml.safe_dump(values))
     done = searched.bunchtrain("unblind", "other.yaml", "--box", "a")
     assert done.returncode == 2 and "nothing was made of" in done.stderr, done.stderr

@@ -21,6 +21,10 @@ def events(dataset: Dataset, settings: Hunt, energy: float) -> Events:
     InputError
         If a column is missing, or holds a value that is no number, or a mass that is none.
     """
+    if settings.high is not None and not settings.high < energy:
+        expected = f"below the energy of the collisions, {energy:g} GeV"
+        problem = "the spectrum reaches the energy of the collisions"
+        raise InputError(problem, key="hunt.high", found=f"{settings.high:g} GeV", expected=expected)
     mass = finite.column(dataset, settings.mass)
     if len(mass) and mass.min() <= 0:
         found = f"{mass.min():g} GeV"
