@@ -1,22 +1,26 @@
 """Learning regions of a column: what is in them, that no label reaches the training, and what is refused."""
 
 import json
+import re
 
+import h5py
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from test_config import changed
 
-from bunchtrain.config.specs import EvaluateSpec
+from bunchtrain.config.specs import EvaluateSpec, IndexSpec
 from bunchtrain.dag import Plan
 from bunchtrain.errors import BunchtrainError, CampaignError, InputError
 from bunchtrain.evaluate.run import evaluate
-from bunchtrain.levels import Logits, Targets
+from bunchtrain.events import chance, reader
+from bunchtrain.events.reader import Dataset
+from bunchtrain.events.splits import event_hash
+from bunchtrain.levels import DRAW, Logits, Targets
+from bunchtrain.prepare.beside import index
 from bunchtrain.tasks.base import build
 from bunchtrain.train.run import train
-from toys import CLASSES, toy_dataset, train_spec
+from toys import CLASSES, toy_dataset, toy_shard, train_spec
 
 REGIONS = {"column": "mass", "window": [20.0, 60.0], "range": [5.0, 300.0], "signal": "top", "background": "qcd"}
 WEAK, SEMI = {"kind": "weak", **REGIONS}, {"kind": "semi", **REGIONS, "labelled": 0.5}
@@ -44,20 +48,59 @@ def test_the_window_is_learned_against_what_is_beside_it_whatever_the_label():
     torch.testing.assert_close(task.losses(said, targets([1, 0, 1, 0, 1, 0], mass)), found)
 
 
-@given(st.floats(0.01, 1.0), st.integers(0, 2**31))
-def test_the_share_of_labelled_events_is_the_one_asked_for(share, first):
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """An index of events with the numbers that experiments have: beyond what single and double precision tell apart."""
+    folder = tmp_path_factory.mktemp("large")
+    shard = toy_shard(folder / "shards" / "a.h5", 0, 4000, 7)
+    with h5py.File(shard, "r+") as file:
+        for name, first in (("run_number", 0), ("event_number", 2**62)):
+            del file[f"jets/{name}"]
+            file[f"jets/{name}"] = np.arange(4000, dtype=np.uint64) * np.uint64(first > 0) + np.uint64(first)
+    index(IndexSpec(version=1, classes=CLASSES, settings={"constituents": 16}), [shard], folder)
+    return Dataset(folder / "dataset.h5")
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.5, 1.0])
+def test_the_share_of_labelled_events_is_the_one_asked_for(share, large):
     task = build({**SEMI, "labelled": share}, CLASSES)
-    events = torch.arange(first, first + 4000, dtype=torch.float64)
-    chosen = task.labelled(events)
-    assert chosen.double().mean().item() == pytest.approx(share, abs=0.04)
-    assert torch.equal(task.labelled(events.flip(0)).flip(0), chosen)  # of the event alone, not of its place
+    rows = np.arange(4000)
+    draws = large.numbers([DRAW], rows)[:, 0]
+    chosen = task.labelled(torch.tensor(draws))
+    assert chosen.double().mean().item() == pytest.approx(share, abs=4 * (share * (1 - share) / 4000) ** 0.5)
+    assert torch.equal(task.labelled(torch.tensor(draws).float()), chosen)  # in any precision
+    again = large.numbers([DRAW], rows[::-1].copy())[:, 0]
+    assert np.array_equal(again[::-1], draws)  # of the event alone, not of its place
+
+
+def test_event_0_has_its_label_no_more_often_than_others():
+    runs = np.arange(2000, dtype=np.uint64)
+    keys = chance.keys(reader._DRAWN, runs, np.zeros(2000, np.uint64))
+    assert (chance.uniform(keys) < 0.05).mean() == pytest.approx(0.05, abs=0.02)
+
+
+def test_labelled_events_are_of_all_splits(large):
+    """What has its label does not go with what is trained on."""
+    rows = np.arange(4000)
+    hashes = event_hash("a", large.column("run_number"), large.column("event_number"), 1)
+    assert abs(np.corrcoef(large.numbers([DRAW], rows)[:, 0], hashes.astype(float))[0, 1]) < 0.07
+
+
+def test_a_training_without_any_label_is_refused_and_others_say_how_many(toy_index, tmp_path, capsys):
+    dataset, scaler = toy_index
+    with pytest.raises(InputError, match="no row has its label") as caught:
+        train(spec_of({**SEMI, "labelled": 1e-9}), dataset, scaler, tmp_path / "none")
+    assert caught.value.details["key"] == "task.labelled"
+    train(spec_of(SEMI, epochs=1), dataset, scaler, tmp_path / "net")
+    count = len(Dataset(dataset).indices("train"))
+    assert re.search(rf"\d+ of {count} rows have their label", capsys.readouterr().out)
 
 
 def test_labels_of_few_rows_count_as_much_as_is_said():
-    events = np.arange(200.0)
+    draws = np.random.default_rng(1).random(200)
     task, heavy = build(SEMI, CLASSES), build({**SEMI, "weight": 3.0}, CLASSES)
     weak, said = build(WEAK, CLASSES), logits(np.random.default_rng(0).normal(size=(200, 2)))
-    known = targets(np.arange(200) % 2, np.full(200, 30.0), events)
+    known = targets(np.arange(200) % 2, np.full(200, 30.0), draws)
     of_labels = task.losses(said, known) - weak.losses(said, known)
     assert torch.equal(of_labels > 0, task.labelled(known.columns_BV[:, 1]))
     torch.testing.assert_close(heavy.losses(said, known) - weak.losses(said, known), 3 * of_labels)

@@ -98,17 +98,17 @@ def _check_names(campaign: Campaign, file: str | Path) -> None:
         refuse_name(name, key=f"unfamiliar.{name}", file=file)
 
 
-def refuse_name(name: str, **where: object) -> None:
+def refuse_name(name: str, *, key: str, file: str | Path | None = None) -> None:
     """Refuse a hidden signal that is called what the jets learned from are called.
 
     Raises
     ------
     CampaignError
-        With `where`: file, key.
+        With `key`, and `file`.
     """
     if name == BACKGROUND:
         problem, mend = "a sample has the name of what it is judged beside", "give it another name"
-        raise CampaignError(problem, **where, found=name, mend=mend)
+        raise CampaignError(problem, file=file, key=key, found=name, mend=mend)
 
 
 def _check_constituents(campaign: Campaign, file: str | Path) -> None:
