@@ -2,13 +2,17 @@
 
 import json
 import re
+from dataclasses import asdict
+from pathlib import Path
 
 import h5py
+import jinja2
 import numpy as np
 import pytest
 import torch
 from test_config import changed
 
+from bunchtrain import report
 from bunchtrain.config.specs import EvaluateSpec, IndexSpec
 from bunchtrain.dag import Plan
 from bunchtrain.errors import BunchtrainError, CampaignError, InputError
@@ -17,6 +21,7 @@ from bunchtrain.events import chance, reader
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.splits import event_hash
 from bunchtrain.levels import DRAW, Logits, Targets
+from bunchtrain.panels import Panel, warned
 from bunchtrain.prepare.beside import index
 from bunchtrain.tasks.base import build
 from bunchtrain.train.run import train
@@ -159,6 +164,30 @@ def test_the_evaluation_says_whether_regions_of_background_are_told_apart(toy_in
     assert [row[0] for row in panel["rows"]] == ["all rows", "background alone"]
     assert set(panel["figures"]) == {"window against range, all rows", "window against range, background alone"}
     assert metrics["told"]["score"] == "p(window)"
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_regions_of_background_that_are_told_apart_are_warned_of(follows):
+    random, task = np.random.default_rng(3), build(WEAK, CLASSES)
+    mass, merit = random.uniform(5, 300, 4000), task.merit()
+    seen = mass if follows else random.uniform(5, 300, 4000)
+    said = logits(np.stack([np.zeros(4000), (seen < 60) + random.normal(0, 2, 4000)], 1))
+    merit.add(None, said, targets([task.background] * 4000, mass))
+    (panel,) = merit.panels()
+    assert bool(panel.warning) == follows and ("follows mass" in panel.warning) == follows
+
+
+def test_a_warning_of_any_network_stands_in_the_log_and_on_the_page(capsys):
+    good, bad = asdict(Panel("a", "b")), asdict(Panel("a", "b", warning="the regions & more"))
+    shown = warned(["seed0", "seed1"], [[good], [bad]])
+    assert shown[0]["warning"] == "seed1: the regions & more"
+    assert capsys.readouterr().out == "[evaluate] warning: seed1: the regions & more\n"
+    template = jinja2.Environment(autoescape=True).from_string(
+        (Path(report.__file__).parent / "page.html.j2").read_text().split("{% endmacro %}")[0]
+        + "{% endmacro %}{{ shown(panel) }}"
+    )
+    assert '<div class="warn">seed1: the regions &amp; more</div>' in template.render(panel=shown[0])
+    assert "warn" not in template.render(panel=asdict(Panel("a", "b")))
 
 
 @pytest.mark.parametrize("kind", ["weak", "semi"])

@@ -26,6 +26,13 @@ FEWEST = 2
 
 _BINS = 25
 
+#: Errors of the area beyond which regions of pure background are told apart.
+_APART = 5.0
+
+
+#: What the rows without signal are called.
+_ALONE = "background alone"
+
 
 class Regions:
     """The window, and the range around it; rows outside the range belong to neither."""
@@ -145,8 +152,8 @@ class RegionMerit(Merit):
             return []
         said, within, either, labels, weights = (torch.cat(one).numpy() for one in zip(*self._rows, strict=True))
         pure = labels == self._background
-        rows, figures = [], {}
-        for name, chosen in (("all rows", either), ("background alone", either & pure)):
+        rows, figures, warning = [], {}, ""
+        for name, chosen in (("all rows", either), (_ALONE, either & pure)):
             window, beside = (chosen & where for where in (within, ~within))
             if not (window.any() and beside.any()):
                 continue
@@ -157,6 +164,8 @@ class RegionMerit(Merit):
                 [name, f"{window.sum():,}", f"{beside.sum():,}", told, together(apart.auc(), apart.auc_error())]
             )
             figures[f"window against range, {name}"] = apart.auc()
+            if name == _ALONE and abs(apart.auc() - 0.5) > _APART * apart.auc_error():
+                warning = self._warning(apart)
         low, high = np.quantile(said[either], [0.001, 0.999]) if either.any() else (0.0, 1.0)
         edges = np.linspace(low, high if high > low else low + 1e-6, _BINS + 1)
         curves = [
@@ -172,7 +181,15 @@ class RegionMerit(Merit):
             "region: calibration and mistaken classes mean little here."
         )
         titles = ["rows", "in the window", "beside it", "signal in the window", "AUC of the regions"]
-        return [Panel("Learned without labels", text, titles, rows, [_plot(curves)], figures=figures)]
+        return [Panel("Learned without labels", text, titles, rows, [_plot(curves)], figures=figures, warning=warning)]
+
+    def _warning(self, apart: Scores) -> str:
+        column = self._regions.column
+        return (
+            f"Window and range are told apart where there is background alone, by an area of "
+            f"{together(apart.auc(), apart.auc_error())}: what the network sees follows {column}, or is a copy of it. "
+            f"Take such columns away from it, or divide them by {column}; until then a cut on the score makes a bump."
+        )
 
 
 def _share(said: NDArray[Any], weights: NDArray[Any], edges: NDArray[Any]) -> list[float]:
