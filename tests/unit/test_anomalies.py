@@ -18,6 +18,7 @@ from bunchtrain.evaluate.anomalypanels import divergence
 from bunchtrain.evaluate.run import evaluate
 from bunchtrain.levels import Latent, Targets
 from bunchtrain.prepare.beside import index
+from bunchtrain.tasks.base import build
 from bunchtrain.tasks.unsupervised import Config, Task, distance_correlation, nats
 from bunchtrain.train.run import train
 from toys import CLASSES, toy_dataset, toy_shard, train_spec
@@ -307,6 +308,15 @@ def test_a_campaign_that_cannot_be_is_refused_with_its_key(name, monkeypatch, tm
     with pytest.raises(CampaignError) as caught:
         Plan(changed("anomaly-vae", **changes), "my.yaml")
     assert caught.value.details["key"] == key and told in str(caught.value)
+
+
+def test_decorrelation_from_a_constant_is_refused():
+    task = build({**TASK, "decorrelate": 1.0}, CLASSES)
+    with pytest.raises(InputError, match="the same for all jets") as caught:
+        task.require(np.full((5, 1), 80.0), "dataset.h5")
+    assert caught.value.details["key"] == "task.mass"
+    task.require(np.array([[80.0], [81.0]]), "dataset.h5")
+    build(TASK, CLASSES).require(np.zeros((5, 0)), "dataset.h5")
 
 
 def test_a_column_that_is_not_there_is_named(trained, tmp_path):

@@ -33,6 +33,15 @@ _APART = 5.0
 #: What the rows without signal are called.
 _ALONE = "background alone"
 
+#: What the page says.
+_TEXT = (
+    "A network learned to tell rows with {} from {:g} to {:g} from those beside it, and saw no label. Where there is "
+    "background alone it should not be able to: an area of 0.5. Else what it sees follows the column, and a cut on its "
+    "score makes a bump. What it states are probabilities of a region: calibration and mistaken classes mean little "
+    "here. These areas are of a single pass without dropout; the AUC at the top of the page is that of the truth, of "
+    "the mean of all passes."
+)
+
 
 class Regions:
     """The window, and the range around it; rows outside the range belong to neither."""
@@ -166,22 +175,19 @@ class RegionMerit(Merit):
             figures[f"window against range, {name}"] = apart.auc()
             if name == _ALONE and abs(apart.auc() - 0.5) > _APART * apart.auc_error():
                 warning = self._warning(apart)
-        low, high = np.quantile(said[either], [0.001, 0.999]) if either.any() else (0.0, 1.0)
-        edges = np.linspace(low, high if high > low else low + 1e-6, _BINS + 1)
-        curves = [
-            Curve(name, ((edges[1:] + edges[:-1]) / 2).tolist(), _share(said[where], weights[where], edges))
-            for name, where in (("window", either & within), ("beside it", either & ~within))
-            if where.any()
-        ]
-        first, last = self._regions.window
-        text = (
-            f"A network learned to tell rows with {self._regions.column} from {first:g} to {last:g} from those beside "
-            "it, and saw no label. Where there is background alone it should not be able to: an area of 0.5. Else what "
-            "it sees follows the column, and a cut on its score makes a bump. What it states are probabilities of a "
-            "region: calibration and mistaken classes mean little here."
-        )
+        text = _TEXT.format(self._regions.column, *self._regions.window)
         titles = ["rows", "in the window", "beside it", "signal in the window", "AUC of the regions"]
-        return [Panel("Learned without labels", text, titles, rows, [_plot(curves)], figures=figures, warning=warning)]
+        return [
+            Panel(
+                "Learned without labels",
+                text,
+                titles,
+                rows,
+                [_plot(said, within, either, weights)],
+                figures=figures,
+                warning=warning,
+            )
+        ]
 
     def _warning(self, apart: Scores) -> str:
         column = self._regions.column
@@ -198,5 +204,13 @@ def _share(said: NDArray[Any], weights: NDArray[Any], edges: NDArray[Any]) -> li
     return found
 
 
-def _plot(curves: list[Curve]) -> Plot:
+def _plot(said: NDArray[Any], within: NDArray[Any], either: NDArray[Any], weights: NDArray[Any]) -> Plot:
+    """Return the score in both regions."""
+    low, high = np.quantile(said[either], [0.001, 0.999]) if either.any() else (0.0, 1.0)
+    edges = np.linspace(low, high if high > low else low + 1e-6, _BINS + 1)
+    curves = [
+        Curve(name, ((edges[1:] + edges[:-1]) / 2).tolist(), _share(said[where], weights[where], edges))
+        for name, where in (("window", either & within), ("beside it", either & ~within))
+        if where.any()
+    ]
     return Plot("score", "share of rows per bin", curves, "Alike but for the signal's end, if all is well.", lowest=0)
