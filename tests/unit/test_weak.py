@@ -230,6 +230,9 @@ ODD = {
     "what every network sees": ({**MASS, "model__globals": True}, "task.column", "globals: false"),
     "what constituents tell": ({**MASS, "model": {"kind": "deepsets"}}, "task.column", "sees of every jet"),
     "seen by some of the scan": ({**MASS, "scan": GLOBALS}, "task.column", "sees of every jet"),
+    "a student that learns with labels": ({"scan": scan_of("lut"), "core": True}, "scan.objective", "rank_seconds"),
+    "a core": ({"core": True, "synthesize": {"vectors": 100}}, "synthesize", "learns with labels"),
+    "what a baseline sees": ({**MASS, "baseline": {"kind": "dense"}}, "task.column", "sees of every jet"),
     "a label beside the network": ({"task__variables": ["label"]}, "task.variables", "label"),
     "a label as the column": ({"task__column": "label"}, "task.column", "label"),
     "a column that is not made": ({"task__column": "dijet_mas"}, "task.column", "dijet_mass"),
@@ -250,6 +253,12 @@ def test_scans_of_what_no_label_tells_stand(monkeypatch, tmp_path):
     for objective in ("validation_loss", ["validation_loss", "rank_seconds"]):
         Plan(changed("anomaly-weak", scan=scan_of(objective)), "my.yaml")
     Plan(changed("anomaly-weak", **MASS), "my.yaml")  # which the network does not see
+
+
+def test_no_core_is_taught_with_labels_where_it_is_not_refused(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    plan = Plan(changed("anomaly-weak", core=True), "my.yaml")
+    assert not plan.core and plan.ends() == ["results/anomaly-weak/report.html"]
 
 
 def test_a_network_that_sees_columns_alone_is_given_some():

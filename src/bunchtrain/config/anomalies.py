@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bunchtrain.config import literals
-from bunchtrain.config.objectives import NAMES, OF_LABELS
+from bunchtrain.config.objectives import NAMES, OF_CLASSES
 from bunchtrain.errors import CampaignError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def check_anomalies(campaign: Campaign, file: str | Path) -> None:
     if unlabelled:
         _check_objectives(campaign, file)
         _check_column(campaign, file)
+        _check_core(campaign, file)
     if latent == "latent":
         _check_names(campaign, file)
     if unlabelled or latent == "latent":
@@ -46,15 +47,15 @@ def check_anomalies(campaign: Campaign, file: str | Path) -> None:
 
 
 def _check_objectives(campaign: Campaign, file: str | Path) -> None:
-    """Refuse objectives that rest on labels: values of the scan would be chosen by them."""
+    """Refuse objectives that rest on labels: values of the scan would be chosen by them, or a student taught."""
     for name in campaign.scan.objectives:
-        if campaign.scan.trials and name in OF_LABELS:
+        if campaign.scan.trials and name in OF_CLASSES:
             raise CampaignError(
                 f"the task {campaign.task.kind} learns without labels, on which an objective rests",
                 file=file,
                 key="scan.objective",
                 found=name,
-                choices=[one for one in NAMES if one not in OF_LABELS],
+                choices=[one for one in NAMES if one not in OF_CLASSES],
             )
 
 
@@ -73,9 +74,19 @@ def _check_column(campaign: Campaign, file: str | Path) -> None:
 
 
 def _sees_jets(campaign: Campaign) -> bool:
-    """Whether the network sees more of a jet than columns that are named, for one value of the scan at least."""
+    """Whether a network sees more of a jet than columns that are named, for one value of the scan at least."""
     scanned = campaign.scan.trials and "model.globals" in campaign.scan.space
-    return bool(scanned or campaign.model.checked("models", "model").get("globals", True))
+    networks = [campaign.model, *([campaign.baseline] if campaign.baseline else [])]
+    return bool(scanned) or any(one.checked("models", "model").get("globals", True) for one in networks)
+
+
+def _check_core(campaign: Campaign, file: str | Path) -> None:
+    """Refuse settings of a core: there is none, for its student learns with labels."""
+    if campaign.synthesize != type(campaign.synthesize)():
+        problem = f"the student of a core learns with labels, and the task {campaign.task.kind} without"
+        raise CampaignError(
+            problem, file=file, key="synthesize", mend="take the section out: the chain ends in its page"
+        )
 
 
 def _check_labels(campaign: Campaign, file: str | Path) -> None:

@@ -29,9 +29,6 @@ ASSESSED = frozenset(["rejection", "calibration_error"])
 #: Those that rest on classes that are told apart.
 OF_CLASSES = frozenset(NAMES) - {"validation_loss", "rank_seconds"}
 
-#: Those that tell how well labels are found: nothing that learns without labels is chosen by them.
-OF_LABELS = frozenset(["validation_auc", "rejection", "calibration_error", "student_auc"])
-
 #: Those that need a student of the training, taught and estimated.
 OF_CORE = frozenset(["lut", "latency", "student_auc"])
 
