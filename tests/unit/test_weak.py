@@ -23,8 +23,10 @@ from bunchtrain.events.splits import event_hash
 from bunchtrain.levels import DRAW, Logits, Targets
 from bunchtrain.panels import Panel, warned
 from bunchtrain.prepare.beside import index
+from bunchtrain.synth.run import synthesize
 from bunchtrain.tasks.base import build
 from bunchtrain.train.run import train
+from cores import spec as core
 from toys import CLASSES, toy_dataset, toy_shard, train_spec
 
 REGIONS = {"column": "mass", "window": [20.0, 60.0], "range": [5.0, 300.0], "signal": "top", "background": "qcd"}
@@ -164,6 +166,13 @@ def test_the_evaluation_says_whether_regions_of_background_are_told_apart(toy_in
     assert [row[0] for row in panel["rows"]] == ["all rows", "background alone"]
     assert set(panel["figures"]) == {"window against range, all rows", "window against range, background alone"}
     assert metrics["told"]["score"] == "p(window)"
+
+
+def test_no_student_is_made_by_hand(toy_index, tmp_path):
+    dataset, scaler = toy_index
+    train(spec_of(WEAK, epochs=1), dataset, scaler, tmp_path / "net")
+    with pytest.raises(InputError, match="learns with labels"):
+        synthesize(core(task={**WEAK, "variables": []}), dataset, tmp_path / "net", tmp_path / "core")
 
 
 @pytest.mark.parametrize("follows", [True, False])
