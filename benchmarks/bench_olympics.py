@@ -56,7 +56,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(kept or temporary)
         run(folder)
-        boxes = read_json(folder / RESULTS / "unblinded.json")
+        (boxes,) = read_json(folder / RESULTS / "unblinded.json").values()
         expected = read_json(folder / RESULTS / "hunt/sensitivity.json")
         rows = [told(folder, name, one) for name, one in boxes.items()]
     header = ["box", "verdict", "local σ", "global σ", "S / B", "after the cut", "χ² / dof"]

@@ -207,9 +207,9 @@ class Plan:
 
     @property
     def core(self) -> bool:
-        """Whether the chain ends in a core: one answers for whole jets, and not every task asks for that."""
+        """Whether the chain ends in a core: one answers for whole jets, and its student learns with labels."""
         task = self.campaign.task.kind
-        of_classes = literals.answers("tasks", task) == "classes"
+        of_classes = literals.answers("tasks", task) == "classes" and not literals.unlabelled(task)
         return self.campaign.core and of_classes and "graph" in literals.wanted(task)
 
     @property

@@ -113,8 +113,8 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, as_json(value))
 
 
-def read_json(path: str | Path) -> Any:
-    """Read the JSON file `path`.
+def read_json(path: str | Path, mend: str | None = None) -> Any:
+    """Read the JSON file `path`; `mend` says what to do if it is none.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def read_json(path: str | Path) -> Any:
     except FileNotFoundError:
         raise InputError("a file is missing", file=path, mend="run the stage that makes it") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:  # the last: brackets without end
-        raise InputError("a file is not JSON", file=path, found=str(error)) from None
+        raise InputError("a file is not JSON", file=path, found=str(error), mend=mend) from None
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

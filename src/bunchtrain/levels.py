@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 LEVELS = ("graph", "nodes", "edges")
 
 
+#: Stands among the columns of jets that a task learns from: a number from 0 to below 1 of each event, at random.
+DRAW = "draw of the event"
+
+
 class Widths(NamedTuple):
     """How many numbers a network answers with, of a jet as a whole, of each constituent and of each pair of them."""
 

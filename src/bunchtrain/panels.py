@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ class Panel:
     plots : list of Plot
     bars : list of Bars
         Drawn after the plots.
+    warning : str
+        What is wrong, and what may mend it: it stands out on the page, and in the log.
     figures : dict
         The numbers that sum it up, by name: the evaluation lists them for every seed.
     headlines : list of Headline
@@ -109,3 +113,22 @@ class Panel:
     figures: dict[str, float] = field(default_factory=dict)
     headlines: list[Headline] = field(default_factory=list)
     bars: list[Bars] = field(default_factory=list)
+    warning: str = ""
+
+
+def warned(names: Sequence[str], panels: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the panels of the first of several networks, with the warnings of all, which are printed too.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the networks.
+    panels : sequence of list
+        Of each network, alike, as dictionaries.
+    """
+    for place, panel in enumerate(panels[0]):
+        found = [(name, one[place]["warning"]) for name, one in zip(names, panels, strict=True)]
+        told = [f"{name}: {warning}" for name, warning in found if warning]
+        print(*(f"[evaluate] warning: {one}\n" for one in told), sep="", end="", flush=True)
+        panel["warning"] = " ".join(told)
+    return panels[0]

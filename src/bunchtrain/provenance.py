@@ -26,6 +26,9 @@ RECORD = 2
 #: What another run of the same stage on the same inputs may say otherwise.
 _WHEN = ("made", "machine", "slurm_job")
 
+#: What to do about a record that is none.
+_AGAIN = "make the file again with its stage"
+
 _TOOLS = [
     "alkaid",
     "awkward",
@@ -172,7 +175,7 @@ def read(output: str | Path) -> dict[str, Any]:
         If there is none, or it is not a record.
     """
     path = record_path(output)
-    return parsed(read_json(path), path)
+    return parsed(read_json(path, _AGAIN), path)
 
 
 def parsed(found: Any, file: object) -> dict[str, Any]:
@@ -184,8 +187,7 @@ def parsed(found: Any, file: object) -> dict[str, Any]:
         If it is none.
     """
     if (key := _lacking(found)) is not None:
-        mend = "make the file again with its stage"
-        raise InputError("a provenance record is damaged", file=file, key=key, mend=mend)
+        raise InputError("a provenance record is damaged", file=file, key=key, mend=_AGAIN)
     entry: dict[str, Any] = found
     return entry
 

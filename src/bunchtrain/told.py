@@ -11,6 +11,7 @@ from typing import Any
 
 from bunchtrain.config.specs import SynthesizeSpec, TrainSpec, best_values, parse_spec, with_best, with_values
 from bunchtrain.dag import Plan
+from bunchtrain.provenance import Found
 
 #: Files below the results, with the stage whose spec their record holds; the groups are wildcards of the rules.
 _PLACES = {
@@ -99,6 +100,42 @@ def told(plan: Plan, name: str) -> dict[str, Any] | None:
 def of_file(plan: Plan, path: Path) -> dict[str, Any] | None:
     """Return the same for a file by its path."""
     return told(plan, os.path.relpath(path, plan.output))
+
+
+def otherwise(plan: Plan, one: Found, name: str) -> tuple[str, list[str]] | None:
+    """Return with what an output was made that the campaign says otherwise now.
+
+    Parameters
+    ----------
+    plan : Plan
+        The campaign.
+    one : Found
+        The output and its record.
+    name : str
+        The output, below the campaign's results.
+
+    Returns
+    -------
+    tuple or None
+        Its stage and the keys that differ, none if the campaign does not ask for it; None if all is as it says, or for
+        what no rule makes.
+    """
+    if (found := place(name)) is None:
+        return None
+    stage, wildcards = found
+    if not has(plan, stage, wildcards):
+        return stage, []
+    asked = told(plan, name)
+    keys = [] if asked is None else differences(asked, one.entry["spec"])
+    if stage == "convert" and _sources(plan, one, wildcards):
+        keys.append("files")
+    return (stage, keys) if keys else None
+
+
+def _sources(plan: Plan, one: Found, wildcards: Mapping[str, str]) -> bool:
+    """Whether a shard was made of other files of this machine than it would be now."""
+    asked = plan.files(wildcards["sample"], wildcards["group"])
+    return {os.path.abspath(name) for name in asked} != {os.path.abspath(path) for path, _ in one.inputs}  # noqa: PTH100
 
 
 def _chosen(stage: str, text: str, best: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Learning what is usual: what the task computes, says when it learns nothing, and what the evaluation shows."""
 
 import json
+import shutil
 
 import h5py
 import numpy as np
@@ -17,6 +18,7 @@ from bunchtrain.evaluate.anomalypanels import divergence
 from bunchtrain.evaluate.run import evaluate
 from bunchtrain.levels import Latent, Targets
 from bunchtrain.prepare.beside import index
+from bunchtrain.tasks.base import build
 from bunchtrain.tasks.unsupervised import Config, Task, distance_correlation, nats
 from bunchtrain.train.run import train
 from toys import CLASSES, toy_dataset, toy_shard, train_spec
@@ -192,6 +194,49 @@ def test_an_index_without_jets_to_learn_from_is_told(trained, tmp_path):
         judge((hidden, hidden, trainings), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("column", "place", "value"),
+    [
+        ("jets/weight", 3, np.nan),
+        ("jets/weight", slice(None), -1.0),
+        ("jets/mass", 3, np.nan),
+        ("jets/pt", 3, np.inf),
+        ("constituents/px", 3, np.nan),
+    ],
+)
+def test_a_sample_with_values_that_are_none_is_named_and_nothing_is_written(trained, tmp_path, column, place, value):
+    dataset, _, trainings = trained
+    shard = toy_shard(tmp_path / "hidden" / "odd.h5", 1, 150, 7)
+    with h5py.File(shard, "r+") as file:
+        file[column][place] = value
+    index(IndexSpec(version=1, classes=CLASSES, settings={"constituents": 16}), [shard], tmp_path / "hidden")
+    hidden = tmp_path / "hidden" / "dataset.h5"
+    looked = {"variables": ["pt"]} if column == "jets/pt" else {}
+    with pytest.raises(InputError) as caught:
+        judge((dataset, hidden, trainings), tmp_path / "out", **looked)
+    told = caught.value.details
+    assert told["file"] == str(hidden) and (column in told["key"] or "constituents" in told["key"])
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_hidden_samples_are_named_and_not_as_the_background(trained, tmp_path):
+    dataset, hidden, trainings = trained
+    spec = EvaluateSpec(version=1, seed=1, task={**Config().model_dump(), **TASK}, settings={"bootstrap": 5})
+    with pytest.raises(InputError, match="nothing to be found"):
+        evaluate(spec, dataset, trainings, tmp_path, unfamiliar={})
+    with pytest.raises(CampaignError, match="name of what it is judged beside"):
+        evaluate(spec, dataset, trainings, tmp_path, unfamiliar={"background": hidden})
+
+
+@pytest.mark.parametrize("content", ["[]", '{"warnings": "abc"}', '{"warnings": [1]}'])
+def test_what_is_no_history_is_told(trained, tmp_path, content):
+    dataset, hidden, (folder, _) = trained
+    shutil.copytree(folder, tmp_path / "net")
+    (tmp_path / "net/history.json").write_text(content)
+    with pytest.raises(InputError, match="no history"):
+        judge((dataset, hidden, [tmp_path / "net"]), tmp_path / "out")
+
+
 def test_what_rests_on_classes_is_refused_for_a_network_without(trained, tmp_path):
     from bunchtrain.evaluate.assess import assess
     from bunchtrain.synth.run import synthesize
@@ -244,6 +289,14 @@ ODD = {
     "an objective of classes": ({"scan": SCAN}, "scan.objective", "objective"),
     "a core": ({"synthesize": {"vectors": 100}}, "synthesize", "tells no classes apart"),
     "a score that there is not": ({"task__score": "likelyhood"}, "task.score", "likelihood"),
+    "the name of the background": (
+        {"unfamiliar__background": {"generate": {"process": "top"}}},
+        "unfamiliar.background",
+        "another name",
+    ),
+    "more constituents than there are": ({"model__constituents": 64}, "model.constituents", "at most 40"),
+    "a label beside the score": ({"task__variables": ["label"]}, "task.variables", "label"),
+    "a label for the mass": ({"task__mass": "label"}, "task.mass", "label"),
     "a negative weight": ({"task__decorrelate": -1}, "task.decorrelate", "0"),
 }
 
@@ -255,6 +308,15 @@ def test_a_campaign_that_cannot_be_is_refused_with_its_key(name, monkeypatch, tm
     with pytest.raises(CampaignError) as caught:
         Plan(changed("anomaly-vae", **changes), "my.yaml")
     assert caught.value.details["key"] == key and told in str(caught.value)
+
+
+def test_decorrelation_from_a_constant_is_refused():
+    task = build({**TASK, "decorrelate": 1.0}, CLASSES)
+    with pytest.raises(InputError, match="the same for all jets") as caught:
+        task.require(np.full((5, 1), 80.0), "dataset.h5")
+    assert caught.value.details["key"] == "task.mass"
+    task.require(np.array([[80.0], [81.0]]), "dataset.h5")
+    build(TASK, CLASSES).require(np.zeros((5, 0)), "dataset.h5")
 
 
 def test_a_column_that_is_not_there_is_named(trained, tmp_path):

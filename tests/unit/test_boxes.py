@@ -14,7 +14,7 @@ from test_layers import PACKAGE
 
 from bunchtrain import provenance, sealing
 from bunchtrain.config.campaign import parse_campaign
-from bunchtrain.config.dijets import Dijets
+from bunchtrain.config.dijets import WINDOW, Dijets
 from bunchtrain.config.specs import SimulateSpec, as_text
 from bunchtrain.dag import Plan
 from bunchtrain.errors import CampaignError, InputError
@@ -165,6 +165,17 @@ def values(**changes):
     return {**yaml.safe_load(CAMPAIGN.read_text()), **changes}
 
 
+def pairs(**changes):
+    return {"radius": 1.0, "eta_max": 2.5, "dijets": {**values()["simulate"]["dijets"], **changes}}
+
+
+def test_every_resonance_that_a_box_may_hide_has_room_in_it():
+    """At the lowest mass_max that is taken: its whole window lies below."""
+    Plan(values(simulate=pairs(mass_max=2598)), "c.yaml")
+    told = Dijets(mass_max=2598)
+    assert all(WINDOW[1] * hidden(seed, "a", told).mass <= 2598 for seed in range(300))
+
+
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
@@ -175,6 +186,13 @@ def values(**changes):
         ({"hunt": {"mass": "mjj"}}, "hunt.mass"),
         ({"hunt": {"low": 1000}}, "hunt.low"),
         ({"boxes": {"a": {"signal": True}}}, "boxes.a.signal"),
+        ({"simulate": pairs(mass_min=2500)}, "simulate.dijets.mass_max"),
+        ({"simulate": pairs(mass_max=2590)}, "simulate.dijets.mass_max"),
+        ({"simulate": pairs(resonance=1450)}, "simulate.dijets.resonance"),
+        ({"simulate": pairs(), "hunt": {"low": 2100}}, "simulate.dijets.resonance"),
+        ({"simulate": {**pairs(), "collision_energy": 3900}}, "simulate.dijets.mass_max"),
+        ({"hunt": {"low": 3900}}, "hunt.window"),
+        ({"hunt": {"window": 0.5, "step": 0.5}}, "hunt.window"),
     ],
 )
 def test_a_campaign_with_boxes_that_cannot_be_is_refused(changes, key):
@@ -222,8 +240,60 @@ def test_a_box_stays_closed_before_its_result_stands(tmp_path, monkeypatch):
         unblinding.unblind(tmp_path / "none.yaml")
 
 
-def test_a_damaged_list_of_openings_is_told(tmp_path):
-    (tmp_path / "unblinded.json").write_text("[1]")
-    with pytest.raises(InputError, match="what has been opened"):
-        unblinding._read(tmp_path / "unblinded.json")
-    assert read_json(tmp_path / "unblinded.json") == [1]
+@pytest.mark.parametrize(
+    "content",
+    ["[1]", '{"1": [1]}', '{"1": {"a": {"frozen": {}}}}', '{"1": {"a": {"frozen": NaN, "opened": "now"}}}', ""],
+)
+def test_a_damaged_list_of_openings_is_told(tmp_path, content):
+    path = tmp_path / "unblinded.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"what has been opened|not JSON"):
+        unblinding._read(path)
+    assert path.read_text() == content
+
+
+@pytest.fixture
+def opening(tmp_path, monkeypatch):
+    """Open all boxes of a campaign with some seed; what is found in them stands, and is the same for every seed."""
+    monkeypatch.chdir(tmp_path)
+
+    def opened(plan, name, before):
+        first = before or {"opened": provenance.now(), "frozen": {"result.json": f"{plan.campaign.seed} {name}"}}
+        return {**first, "result": first["frozen"], "blind": before is None}
+
+    for name, stub in (("_check", lambda *_: None), ("_show", lambda _: None), ("_opened", opened)):
+        monkeypatch.setattr(unblinding, name, stub)
+
+    def run(seed):
+        (tmp_path / "c.yaml").write_text(yaml.safe_dump({**values(), "seed": seed, "output": "results"}))
+        unblinding.unblind(tmp_path / "c.yaml")
+        return read_json(tmp_path / "results/unblinded.json")
+
+    (tmp_path / "results").mkdir()
+    return run
+
+
+def test_a_box_of_another_seed_is_another_box(opening, tmp_path):
+    first = opening(1)
+    both = opening(2)
+    assert both["1"] == first["1"] and all(one["blind"] for boxes in both.values() for one in boxes.values())
+    again = opening(1)
+    assert again["2"] == both["2"] and not any(one["blind"] for one in again["1"].values())
+    record = provenance.read(tmp_path / "results/unblinded.json")
+    assert {(one["path"], one["sha256"]) for one in record["inputs"]} == {
+        (f"results/hunt/{name}/result.json", f"1 {name}") for name in again["1"]
+    }
+
+
+def test_an_edited_list_of_openings_is_refused(opening, tmp_path):
+    opening(1)
+    path = tmp_path / "results/unblinded.json"
+    text = path.read_text()
+    path.write_text(text.replace("1 box1", "1 box9"))
+    with pytest.raises(InputError, match="not what unblind wrote"):
+        opening(1)
+    path.write_text(text)
+    opening(1)
+    provenance.record_path(path).unlink()
+    with pytest.raises(InputError, match="not what unblind wrote"):
+        opening(1)

@@ -1,7 +1,6 @@
 """The blind search: fits beside windows, look-elsewhere, masses, classifiers without labels."""
 
 import itertools
-import json
 
 import numpy as np
 import pytest
@@ -10,10 +9,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bunchtrain.config.hunt import Hunt
+from bunchtrain.config.specs import SensitivitySpec
 from bunchtrain.errors import InputError
-from bunchtrain.hunt import classify, peak, significance, spectrum
+from bunchtrain.hunt import classify, data, peak, significance, spectrum
 from bunchtrain.hunt.peak import Template
 from bunchtrain.hunt.search import Events, hunt, scan
+from bunchtrain.hunt.sensitivity import sensitivity
 from bunchtrain.hunt.spectrum import Spectra, edges, excess
 from bunchtrain.hunt.windows import Window, windows
 
@@ -228,6 +229,8 @@ def test_windows_lie_on_bins_and_leave_no_gap():
         ({"features": ["tau21"], "scaled": ["mass"]}, "none of the features"),
         ({"features": ["dijet_mass"], "scaled": []}, "whose bump"),
         ({"low": 2000, "high": 1500}, "exceed low"),
+        ({"bin": 1e-5}, "0.001"),
+        ({"pseudo_experiments": 10**9}, "1000000"),
     ],
 )
 def test_a_hunt_that_cannot_be_is_refused(values, told):
@@ -235,9 +238,77 @@ def test_a_hunt_that_cannot_be_is_refused(values, told):
         Hunt(**values)
 
 
-def test_a_sensitivity_without_a_template_is_told(tmp_path):
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"template": "none"}',
+        '{"template": []}',
+        '{"template": [1.0]}',
+        '{"template": [[1.0, 1.1], [1.0, 0.9]]}',
+        '{"template": [NaN, 1.0]}',
+        '{"template": [-1.0, 1.0]}',
+        "[]",
+        "{}",
+    ],
+)
+def test_a_sensitivity_without_a_template_is_told(tmp_path, content):
     from bunchtrain.hunt.run import _template
 
-    (tmp_path / "a.json").write_text(json.dumps({"template": "none"}))
+    (tmp_path / "a.json").write_text(content)
     with pytest.raises(InputError, match="how masses are measured"):
         _template(tmp_path / "a.json")
+
+
+def test_settings_by_hand_without_a_range_are_told():
+    for key in ("low", "high"):
+        with pytest.raises(InputError, match="no range of masses") as caught:
+            windows(QUICK.model_copy(update={key: None}), np.ones(10))
+        assert caught.value.details["key"] == f"hunt.{key}"
+
+
+@pytest.fixture
+def labelled(tmp_path, monkeypatch):
+    """Run `sensitivity` on made-up labelled events: `signal` of them at 2000 GeV, and changes of the features."""
+
+    def run(spoil=lambda features: None, mass=2000.0, **settings):
+        sample, is_signal = events(4000, 1, signal=200, mass=mass)
+        spoil(sample.features)
+        monkeypatch.setattr(data, "opened", lambda path: Labelled(is_signal.astype(int)))
+        monkeypatch.setattr(data, "events", lambda *_: sample)
+        searched = QUICK.model_copy(update={"fewest": 20, "features": ["a", "b", "c"], "scaled": [], **settings})
+        spec = SensitivitySpec(
+            version=1, seed=1, energy=ENERGY, settings=searched, signal="signal", background="background", mass=2000.0
+        )
+        sensitivity(spec, tmp_path / "dataset.h5", tmp_path / "out.json")
+
+    return run
+
+
+class Labelled:
+    """An index, as far as `sensitivity` looks."""
+
+    def __init__(self, labels):
+        self.labels, self.classes = labels, ["background", "signal"]
+
+    def column(self, name):
+        return self.labels
+
+
+def test_a_feature_that_is_constant_is_named(labelled, tmp_path):
+    def flat(features):
+        features[:, 1] = 0.0
+
+    with pytest.raises(InputError, match="the same for all events") as caught:
+        labelled(flat)
+    assert caught.value.details["found"].startswith("b,") and not (tmp_path / "out.json").exists()
+
+
+def test_a_labelled_signal_beside_all_windows_is_told(labelled):
+    with pytest.raises(InputError, match="hardly any labelled signal") as caught:
+        labelled(mass=3600.0)
+    assert "nearest to 2000 GeV" in caught.value.details["found"]
+
+
+def test_a_spectrum_beyond_the_energy_of_the_collisions_is_told():
+    with pytest.raises(InputError, match="reaches the energy"):
+        data.events(None, QUICK, 4000.0)

@@ -2,6 +2,7 @@
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 from bunchtrain.cli import app
 from bunchtrain.config.specs import IndexSpec
 from bunchtrain.config.synthesize import Student as Settings
-from bunchtrain.errors import SynthesisError
+from bunchtrain.errors import CampaignError, InputError, SynthesisError
 from bunchtrain.events.reader import Dataset
 from bunchtrain.levels import Latent
 from bunchtrain.models.base import load_model
@@ -92,6 +93,29 @@ def test_the_command_makes_rtl_that_agrees(made, tmp_path):
     card = json.loads((tmp_path / "encoder.json").read_text())
     assert len(card["inputs"]) == len(card["units_log2"]) == 6 and card["formats"]
     assert (tmp_path / "encoder.safetensors.prov.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "key"),
+    [("jets/weight", np.nan, "jets/weight"), ("jets/weight", 0, "jets/weight"), ("constituents/px", np.nan, "const")],
+)
+def test_a_sample_with_values_that_are_none_is_named_and_nothing_is_written(made, tmp_path, column, value, key):
+    dataset, folder, _ = made
+    shard = toy_shard(tmp_path / "hidden" / "odd.h5", 1, 80, 7)
+    with h5py.File(shard, "r+") as file:
+        file[column][slice(3, 4) if np.isnan(value) else slice(None)] = value
+    index(IndexSpec(version=1, classes=CLASSES, settings={"constituents": 16}), [shard], tmp_path / "hidden")
+    hidden = tmp_path / "hidden" / "dataset.h5"
+    with pytest.raises(InputError) as caught:
+        trigger.trigger(dataset, folder, tmp_path / "out", {"odd": hidden})
+    assert caught.value.details["file"] == str(hidden) and caught.value.details["key"].startswith(key)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_signal_is_not_called_background(made, tmp_path):
+    dataset, folder, hidden = made
+    with pytest.raises(CampaignError, match="name of what it is judged beside"):
+        trigger.trigger(dataset, folder, tmp_path / "out", {"background": hidden})
 
 
 def test_a_set_becomes_no_circuit_and_a_clip_is_a_power_of_two(made):

@@ -75,20 +75,20 @@ def test_the_hunt_sees_no_label(searched):
 def test_opening_scores_what_was_found_and_freezes_it(copy):
     done = copy.bunchtrain("unblind", "campaign.yaml", "--box", "a")
     assert done.returncode == 0, done.stderr
-    told = read_json(copy.folder / "results/unblinded.json")
+    told = read_json(copy.folder / "results/unblinded.json")["1"]
     assert set(told) == {"a"} and told["a"]["present"] and told["a"]["blind"]
     assert told["a"]["true"]["mass"] == hidden(1, "a", Dijets()).mass
     assert told["a"]["before"]["signal"] > 0 and told["a"]["found"]["before"]["background"] > 0
     done = copy.bunchtrain("unblind", "campaign.yaml")
     assert done.returncode == 0 and "called empty" in " ".join(done.stdout.split()), done.stdout + done.stderr
-    again = read_json(copy.folder / "results/unblinded.json")
+    again = read_json(copy.folder / "results/unblinded.json")["1"]
     assert again["a"] == told["a"] and not again["d"]["present"] and again["d"]["before"]["signal"] == 0
     assert copy.jobs() == {}  # the campaign knows nothing of the opening
 
 
 def test_a_result_made_after_the_opening_is_called_so(copy):
     copy.bunchtrain("unblind", "campaign.yaml", "--box", "a")
-    frozen = read_json(copy.folder / "results/unblinded.json")["a"]["frozen"]
+    frozen = read_json(copy.folder / "results/unblinded.json")["1"]["a"]["frozen"]
     copy.write({**copy.values, "hunt": {**HUNT, "trees": 12}})
     assert copy.jobs() == {"sensitivity": 1, "hunt": 2, "report": 1}
     stale = copy.bunchtrain("unblind", "campaign.yaml")
@@ -97,8 +97,38 @@ def test_a_result_made_after_the_opening_is_called_so(copy):
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     done = copy.bunchtrain("unblind", "campaign.yaml", "--box", "a")
     assert "after the opening" in " ".join(done.stdout.replace("│", " ").split()), done.stdout + done.stderr
-    told = read_json(copy.folder / "results/unblinded.json")["a"]
+    told = read_json(copy.folder / "results/unblinded.json")["1"]["a"]
     assert not told["blind"] and told["frozen"] == frozen != told["result"]
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "told"),
+    [
+        ("boxes", {"a": {"shards": 2, "events_per_shard": 300}}, "simulate: jets"),
+        ("boxes", {"a": {"shards": 1, "events_per_shard": 200}}, "convert: files"),
+        ("simulate", {"dijets": {"mass_min": 1400, "pt_min": 600}}, "simulate: settings.dijets.pt_min"),
+        ("simulate", {"radius": 0.8}, "simulate: settings.radius"),
+        ("convert", {"select": {"jets": "tau21 < 0.5"}}, "convert: columns.select.jets"),
+        ("convert", {"derive": {"jets": {"twice": "2 * mass"}}}, "convert: columns.derive.jets"),
+        ("seed", 2, "seed"),
+    ],
+)
+def test_settings_that_have_changed_anywhere_keep_a_box_closed(searched, section, changes, told):
+    values = searched.values
+    changed = {**values[section], **changes} if isinstance(changes, dict) else changes
+    other = searched.folder / "other.yaml"
+    other.write_text(yaml.safe_dump({**values, section: changed}))
+    done = searched.bunchtrain("unblind", "other.yaml", "--box", "a")
+    assert done.returncode == 2 and "other settings" in done.stderr and told in done.stderr, done.stderr
+    assert not (searched.folder / "results/unblinded.json").exists()
+
+
+def test_a_new_sample_keeps_a_box_closed(searched):
+    values = {**searched.values, "samples": {**searched.values["samples"]}}
+    values["samples"]["more"] = values["samples"]["background"]
+    (searched.folder / "other.yaml").write_text(yaml.safe_dump(values))
+    done = searched.bunchtrain("unblind", "other.yaml", "--box", "a")
+    assert done.returncode == 2 and "nothing was made of" in done.stderr, done.stderr
 
 
 def test_files_that_have_changed_keep_a_box_closed(copy):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bunchtrain import registry
 from bunchtrain.config import literals
+from bunchtrain.config.anomalies import check_anomalies
 from bunchtrain.config.asked import check_asked
 from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.candidates import KEY, candidates, check_kinds
@@ -54,6 +55,7 @@ def check_campaign(campaign: Campaign, file: str | Path) -> None:
     _check_network(campaign, file)
     _check_levels(campaign, file)
     _check_latent(campaign, file)
+    check_anomalies(campaign, file)
     _check_baseline(campaign, file)
     _check_secrets(campaign, file)
     check_systematics(campaign, file)

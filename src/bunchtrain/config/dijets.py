@@ -8,6 +8,12 @@ from bunchtrain.config.base import Section
 
 Mass = Annotated[float, Field(gt=0)]
 
+#: Mass of a resonance that a box hides, in units of the lowest mass of a pair: between these.
+HIDDEN = (1.25, 1.75)
+
+#: The window of a resonance, in units of its mass: jets lose a little of it.
+WINDOW = (0.92, 1.06)
+
 
 class Dijets(Section):
     """Pairs of leading jets, and the new particles that a resonance decays to."""

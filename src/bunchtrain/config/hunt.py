@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, field_validator, model_validator
 
 from bunchtrain.config.base import Positive, Section
-from bunchtrain.config.dijets import Dijets
+from bunchtrain.config.dijets import HIDDEN, WINDOW, Dijets
 from bunchtrain.errors import CampaignError
 
 if TYPE_CHECKING:
     from bunchtrain.config.campaign import Campaign
 
 Width = Annotated[float, Field(gt=0, le=1)]
+Bin = Annotated[float, Field(ge=0.001, le=1)]
 Cut = Annotated[float, Field(gt=0, lt=1)]
-
 
 #: Where a spectrum begins, in units of the lowest mass of the boxes: nearer to that, jets that lose or gain energy
 #: are missing from one side, and a cut on their masses has an edge there.
@@ -24,6 +25,15 @@ _BEGINS = 1.06
 
 #: Columns of jets that every file has.
 _ALWAYS = ("pt", "eta", "phi", "mass")
+
+
+#: Bins that a spectrum has at least.
+_FEWEST = 8
+
+
+def bins(low: float, high: float, width: float) -> int:
+    """Return how many bins a spectrum from `low` to `high` has, about `width` wide in the logarithm."""
+    return max(_FEWEST, round(math.log(high / low) / width))
 
 
 class Hunt(Section):
@@ -40,7 +50,7 @@ class Hunt(Section):
     )
     low: float | None = Field(None, gt=0, description="where the spectrum begins, GeV; null: above where boxes do")
     high: float | None = Field(None, gt=0, description="where it ends, GeV; null: simulate.dijets.mass_max")
-    bin: Width = Field(0.02, description="width of its bins, in the logarithm")
+    bin: Bin = Field(0.02, description="width of its bins, in the logarithm")
     window: Width = Field(0.18, description="width of a window, in the logarithm")
     step: Width = Field(0.06, description="from one window to the next, in the logarithm")
     fewest: Positive = Field(200, description="events that a window and either side of it hold at least")
@@ -51,7 +61,7 @@ class Hunt(Section):
     ensemble: Positive = Field(3, description="classifiers whose mean judges, of each fold")
     trees: Positive = Field(60, description="boosted trees of a classifier")
     leaves: int = Field(16, ge=2, le=256, description="leaves of a tree")
-    pseudo_experiments: int = Field(1000, ge=50, description="of no signal, for the global p-value")
+    pseudo_experiments: int = Field(1000, ge=50, le=1_000_000, description="of no signal, for the global p-value")
     claim: float = Field(3.0, gt=0, description="global significance from which a resonance is claimed")
 
     @field_validator("cuts")
@@ -113,7 +123,57 @@ def check_hunt(campaign: Campaign, file: str | Path) -> None:
             found=f"{low:g} to {high:g} GeV",
             expected=f"within {pairs.mass_min:g} to {pairs.mass_max:g} GeV, as simulate.dijets says",
         )
+    _check_masses(campaign, file, pairs)
+    _check_range(campaign, file, low, high)
     _check_columns(campaign, file)
+
+
+def _check_masses(campaign: Campaign, file: str | Path, pairs: Dijets) -> None:
+    """Check that what boxes may hide, and its window, has room in them."""
+    highest = HIDDEN[1] * WINDOW[1] * pairs.mass_min
+    if pairs.mass_max < highest:
+        raise CampaignError(
+            "a resonance that a box may hide would lie above the masses that boxes have",
+            file=file,
+            key="simulate.dijets.mass_max",
+            found=f"{pairs.mass_max:g} GeV, with mass_min {pairs.mass_min:g} GeV",
+            expected=f"at least {math.ceil(highest):g} GeV, {HIDDEN[1] * WINDOW[1]:.3f} of mass_min",
+            mend="raise mass_max, or lower mass_min",
+        )
+
+
+def _check_range(campaign: Campaign, file: str | Path, low: float, high: float) -> None:
+    """Check that the range has room for a window and both neighbours, and holds the labelled signal."""
+    settings, energy = campaign.hunt, campaign.simulate.collision_energy
+    count = bins(low, high, settings.bin)
+    room = math.log(high / low)
+    if 3 * round(settings.window * count / room) > count:
+        raise CampaignError(
+            "no window has a neighbour on either side in the range that is searched",
+            file=file,
+            key="hunt.window",
+            found=f"{settings.window:g}, in a range of {room:.2g} in the logarithm, {low:g} to {high:g} GeV",
+            expected="a third of the range at most",
+            mend="widen hunt.low to hunt.high, or lower hunt.window, hunt.step and hunt.bin",
+        )
+    if high >= energy:
+        raise CampaignError(
+            "the spectrum reaches the energy of the collisions",
+            file=file,
+            key="hunt.high" if campaign.hunt.high else "simulate.dijets.mass_max",
+            found=f"{high:g} GeV",
+            expected=f"below simulate.collision_energy, which is {energy:g} GeV",
+        )
+    resonance = (campaign.simulate.dijets or Dijets()).resonance
+    made = any(one.generate and one.generate.process == "dijet_resonance" for one in campaign.samples.values())
+    if made and not low < resonance < high:
+        raise CampaignError(
+            "the labelled signal lies outside the range that is searched",
+            file=file,
+            key="simulate.dijets.resonance",
+            found=f"{resonance:g} GeV",
+            expected=f"between {low:g} and {high:g} GeV, where the hunt looks",
+        )
 
 
 def _check_columns(campaign: Campaign, file: str | Path) -> None:

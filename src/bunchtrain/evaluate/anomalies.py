@@ -15,11 +15,13 @@ import torch
 from numpy.typing import NDArray
 
 from bunchtrain import provenance
+from bunchtrain.config.anomalies import BACKGROUND, refuse_name
 from bunchtrain.config.specs import EvaluateSpec
 from bunchtrain.errors import InputError, TrainingError
 from bunchtrain.evaluate import anomalypanels
 from bunchtrain.evaluate.batches import Batches
 from bunchtrain.evaluate.scored import Jets, scores_of
+from bunchtrain.events import finite
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.writer import in_memory
 from bunchtrain.files import atomic, read_json, write_json
@@ -45,20 +47,26 @@ def assess(
     Raises
     ------
     InputError
-        If there are no jets, or their weights do not add up to a positive number.
+        If there are no jets, nothing to be found, or a value is no number.
+    CampaignError
+        If a sample has the name of the background.
     TrainingError
         If a score is not finite, or the same for all jets.
     """
+    if not unfamiliar:
+        problem, mend = "there is nothing to be found", "name the indices of hidden samples with --unfamiliar"
+        raise InputError(problem, key="--unfamiliar", mend=mend)
+    for name in unfamiliar:
+        refuse_name(name, key="--unfamiliar")
     data = Dataset(dataset)
     task = cast(LatentTask, tasks.build(spec.task, data.classes))
     samples = {"": data, **{name: Dataset(path) for name, path in unfamiliar.items()}}
-    seeds = []
+    seeds, warnings = [], {folder.name: _warnings(folder) for folder in trainings}
     for number, folder in enumerate(trainings):
         judge = _Judge(spec, task, folder, data, spec.seed + number)
         seeds.append({name: judge.jets(one, "test") for name, one in samples.items()})
         _tell(folder, seeds[-1], spec)
     first, score = seeds[0], spec.task["score"]
-    warnings = {folder.name: read_json(folder / "history.json").get("warnings", []) for folder in trainings}
     metrics = {
         **_about(task, data, first),
         "seeds": [_row(one, score) for one in seeds],
@@ -71,6 +79,16 @@ def assess(
     inputs += [folder / name for folder in trainings for name in (models.WEIGHTS, models.CARD, "history.json")]
     written, facts = [out / "metrics.json", out / "predictions.h5"], {"auc": metrics["seeds"][0]["auc"]}
     provenance.record(written, stage="evaluate", spec=spec.model_dump(mode="json"), inputs=inputs, facts=facts)
+
+
+def _warnings(folder: Path) -> list[str]:
+    """Return what a training said was wrong with it."""
+    found = read_json(folder / "history.json")
+    told = found.get("warnings", []) if isinstance(found, dict) else None
+    if not isinstance(told, list) or not all(isinstance(one, str) for one in told):
+        mend = "train again, or put back what the training wrote"
+        raise InputError("a file is no history of a training", file=folder / "history.json", mend=mend)
+    return told
 
 
 class _Judge:
@@ -91,16 +109,13 @@ class _Judge:
     def jets(self, data: Dataset, split: str) -> Jets:
         """Return what is said of a sample's jets."""
         chosen = data.indices(split)
-        weights = data.column("weight", chosen).astype(np.float64)
-        if weights.sum() <= 0:
-            problem = "the event weights of a sample do not add up to a positive number"
-            raise InputError(problem, file=data.path, found=float(weights.sum()), mend="convert more of it")
+        weights, mass = finite.weights(data, chosen), finite.column(data, self._task.mass, chosen)
+        rivals = {name: finite.column(data, name, chosen) for name in self._task.variables}
         scores, seen = self._said(data, chosen)
         for name, values in scores.items():
             self._check(name, values)
-        rivals = {name: data.column(name, chosen).astype(np.float64) for name in self._task.variables}
         rivals[FOREST] = -self._forest.score_samples(seen)
-        return Jets(chosen, weights, data.column(self._task.mass, chosen).astype(np.float64), scores, rivals)
+        return Jets(chosen, weights, mass, scores, rivals)
 
     def _said(self, data: Dataset, chosen: NDArray[np.int64]) -> tuple[dict[str, Floats], NDArray[Any]]:
         """Return the scores of some jets, and what the network sees of them as a list of numbers."""
@@ -112,6 +127,7 @@ class _Judge:
         batches = Batches(data, cast(Any, self._task), self._card, chosen)
         for step in track(batches, len(batches), f"evaluate {self._folder.name}"):
             for part in step:
+                finite.inputs(data, part.rows, part.inputs)
                 with torch.no_grad():
                     found = self._task.scores(self._model(*part.inputs))
                     seen.append(cast(Any, self._model).listed(*part.inputs).numpy())
@@ -171,7 +187,7 @@ def _about(task: LatentTask, data: Dataset, jets: Mapping[str, Jets]) -> dict[st
         "classes": data.classes,
         "hidden": [name for name in jets if name],
         "told": {"loss": str(getattr(task, "loss_told", "loss"))},
-        "jets": {name or "background": len(one.index) for name, one in jets.items()},
+        "jets": {name or BACKGROUND: len(one.index) for name, one in jets.items()},
     }
 
 
@@ -188,5 +204,5 @@ def _write_predictions(path: Path, jets: Mapping[str, Jets], score: str) -> None
             for name in getattr(jets[""], family):
                 values = np.concatenate([getattr(one, family)[name] for one in jets.values()])
                 file[f"{family}/{name}"] = values.astype(np.float32)
-        file.attrs["samples"] = [name or "background" for name in jets]
+        file.attrs["samples"] = [name or BACKGROUND for name in jets]
         file.attrs["score"] = score

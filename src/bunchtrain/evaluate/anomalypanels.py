@@ -30,7 +30,8 @@ _BINS = 30
 
 _APART = (
     "Area under the ROC curve of jets that no training has seen against those that it has learned, of the score "
-    "{score}: {told}. Beside it one variable alone, and a forest on what the network sees.{seeds}"
+    "{score}: {told}. The network answers once, with the mean of its code. Beside it one variable alone, and a forest "
+    "on what the network sees of the hardest constituents, as a list.{seeds}"
 )
 _STEPS = (
     "Every score of the same network. In a trigger the logarithm, and σ with it, cost time and area; the lower part "

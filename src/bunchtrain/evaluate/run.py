@@ -29,6 +29,7 @@ from bunchtrain.events.reader import Dataset, Index
 from bunchtrain.events.writer import in_memory
 from bunchtrain.files import atomic, write_json
 from bunchtrain.models import base as models
+from bunchtrain.panels import warned
 from bunchtrain.tasks import base as tasks
 from bunchtrain.tasks.base import TaskProtocol
 
@@ -83,10 +84,11 @@ def evaluate(
     for folder, one in zip(trainings, judged, strict=True):
         figures = f"AUC {one['auc']['value']:.4f}, ECE {one['calibration']['ece']:.4f}"
         print(f"[evaluate] {folder.name}: {figures}", flush=True)
+    of_tasks = warned([folder.name for folder in trainings], panels)
     first = references.together(found)
     rivals = ({} if baseline is None else _rival(spec, data, baseline, first)) | _rivals(data, task, first)
     classes = [asdict(panel) for panel in by_class(task, first, rivals, spec.settings.working_points)]
-    shown = {"panels": classes + panels[0], "trust": _trust(jury, data, first, judged[0], unfamiliar or {})}
+    shown = {"panels": classes + of_tasks, "trust": _trust(jury, data, first, judged[0], unfamiliar or {})}
     metrics = {**_about(spec, data, task, indices), **judged[0], **shown}
     # The large one first: where the disk is full, the figures of before stand beside their predictions.
     events = closure.events_of(data, first.jets) if _whole_jets(task, data) else None

@@ -26,8 +26,8 @@ Floats = NDArray[np.float64]
 #: Epochs, rows at once, and width of the network.
 _EPOCHS, _BATCH, _WIDTH = 30, 256, 256
 
-#: Trees of the forest, and leaves of each.
-_TREES, _LEAVES = 200, 31
+#: Most trees that are boosted, and leaves of each.
+_TREES, _LEAVES = 400, 31
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,27 @@ def _judged(
 
 def _trees(x_NF: Floats, y_N: Floats, weights_N: Floats, seed: int) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits
 
+    # As many as help on a tenth that is kept aside.
     trees = HistGradientBoostingClassifier(
-        max_iter=_TREES, max_leaf_nodes=_LEAVES, learning_rate=0.06, l2_regularization=1.0, random_state=seed % 2**32
+        max_iter=_TREES,
+        max_leaf_nodes=_LEAVES,
+        learning_rate=0.06,
+        l2_regularization=1.0,
+        early_stopping=True,
+        n_iter_no_change=15,
+        random_state=seed % 2**32,
     )
-    trees.fit(x_NF, y_N, np.clip(weights_N, 0, None))
-    return lambda rows_MF: trees.predict_proba(rows_MF)[:, 1]
+    with threadpool_limits(torch.get_num_threads()):  # trees would take all cores, whoever else needs them
+        trees.fit(x_NF, y_N, np.clip(weights_N, 0, None))
+
+    def said(rows_MF: Floats) -> NDArray[Any]:
+        with threadpool_limits(torch.get_num_threads()):
+            found: NDArray[Any] = trees.predict_proba(rows_MF)[:, 1]
+        return found
+
+    return said
 
 
 def _network(x_NF: Floats, y_N: Floats, weights_N: Floats, seed: int) -> Any:

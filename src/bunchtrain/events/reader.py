@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunchtrain.errors import ContractError, InputError
+from bunchtrain.events import chance
 from bunchtrain.events.features import GLOBALS, NODES, Features, Raw, compute
 from bunchtrain.events.layout import CONTRACT, SYSTEMATICS, datasets
 from bunchtrain.events.shard import P4, Shard
 from bunchtrain.events.splits import SPLITS
+from bunchtrain.levels import DRAW
 
 
 def _names(file: h5py.File, key: str) -> list[str]:
@@ -191,6 +193,10 @@ class Index:
         return self._shards[number]
 
 
+#: Start of the draws of events, and how many values they have.
+_DRAWN, _STEPS = chance.seeded("draw of the event"), 2**24
+
+
 class Dataset(Index):
     """All jets of a campaign.
 
@@ -322,7 +328,7 @@ class Dataset(Index):
         return self.padded([f"constituents/{name}" for name in names], indices, width)[0].astype(np.int32)
 
     def numbers(self, names: Sequence[str], indices: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return columns of the given jets from which a task learns, float64 [B, V].
+        """Return columns of the given jets from which a task learns, float64 [B, V]; see also `levels.DRAW`.
 
         Raises
         ------
@@ -331,11 +337,17 @@ class Dataset(Index):
         """
         found = np.empty((len(indices), len(names)))
         for place, name in enumerate(names):
-            found[:, place] = self.column(name, indices)
+            found[:, place] = self._draw(indices) if name == DRAW else self.column(name, indices)
             if not np.isfinite(found[:, place]).all():
                 problem = "a column of jets that the task learns from has values that are no numbers"
                 raise InputError(problem, file=self.path, key=name, mend="leave such jets out by convert.select")
         return found
+
+    def _draw(self, indices: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return a number for each jet that follows from run and event alone, in steps that single precision holds."""
+        keys = chance.keys(_DRAWN, *(self.column(name, indices) for name in ("run_number", "event_number")))
+        drawn: NDArray[np.float64] = np.floor(chance.uniform(keys) * _STEPS) / _STEPS
+        return drawn
 
     def counts(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return how many constituents the given jets have among the `particles` that are kept, int64 [B]."""

@@ -8,9 +8,9 @@ import numpy as np
 
 from bunchtrain.config.hunt import Hunt
 from bunchtrain.errors import InputError
+from bunchtrain.events import finite
 from bunchtrain.events.reader import Dataset
 from bunchtrain.hunt.search import Events
-from bunchtrain.hunt.spectrum import Floats
 
 
 def events(dataset: Dataset, settings: Hunt, energy: float) -> Events:
@@ -21,28 +21,18 @@ def events(dataset: Dataset, settings: Hunt, energy: float) -> Events:
     InputError
         If a column is missing, or holds a value that is no number, or a mass that is none.
     """
-    mass = _column(dataset, settings.mass)
+    if settings.high is not None and not settings.high < energy:
+        expected = f"below the energy of the collisions, {energy:g} GeV"
+        problem = "the spectrum reaches the energy of the collisions"
+        raise InputError(problem, key="hunt.high", found=f"{settings.high:g} GeV", expected=expected)
+    mass = finite.column(dataset, settings.mass)
     if len(mass) and mass.min() <= 0:
         found = f"{mass.min():g} GeV"
         raise InputError("a mass is not above zero", file=dataset.path, key=f"jets/{settings.mass}", found=found)
     if not len(mass):
         raise InputError("there are no events to search", file=dataset.path, found=0)
-    columns = [_column(dataset, name) / (mass if name in settings.scaled else 1.0) for name in settings.features]
+    columns = [finite.column(dataset, name) / (mass if name in settings.scaled else 1.0) for name in settings.features]
     return Events(mass, np.stack(columns, 1), energy)
-
-
-def _column(dataset: Dataset, name: str) -> Floats:
-    values = np.asarray(dataset.column(name), np.float64)
-    if not (good := np.isfinite(values)).all():
-        place = int(np.argmin(good))
-        raise InputError(
-            "a feature holds a value that is no number",
-            file=dataset.path,
-            key=f"jets/{name}",
-            found=f"{values[place]}, event {place}",
-            mend="look at the column in convert.format.columns; `missing` there stands for such values",
-        )
-    return values
 
 
 def opened(path: Path) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from bunchtrain.hunt.significance import Global
 from bunchtrain.hunt.spectrum import goodness
 
 RESULT, SCORES = "result.json", "scores.h5"
+
+#: Ratios of masses without which there is no template.
+_FEWEST = 2
 
 
 def hunt(spec: HuntSpec, dataset: Path, sensitivity: Path, out: Path) -> None:
@@ -62,14 +66,22 @@ def hunt(spec: HuntSpec, dataset: Path, sensitivity: Path, out: Path) -> None:
 
 
 def _template(path: Path) -> Template:
+    """Return how masses are measured: a list of dijet masses over the true mass."""
     read = read_json(path)
-    try:
-        return Template(np.array(read["template"], np.float64))
-    except (KeyError, TypeError, ValueError):
-        mend = "name what `bunchtrain sensitivity` wrote"
+    found = read.get("template") if isinstance(read, dict) else None
+    if not isinstance(found, list) or len(found) < _FEWEST or not all(map(_is_ratio, found)):
         raise InputError(
-            "a file says nothing of how masses are measured", file=path, key="template", mend=mend
-        ) from None
+            "a file says nothing of how masses are measured",
+            file=path,
+            key="template",
+            expected=f"{_FEWEST} ratios of masses or more",
+            mend="name what `bunchtrain sensitivity` wrote",
+        )
+    return Template(np.array(found, np.float64))
+
+
+def _is_ratio(value: object) -> bool:
+    return isinstance(value, float | int) and math.isfinite(value) and value > 0
 
 
 def told(found: Hunted, spec: HuntSpec, template: Template) -> dict[str, Any]:

@@ -51,14 +51,30 @@ def sensitivity(spec: SensitivitySpec, dataset: Path, out: Path) -> None:
         found, mend = len(signal.mass), "simulate more of it"
         raise InputError("there is too little signal to learn its mass from", file=dataset, found=found, mend=mend)
     window = nearest(windows(settings, background.mass), spec.mass * float(np.median(signal.mass / spec.mass)))
+    _require_signal(signal, window, spec, dataset)
     result: dict[str, Any] = {"mass": spec.mass, "window": [window.low, window.high], "version": spec.version}
+    result["features"] = _features(background, window, settings)
     result |= _expected(signal, background, window, spec)
-    result |= {"features": _features(background, window, settings), "closure": _closure(background, result, spec)}
+    result["closure"] = _closure(background, result, spec)
     result["panels"] = shown.of_sensitivity(result, settings)
     with disk_errors(out):
         write_json(out, result)
         provenance.record([out], stage="sensitivity", spec=spec.model_dump(mode="json"), inputs=[dataset])
     print(f"[sensitivity] {out}: resolution {100 * result['resolution']:.1f} %", flush=True)
+
+
+def _require_signal(signal: Events, window: Window, spec: SensitivitySpec, dataset: Path) -> None:
+    """Refuse a labelled signal that lies beside all windows."""
+    if (held := int(window.inside(signal.mass).sum())) < 2 * spec.settings.folds:
+        low, high = np.quantile(signal.mass, [0.16, 0.84])
+        raise InputError(
+            "there is hardly any labelled signal in a window",
+            file=dataset,
+            key="hunt.low",
+            found=f"{held} of {len(signal.mass)} events from {window.low:.0f} to {window.high:.0f} GeV, the window "
+            f"nearest to {spec.mass:g} GeV; most have {spec.settings.mass} {low:.0f} to {high:.0f} GeV",
+            mend="search where the signal is, hunt.low to hunt.high, or simulate more of it",
+        )
 
 
 def nearest(ranges: list[Window], mass: float) -> Window:
@@ -116,6 +132,12 @@ def _features(background: Events, window: Window, settings: Hunt) -> list[dict[s
     near = window.inside(background.mass) | window.below(background.mass) | window.above(background.mass)
     found = []
     for name, values in zip(settings.features, background.features.T, strict=True):
+        if not np.ptp(values[near]) > 0:
+            problem, mend = (
+                "a feature is the same for all events",
+                "take it out of hunt.features, or look at its column",
+            )
+            raise InputError(problem, key="hunt.features", found=f"{name}, {values[near][0]:g} for all", mend=mend)
         whole = float(stats.spearmanr(values, background.mass).statistic)
         beside = float(stats.spearmanr(values[near], background.mass[near]).statistic)
         told = f"{name} / {settings.mass}" if name in settings.scaled else name

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import gammaln
 
+from bunchtrain.config.hunt import bins
+
 Floats = NDArray[np.float64]
 
 #: With fewer entries beside the window than these the function has 3, or 2, of its parameters: p3 = 0, p1 = 0.
@@ -91,7 +93,7 @@ class Excess:
 
 def edges(low: float, high: float, width: float) -> Floats:
     """Return edges of bins from `low` to `high` (GeV), even in the logarithm and about `width` wide in it."""
-    return np.geomspace(low, high, 1 + max(8, round(np.log(high / low) / width)))
+    return np.geomspace(low, high, 1 + bins(low, high, width))
 
 
 def design(spectra: Spectra) -> Floats:

@@ -41,9 +41,18 @@ class Window(NamedTuple):
 
 
 def bins(settings: Hunt) -> Floats:
-    """Return the edges of the spectrum's bins, GeV."""
-    if settings.low is None or settings.high is None:
-        raise ValueError("a hunt has no range of masses")
+    """Return the edges of the spectrum's bins, GeV.
+
+    Raises
+    ------
+    InputError
+        If settings that were written by hand say nothing of the range.
+    """
+    for key, value in (("low", settings.low), ("high", settings.high)):
+        if value is None:
+            problem, expected = "a hunt has no range of masses", "a mass, GeV; a campaign fills it in"
+            raise InputError(problem, key=f"hunt.{key}", found="null", expected=expected)
+    assert settings.low is not None and settings.high is not None
     return edges(settings.low, settings.high, settings.bin)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -125,25 +124,17 @@ def _check_settings(plan: Plan, file: Path, records: Records, partial: bool) -> 
 
 
 def _otherwise(plan: Plan, one: Found, name: str, partial: bool) -> str | None:
-    """Return what an output was made with that the campaign file says otherwise; None if all is as it says."""
-    place = told.place(name)
-    if place is None:  # below a scan or a search, whose own settings count
+    """Return what an output was made with that the campaign file says otherwise; None if all is as it says.
+
+    What lies below a scan or a search is left out: their own settings count.
+    """
+    if (found := told.otherwise(plan, one, name)) is None:
         return None
-    stage, wildcards = place
-    if not told.has(plan, stage, wildcards):
+    stage, keys = found
+    if not keys:
         return None if partial else f"{stage}: not asked for"
-    asked = told.told(plan, name)
-    different = [] if asked is None else told.differences(asked, one.entry["spec"])
-    if stage == "convert" and _sources(plan, one, wildcards):
-        different.append("files")
-    different = [name for name in different if name != "version"]
+    different = [key for key in keys if key != "version"]
     return f"{stage}: {', '.join(different)}" if different else None
-
-
-def _sources(plan: Plan, one: Found, wildcards: Mapping[str, str]) -> bool:
-    """Whether a shard was made of other files of this machine than it would be now."""
-    asked = plan.files(wildcards["sample"], wildcards["group"])
-    return {key(Path(name)) for name in asked} != {key(path) for path, _ in one.inputs}
 
 
 def _refuse(plan: Plan, file: Path, differs: str, found: object) -> NoReturn:

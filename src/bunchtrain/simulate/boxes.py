@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunchtrain import sealing
-from bunchtrain.config.dijets import Dijets
+from bunchtrain.config.dijets import HIDDEN, WINDOW, Dijets
 from bunchtrain.config.specs import SimulateSpec
 from bunchtrain.errors import CampaignError
 from bunchtrain.simulate.dijets import find_dijets
@@ -24,12 +24,9 @@ from bunchtrain.simulate.generator import Generator, most_apart, run_number, ste
 from bunchtrain.simulate.jets import Jets, charged
 from bunchtrain.simulate.rootfile import jet_file
 
-#: Ranges that are drawn from: the resonance's mass in units of the lowest dijet mass, the heavier daughter's in units
-#: of the resonance's, the lighter's in units of the heavier, and S / sqrt(B) in the resonance's window.
-MASS, HEAVIER, LIGHTER, STRENGTH = (1.25, 1.75), (0.12, 0.22), (0.4, 1.0), (2.0, 3.0)
-
-#: The resonance's window, in units of its mass: jets lose a little of it.
-WINDOW = (0.92, 1.06)
+#: Ranges that are drawn from, beside the resonance's mass: the heavier daughter's in units of the resonance's, the
+#: lighter's in units of the heavier, and S / sqrt(B) in the resonance's window.
+HEAVIER, LIGHTER, STRENGTH = (0.12, 0.22), (0.4, 1.0), (2.0, 3.0)
 
 #: Events made at a time.
 _BATCH = 250
@@ -56,7 +53,7 @@ class Hidden(NamedTuple):
 def hidden(seed: int, name: str, pairs: Dijets) -> Hidden:
     """Return what the box `name` of a campaign hides."""
     random = _random(seed, name, "hidden")
-    mass = pairs.mass_min * random.uniform(*MASS)
+    mass = pairs.mass_min * random.uniform(*HIDDEN)
     heavier = mass * random.uniform(*HEAVIER)
     daughters = heavier, heavier * random.uniform(*LIGHTER)
     return Hidden(bool(random.random() < 0.5), mass, daughters, random.uniform(*STRENGTH))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bunchtrain import dropout
+from bunchtrain.config import literals
 from bunchtrain.config.specs import SynthesizeSpec
 from bunchtrain.errors import InputError
 from bunchtrain.events.features import Features
@@ -97,6 +98,9 @@ class Tagger:
                 "use `bunchtrain trigger`",
             )
             raise InputError(problem, file=folder, key="task", found=card["task"]["kind"], mend=mend)
+        if literals.unlabelled(spec.task["kind"]):
+            problem, mend = "a student learns with labels, and this network's task without", "there is no core of it"
+            raise InputError(problem, file=folder, key="task", found=spec.task["kind"], mend=mend)
         student = spec.settings.student
         passes = student.passes if student.spread else None
         found = cls(network, Scaler(**card["scaler"]), card, folder, task, passes, spec.seed)

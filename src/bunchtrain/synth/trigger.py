@@ -14,9 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from bunchtrain import provenance
+from bunchtrain.config.anomalies import BACKGROUND, refuse_name
 from bunchtrain.config.synthesize import Student as Settings
 from bunchtrain.discrimination import Scores
 from bunchtrain.errors import InputError, SynthesisError
+from bunchtrain.events import finite
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Scaler
 from bunchtrain.files import exclusive, sha256, write_json
@@ -62,13 +64,20 @@ def trigger(
     ------
     SynthesisError
         If the network has no such encoder, or RTL and network disagree.
+    InputError
+        If a sample has no jets, or a value of one is no number.
+    CampaignError
+        If a sample has the name of the background.
     """
+    for name in unfamiliar:
+        refuse_name(name, key="--unfamiliar")
     network, card = load_model(model)
     encoder.require(card, model)
     data = Dataset(dataset)
     task = cast(LatentTask, tasks.build(card["task"], data.classes))
-    samples = {"background": data, **{name: Dataset(path) for name, path in unfamiliar.items()}}
+    samples = {BACKGROUND: data, **{name: Dataset(path) for name, path in unfamiliar.items()}}
     seen = {name: _listed(one, network, card, "test") for name, one in samples.items()}
+    weights = {name: finite.weights(one, one.indices("test")) for name, one in samples.items()}
     learned = _listed(data, network, card, "train")[:_SEEN]
     clip = float(cast(Any, task).config.clip)
     units = encoder.units(learned)
@@ -86,7 +95,7 @@ def trigger(
             "inputs": len(units),
             "clip": clip,
             "bits": bits,
-            "areas": {name: _areas(name, exact, rounded, samples) for name in unfamiliar},
+            "areas": {name: _areas(name, exact, rounded, weights) for name in unfamiliar},
             **proof,
             "resources": resources,
         }
@@ -104,7 +113,8 @@ def _listed(data: Dataset, network: torch.nn.Module, card: Mapping[str, Any], sp
     parts = []
     for start in range(0, len(chosen), _STEP):
         features = data.features(chosen[start : start + _STEP], card["particles"])
-        inputs = (torch.from_numpy(x) for x in scaler(features).of_width(card["shape"]["globals"]))
+        inputs = [torch.from_numpy(x) for x in scaler(features).of_width(card["shape"]["globals"])]
+        finite.inputs(data, chosen[start : start + _STEP], inputs)
         parts.append(cast(Any, network).listed(*inputs).double().numpy())
     return np.concatenate(parts)
 
@@ -117,12 +127,12 @@ def _areas(
     name: str,
     exact: Mapping[str, NDArray[np.float64]],
     rounded: Mapping[str, NDArray[np.float64]],
-    samples: Mapping[str, Dataset],
+    weights: Mapping[str, NDArray[np.float64]],
 ) -> dict[str, float]:
     """Return the areas of the score in floating point and as it is built."""
-    weights = [samples[one].column("weight", samples[one].indices("test")) for one in (name, "background")]
+    of_both = [weights[one] for one in (name, BACKGROUND)]
     both = {"float": exact, "fixed": rounded}
-    return {word: Scores(found[name], found["background"], *weights).auc() for word, found in both.items()}
+    return {word: Scores(found[name], found[BACKGROUND], *of_both).auc() for word, found in both.items()}
 
 
 def _proven(

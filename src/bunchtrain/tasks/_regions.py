@@ -26,6 +26,22 @@ FEWEST = 2
 
 _BINS = 25
 
+#: Errors of the area beyond which regions of pure background are told apart.
+_APART = 5.0
+
+
+#: What the rows without signal are called.
+_ALONE = "background alone"
+
+#: What the page says.
+_TEXT = (
+    "A network learned to tell rows with {} from {:g} to {:g} from those beside it, and saw no label. Where there is "
+    "background alone it should not be able to: an area of 0.5. Else what it sees follows the column, and a cut on its "
+    "score makes a bump. What it states are probabilities of a region: calibration and mistaken classes mean little "
+    "here. These areas are of a single pass without dropout; the AUC at the top of the page is that of the truth, of "
+    "the mean of all passes."
+)
+
 
 class Regions:
     """The window, and the range around it; rows outside the range belong to neither."""
@@ -145,8 +161,8 @@ class RegionMerit(Merit):
             return []
         said, within, either, labels, weights = (torch.cat(one).numpy() for one in zip(*self._rows, strict=True))
         pure = labels == self._background
-        rows, figures = [], {}
-        for name, chosen in (("all rows", either), ("background alone", either & pure)):
+        rows, figures, warning = [], {}, ""
+        for name, chosen in (("all rows", either), (_ALONE, either & pure)):
             window, beside = (chosen & where for where in (within, ~within))
             if not (window.any() and beside.any()):
                 continue
@@ -157,22 +173,29 @@ class RegionMerit(Merit):
                 [name, f"{window.sum():,}", f"{beside.sum():,}", told, together(apart.auc(), apart.auc_error())]
             )
             figures[f"window against range, {name}"] = apart.auc()
-        low, high = np.quantile(said[either], [0.001, 0.999]) if either.any() else (0.0, 1.0)
-        edges = np.linspace(low, high if high > low else low + 1e-6, _BINS + 1)
-        curves = [
-            Curve(name, ((edges[1:] + edges[:-1]) / 2).tolist(), _share(said[where], weights[where], edges))
-            for name, where in (("window", either & within), ("beside it", either & ~within))
-            if where.any()
-        ]
-        first, last = self._regions.window
-        text = (
-            f"A network learned to tell rows with {self._regions.column} from {first:g} to {last:g} from those beside "
-            "it, and saw no label. Where there is background alone it should not be able to: an area of 0.5. Else what "
-            "it sees follows the column, and a cut on its score makes a bump. What it states are probabilities of a "
-            "region: calibration and mistaken classes mean little here."
-        )
+            if name == _ALONE and abs(apart.auc() - 0.5) > _APART * apart.auc_error():
+                warning = self._warning(apart)
+        text = _TEXT.format(self._regions.column, *self._regions.window)
         titles = ["rows", "in the window", "beside it", "signal in the window", "AUC of the regions"]
-        return [Panel("Learned without labels", text, titles, rows, [_plot(curves)], figures=figures)]
+        return [
+            Panel(
+                "Learned without labels",
+                text,
+                titles,
+                rows,
+                [_plot(said, within, either, weights)],
+                figures=figures,
+                warning=warning,
+            )
+        ]
+
+    def _warning(self, apart: Scores) -> str:
+        column = self._regions.column
+        return (
+            f"Window and range are told apart where there is background alone, by an area of "
+            f"{together(apart.auc(), apart.auc_error())}: what the network sees follows {column}, or is a copy of it. "
+            f"Take such columns away from it, or divide them by {column}; until then a cut on the score makes a bump."
+        )
 
 
 def _share(said: NDArray[Any], weights: NDArray[Any], edges: NDArray[Any]) -> list[float]:
@@ -181,5 +204,13 @@ def _share(said: NDArray[Any], weights: NDArray[Any], edges: NDArray[Any]) -> li
     return found
 
 
-def _plot(curves: list[Curve]) -> Plot:
+def _plot(said: NDArray[Any], within: NDArray[Any], either: NDArray[Any], weights: NDArray[Any]) -> Plot:
+    """Return the score in both regions."""
+    low, high = np.quantile(said[either], [0.001, 0.999]) if either.any() else (0.0, 1.0)
+    edges = np.linspace(low, high if high > low else low + 1e-6, _BINS + 1)
+    curves = [
+        Curve(name, ((edges[1:] + edges[:-1]) / 2).tolist(), _share(said[where], weights[where], edges))
+        for name, where in (("window", either & within), ("beside it", either & ~within))
+        if where.any()
+    ]
     return Plot("score", "share of rows per bin", curves, "Alike but for the signal's end, if all is well.", lowest=0)

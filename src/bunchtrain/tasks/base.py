@@ -168,6 +168,11 @@ def require(task: TaskProtocol, columns_NV: NDArray[np.float64], file: Path) -> 
         task.require(columns_NV, file)
 
 
+def rows_told(task: Any, data: Any, rows: NDArray[np.int64]) -> str | None:
+    """Return what a task says of the rows of `data` from which it learns, if anything."""
+    return str(task.rows_told(data.numbers(columns(task), rows))) if hasattr(task, "rows_told") else None
+
+
 def warnings(task: Any, figures: Mapping[str, float]) -> list[str]:
     """Return what a task says is wrong with a network that was trained, by the figures of its best epoch."""
     found: list[str] = task.warnings(figures) if hasattr(task, "warnings") else []

@@ -1,16 +1,20 @@
 """Semi-supervision: the regions of a column without labels (see `tasks.weak`), and labels of a few rows beside them.
 
-Which rows have their label follows from their event number alone: every rank, and every run, takes the same.
+Which rows have their label follows from their run and event number alone: every rank takes the same.
 
-B: batch.
+B: batch, N: rows, V: column.
 """
 
+from typing import Any
+
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
 from bunchtrain.config.regions import Regions
-from bunchtrain.levels import Logits, Targets
+from bunchtrain.errors import InputError
+from bunchtrain.levels import DRAW, Logits, Targets
 from bunchtrain.tasks._regions import RegionTask
 
 #: See `tasks.base`.
@@ -20,9 +24,6 @@ ITEMS = "jets"
 JUDGED = ("variables",)
 SECRET = ("column",)
 UNLABELLED = True
-
-#: Of the multiplicative hash of event numbers (Knuth): 2^32 over the golden ratio.
-_GOLDEN, _RANGE = 2654435761, 1 << 32
 
 
 class Config(Regions):
@@ -41,11 +42,28 @@ class Task(RegionTask):
     def __init__(self, config: Config, classes: list[str]) -> None:
         super().__init__(config, classes)
         self._share, self._weight = config.labelled, config.weight
-        self.columns = (config.column, "event_number")
+        self.columns = (config.column, DRAW)
 
-    def labelled(self, events_B: Tensor) -> Tensor:
-        """Return which rows have their label, bool [B], by their event numbers."""
-        return (events_B.long() * _GOLDEN) % _RANGE < self._share * _RANGE
+    def require(self, columns_NV: NDArray[Any], file: object) -> None:
+        """Refuse rows from which nothing can be learned, or of which none has its label."""
+        super().require(columns_NV, file)
+        if not (columns_NV[:, 1] < self._share).any():
+            raise InputError(
+                "no row has its label",
+                file=str(file),
+                key="task.labelled",
+                found=f"{self._share:g} of {len(columns_NV)} rows",
+                mend="raise task.labelled, convert more, or take task.kind: weak, which asks for no label",
+            )
+
+    def rows_told(self, columns_NV: NDArray[Any]) -> str:
+        """Return what the training says of its rows."""
+        count = int((columns_NV[:, 1] < self._share).sum())
+        return f"{count} of {len(columns_NV)} rows have their label"
+
+    def labelled(self, draw_B: Tensor) -> Tensor:
+        """Return which rows have their label, bool [B], by the draws of their events."""
+        return draw_B < self._share
 
     def losses(self, logits: Logits, targets: Targets) -> Tensor:
         """Return the loss of each row, shape [B]: of its region, and of its label if it has one."""

@@ -6,19 +6,20 @@ neither weights nor scaler follow from it.
 The divergence of the code from a standard normal distribution, Σ (μ² + σ² - 1 - log σ²) / 2, can be had step by step
 for less in hardware: without the logarithm, without σ at all, and with μ² cut off, for a fixed number of bits.
 
-B: batch, L: number of the code.
+B: batch, L: number of the code, N: rows, V: column.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from bunchtrain.errors import TrainingError
+from bunchtrain.errors import InputError, TrainingError
 from bunchtrain.levels import Latent, Targets, Widths
 
 #: See `tasks.base`.
@@ -78,6 +79,17 @@ class Task:
         self.config, self.classes = config, classes
         self.columns = (config.mass,) if config.decorrelate else ()
         self.variables, self.mass = config.variables, config.mass
+
+    def require(self, columns_NV: NDArray[Any], file: object) -> None:
+        """Refuse jets of one mass, where the score is to be independent of it."""
+        if len(self.columns) and len(columns_NV) and not columns_NV[:, 0].max() > columns_NV[:, 0].min():
+            raise InputError(
+                "the score is to be decorrelated from a column that is the same for all jets",
+                file=str(file),
+                key="task.mass",
+                found=f"{self.mass}, {columns_NV[0, 0]:g} for all",
+                mend="name another column in task.mass, or set task.decorrelate to 0",
+            )
 
     def scores(self, latent: Latent) -> dict[str, Tensor]:
         """Return all scores by name, each of shape [B]."""

@@ -119,6 +119,8 @@ def _train(
         f"{spec.model['kind']} with {sum(p.numel() for p in state.model.parameters())} weights "
         f"on {len(splits[0].indices)} {data.ROWS}, {parallel.size} rank(s) of {parallel.name}, {device.type}"
     )
+    if told := tasks.rows_told(task, data, splits[0].indices):
+        say(told)
     state.judged.load_state_dict(trainer.fit(*splits))
     if parallel.rank == 0:
         shown = {"classes": data.classes, **seen.about}

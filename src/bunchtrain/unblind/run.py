@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from bunchtrain import provenance
+from bunchtrain import provenance, told
 from bunchtrain.config.campaign import load_campaign
 from bunchtrain.dag import Plan
 from bunchtrain.errors import CampaignError, InputError
 from bunchtrain.files import read_json, sha256, write_json
+from bunchtrain.provenance import record_path
 from bunchtrain.rounding import together
 from bunchtrain.unblind import answer
 from bunchtrain.unblind.score import score
@@ -27,12 +28,15 @@ _WIDTH = 150
 #: What is frozen when a box is opened.
 _FROZEN = ("result.json", "scores.h5")
 
+#: What is kept of an opening and read again.
+_KEPT = {"opened": str, "frozen": dict, "result": dict}
+
 
 def unblind(file: Path, box: str | None = None) -> None:
     """Open the boxes of a campaign, or one of them; print and keep what was hidden beside what was found.
 
-    The digests of the results against which a box is opened first are kept in `unblinded.json`: one that is made
-    afterwards is scored too, and called so.
+    The digests of the results against which a box is opened first are kept in `unblinded.json`, by seed and box: one
+    that is made afterwards is scored too, and called so.
 
     Raises
     ------
@@ -43,19 +47,14 @@ def unblind(file: Path, box: str | None = None) -> None:
     boxes = _chosen(plan, file, box)
     for name in boxes:
         _check(plan, file, name)
-    output = Path(plan.output)
-    kept, told = _read(output / FILE), {}
+    path, seed = Path(plan.output) / FILE, str(plan.campaign.seed)
+    kept, scored = _read(path), {}
+    before = kept.get(seed, {})
     for name in boxes:
-        told[name] = _opened(plan, name, kept.get(name))
-        write_json(output / FILE, kept | told)  # box by box: what was opened is known to have been
-    provenance.record(
-        [output / FILE],
-        stage="unblind",
-        spec={"seed": plan.campaign.seed, "boxes": sorted(kept | told)},
-        inputs=[output / "hunt" / name / one for name in boxes for one in _FROZEN],
-    )
-    _show(told)
-    print(f"[unblind] {output / FILE}", flush=True)
+        scored[name] = _opened(plan, name, before.get(name))
+        _write(plan, path, kept | {seed: before | scored})  # box by box: what was opened is known to have been
+    _show(scored)
+    print(f"[unblind] {path}", flush=True)
 
 
 def _chosen(plan: Plan, file: Path, box: str | None) -> list[str]:
@@ -78,26 +77,59 @@ def _check(plan: Plan, file: Path, name: str) -> None:
         if record["output"]["sha256"] != sha256(folder / one):
             problem = "the box stays closed: the result is not what the hunt wrote"
             raise InputError(problem, file=folder / one, found="another digest than its record's", mend=again)
-    if _as_text(record["spec"]) != plan.spec("hunt", box=name):
-        problem = "the box stays closed: the result is of other settings than the campaign's"
-        raise InputError(problem, file=folder / _FROZEN[0], mend=again)
+    _check_settings(plan, folder / _FROZEN[0], name, again)
     if changed := provenance.altered(folder / _FROZEN[0]):
         problem = "the box stays closed: what the result was made from has changed since"
         raise InputError(problem, file=folder / _FROZEN[0], found=changed[0], mend=again)
 
 
-def _as_text(spec: dict[str, Any]) -> str:
-    return json.dumps(spec, sort_keys=True, separators=(",", ":"))
+def _check_settings(plan: Plan, result: Path, name: str, again: str) -> None:
+    """Refuse a result if it, or anything that it was made from, would be made with other settings now."""
+    problem = "the box stays closed: the result is of other settings than the campaign's"
+    made = {}
+    for one in (found for file in _FROZEN for found in provenance.walk(result.with_name(file))[0]):
+        made[os.path.relpath(one.output, plan.output)] = one
+    for place, one in made.items():
+        if differs := told.otherwise(plan, one, place):
+            stage, keys = differs
+            raise InputError(problem, file=one.output, key=f"{stage}: {', '.join(keys) or 'not asked for'}", mend=again)
+    for shard in plan.converted([*plan.campaign.samples, f"boxes/{name}"]):
+        if os.path.relpath(shard, plan.output) not in made:
+            raise InputError(problem, file=result, found=f"nothing was made of {shard}", mend=again)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Return what has been opened so far."""
+def _read(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return what has been opened so far, by seed and box: with another seed boxes of one name are others."""
     if not path.exists():
         return {}
-    found = read_json(path)
-    if not isinstance(found, dict) or not all(isinstance(one, dict) and "frozen" in one for one in found.values()):
-        raise InputError("the file does not say what has been opened", file=path, mend="put back what unblind wrote")
-    return found
+    found, mend = read_json(path), "put back what unblind wrote"
+    if not isinstance(found, dict) or not all(isinstance(boxes, dict) for boxes in found.values()):
+        raise InputError("the file does not say what has been opened", file=path, mend=mend)
+    for boxes in found.values():
+        for name, one in boxes.items():
+            if not isinstance(one, dict) or any(not isinstance(one.get(key), kind) for key, kind in _KEPT.items()):
+                raise InputError("the file does not say what has been opened", file=path, key=name, mend=mend)
+    record = record_path(path)
+    entry = provenance.read(path) if record.exists() else None
+    if entry is None or entry["output"]["sha256"] != sha256(path) or provenance.unsealed(entry):
+        problem = "the file that says what has been opened is not what unblind wrote"
+        raise InputError(
+            problem, file=path, found="no file that its record speaks of", mend=f"{mend}, and {record.name}"
+        )
+    opened: dict[str, dict[str, dict[str, Any]]] = found
+    return opened
+
+
+def _write(plan: Plan, path: Path, opened: dict[str, dict[str, dict[str, Any]]]) -> None:
+    """Write what has been opened, and the record of the results of all boxes of this seed, as they were scored."""
+    write_json(path, opened)
+    boxes = opened[str(plan.campaign.seed)]
+    hunts = path.parent / "hunt"
+    digests = {
+        str(hunts / name / file): digest for name, one in boxes.items() for file, digest in one["result"].items()
+    }
+    spec = {"seed": plan.campaign.seed, "boxes": sorted(boxes)}
+    provenance.record([path], stage="unblind", spec=spec, inputs=digests, digests=digests)
 
 
 def _opened(plan: Plan, name: str, before: dict[str, Any] | None) -> dict[str, Any]:
@@ -119,9 +151,9 @@ def _opened(plan: Plan, name: str, before: dict[str, Any] | None) -> dict[str, A
     }
 
 
-def _show(told: dict[str, dict[str, Any]]) -> None:
+def _show(scored: dict[str, dict[str, Any]]) -> None:
     table = Table("box", "verdict", "mass, GeV", "true", "local", "global", "S, B", "after the cut", "improvement")
-    for name, one in told.items():
+    for name, one in scored.items():
         found = one["found"]
         held = [f"{found[key]['signal']}, {found[key]['background']}" for key in ("before", "after")]
         blind = "" if one["blind"] else " (its result was made after the opening)"
