@@ -34,7 +34,7 @@ STEPS = int(os.environ.get("BUNCHTRAIN_BENCH_STEPS", "6000"))
 
 #: Probes that are learned from, and the noise of each component over the central field.
 CASES = [(1e-5, 125), (1e-5, 250), (1e-5, 500), (1e-5, 1000), (1e-4, 250), (1e-4, 1000)]
-#: The noise that the mark is for: with 1e-4 the probes limit both.
+#: The noise that the marks are for. With 1e-4 they are not met: noise limits both networks, and the ratio is near 2.
 MARKED = 1e-5
 JUDGED, BATCH = 2000, 64
 

@@ -1,5 +1,7 @@
 """What every network must do that is a magnetic field by construction: neither divergence nor curl, ever."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +10,11 @@ from hypothesis import strategies as st
 
 from bunchtrain import registry
 from bunchtrain.config import literals
+from bunchtrain.events.responses import ParameterScaler
 from bunchtrain.levels import ResponseShape
 from bunchtrain.maxwell import residuals
 from bunchtrain.models.base import build, load_model, save_model
+from bunchtrain.sample.onnx import export
 
 KINDS = [kind for kind in registry.kinds("models") if "construction" in literals.maxwell(kind)]
 WIDTHS = (150.0, 150.0, 350.0)
@@ -65,6 +69,15 @@ def test_a_draw_without_the_noise_of_probes_is_such_a_field(kind):
     divergence, curl = residuals(drawn, features, WIDTHS)
     assert divergence.abs().max() < 1e-13 and curl.abs().max() < 1e-13
     assert (drawn(features) - model.expect(features, torch.ones(20))).abs().max() > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_graph_that_is_exported_computes_the_same(kind, tmp_path):
+    scaler = ParameterScaler.fitted(dict.fromkeys("xyz", "linear"), 100 * probes()[0].numpy(), "probes")
+    card = {"model": {"kind": kind}, "shape": SHAPE._asdict(), "classes": ["probe"], "scaler": asdict(scaler)}
+    physics = {"total": None, "maxwell": "construction"}
+    save_model(tmp_path, made(kind).float(), {**card, "quantities": ["bx", "by", "bz"], "physics": physics})
+    assert export(tmp_path, tmp_path / "field.onnx") < 1e-4 and (tmp_path / "field.onnx").stat().st_size
 
 
 @pytest.mark.parametrize("kind", KINDS)

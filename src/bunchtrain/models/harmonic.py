@@ -74,6 +74,7 @@ class Model(Surrogate):
     def __init__(self, config: Config, shape: ResponseShape) -> None:
         super().__init__(shape)
         number = 2 * config.waves + 3
+        self.chances = number + 3
         self._widths = [one / max(shape.widths) for one in shape.widths] or [1.0] * 3
         along = nn.functional.normalize(torch.randn(config.waves, 3), dim=1) * 2 * torch.rand(config.waves, 1)
         buffers = {"along": along, "across": torch.randn(config.waves, 3)}
@@ -115,12 +116,12 @@ class Model(Surrogate):
         return features_B3 * features_B3.new_tensor(self._widths)
 
     def field(self, features_BU: Tensor, amplitudes_P: Tensor) -> Tensor:
-        """Return the field of waves of some amplitudes, in its unit, shape [B, 3]."""
+        """Return the field of waves of some amplitudes, those of each row or of all, in its unit, shape [B, 3]."""
         places_B3, number = self._places(features_BU), len(self.along)
-        even_P, odd_P, uniform_3 = torch.tensor_split(amplitudes_P, (number, 2 * number))
+        even_P, odd_P = amplitudes_P[..., :number], amplitudes_P[..., number : 2 * number]
         even_BK, odd_BK, along_K3, across_K3 = _waves(places_B3, self.along, self.across, self.shift)
         found_B3 = (even_P * even_BK + odd_P * odd_BK) @ along_K3 + (odd_P * even_BK - even_P * odd_BK) @ across_K3
-        return found_B3 + _UNIFORM * uniform_3
+        return found_B3 + _UNIFORM * amplitudes_P[..., 2 * number :]
 
     def losses(self, features_BU: Tensor, totals_B: Tensor, quantities_BQ: Tensor) -> Tensor:
         """Return minus the logarithm of the likelihood of each row; in training with its share of the prior."""
@@ -133,7 +134,7 @@ class Model(Surrogate):
         return normal_loss(missed_B3, variance_B3.log())
 
     def _amplitudes(self, noise: Tensor | float = 0.0) -> Tensor:
-        return self.mean + self.root @ (self.amplitudes + noise)
+        return self.mean + (self.amplitudes + noise) @ self.root.T
 
     def _unknown(self, features_BU: Tensor) -> Tensor:
         fields_B3P = _fields(self._places(features_BU), self.along, self.across, self.shift)
@@ -149,8 +150,15 @@ class Model(Surrogate):
 
     def draw(self, features_BU: Tensor, totals_B: Tensor) -> Tensor:
         """Return what probes may find, shape [B, 3]: one likely field for all rows, and the noise of each probe."""
-        found_B3 = self.field(features_BU, self._amplitudes(torch.randn_like(self.mean)))
-        return (found_B3 + torch.randn_like(found_B3) * self.log_noise.exp()) * self.coordinates.unit
+        rows, amplitudes = len(features_BU), len(self.mean)
+        field_BP = features_BU.new_empty(amplitudes).normal_().expand(rows, amplitudes)
+        return self.answer(features_BU, totals_B, torch.cat([field_BP, features_BU.new_empty(rows, 3).normal_()], 1))
+
+    def answer(self, features_BU: Tensor, totals_B: Tensor, chance_BN: Tensor) -> Tensor:
+        """Return what probes find, shape [B, 3]: the first normal numbers say in which field, the last three noise."""
+        number = len(self.mean)
+        found_B3 = self.field(features_BU, self._amplitudes(chance_BN[:, :number]))
+        return (found_B3 + chance_BN[:, number:] * self.log_noise.exp()) * self.coordinates.unit
 
 
 def _waves(
