@@ -41,7 +41,7 @@ CHAIN = "The chain"
 
 @app.command(rich_help_panel=CHAIN)
 def simulate(spec: SpecText, out: Annotated[Path, typer.Option("--out", help="ROOT file to write")]) -> None:
-    """Generate one ROOT file, of jets or of hits in a tracking detector, with Pythia 8 and FastJet."""
+    """Generate one ROOT file: jets or hits in a tracking detector, by Pythia 8 and FastJet, or calorimeter showers."""
     from bunchtrain.config.specs import SimulateSpec, parse_spec
     from bunchtrain.simulate import run
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from bunchtrain import convert, evaluate, hunt, prepare, report, scan, simulate, synth, train
 from bunchtrain.config import literals, ranges
-from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.base import Kind
 from bunchtrain.config.campaign import KINDS, Campaign, parse_campaign
 from bunchtrain.config.candidates import candidates
@@ -22,8 +21,10 @@ from bunchtrain.config.explain import checked_kind
 from bunchtrain.config.hunt import hunted
 from bunchtrain.config.inputs import Digests, is_remote
 from bunchtrain.config.objectives import ASSESSED, OF_CORE
+from bunchtrain.config.physics import Physics
 from bunchtrain.config.prepare import Graph, Prepare
-from bunchtrain.config.samples import BOX, OF_EVENTS, OF_PAIRS
+from bunchtrain.config.samples import BOX
+from bunchtrain.config.simulate import read_by
 from bunchtrain.config.sources import beside, sources
 from bunchtrain.config.specs import (
     STUDENT,
@@ -45,6 +46,7 @@ from bunchtrain.config.specs import (
     as_text,
     of_student,
 )
+from bunchtrain.config.surrogates import surrogate
 from bunchtrain.config.synthesize import Synthesize
 from bunchtrain.config.systematics import Variation, variations
 from bunchtrain.errors import CampaignError
@@ -277,11 +279,6 @@ class Plan:
         generate, settings = source.origin.generate, source.simulate
         if generate is None:
             raise CampaignError("a sample with files is not generated", file=self._file, key=source.key)
-        of_events = generate.process in OF_EVENTS
-        of_pairs = generate.process in OF_PAIRS or generate.process == BOX
-        detector: dict[str, Any] = {"barrel": (settings.barrel or Barrel()) if of_events else None}
-        detector |= {"dijets": (settings.dijets or Dijets()) if of_pairs else None}
-        detector |= {"tracks": None} if of_events or of_pairs else {}
         return SimulateSpec(
             version=simulate.VERSION,
             sample=source.name,
@@ -289,7 +286,7 @@ class Plan:
             shard=int(shard),
             jets=generate.rows_per_shard,
             seed=self.campaign.seed,
-            settings=settings.model_copy(update=detector),
+            settings=read_by(generate.process, settings),
             shards=generate.shards if generate.process == BOX else None,
         )
 
@@ -333,6 +330,7 @@ class Plan:
             model=self._kind("model", campaign.model),
             settings=campaign.train.model_copy(update={"seeds": 1}),  # one of them: more seeds leave it as it is
             variations=[one.checked(self._file) for one in variations(campaign) if one.source in campaign.train.vary],
+            physics=(campaign.physics or Physics()) if surrogate(campaign) else None,
         )
 
     def _baseline(self) -> TrainSpec:
@@ -342,7 +340,8 @@ class Plan:
         if self.campaign.baseline is None:
             raise CampaignError("the campaign has no baseline", file=self._file, key="baseline")
         model = self._kind("baseline", self.campaign.baseline)
-        return training.model_copy(update={"task": {**training.task, **alone}, "model": model})
+        physics = training.physics.loose if training.physics else None  # beside which constraints are judged
+        return training.model_copy(update={"task": {**training.task, **alone}, "model": model, "physics": physics})
 
     def _scan(self) -> ScanSpec:
         """Return the scan's spec; settings of the final training that its evaluations override do not count."""

@@ -12,6 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
 #: A jet as a whole, its constituents, pairs of them.
@@ -46,6 +48,32 @@ class Shape(NamedTuple):
     edges: int = 0
 
 
+class ResponseShape(NamedTuple):
+    """What a surrogate maps: so many features of parameters to so many quantities, and the physics that it obeys.
+
+    Attributes
+    ----------
+    features, quantities : int
+        Widths of input and output.
+    groups : sequence of int
+        The group of each quantity, from 0 on without a gap: those that share a sum, such as the cells of a layer.
+    share : bool
+        Whether quantities are shares of a total that is given with the parameters.
+    conserved, positive : str
+        How they add up to it, and whether they may be negative: `construction`, `penalty` or `none`.
+    weight : float
+        Of penalties.
+    """
+
+    features: int
+    quantities: int
+    groups: Sequence[int] = ()
+    share: bool = False
+    conserved: str = "none"
+    positive: str = "none"
+    weight: float = 1.0
+
+
 class Logits(NamedTuple):
     """A network's answers; those of constituents that are padding, and of pairs with one, mean nothing.
 
@@ -71,6 +99,30 @@ class Latent(NamedTuple):
     mean_BL: Tensor
     log_variance_BL: Tensor
     error_B: Tensor
+
+
+class Response(NamedTuple):
+    """What a surrogate says of rows whose quantities it is shown.
+
+    Attributes
+    ----------
+    loss_B : Tensor [B]
+        What it is trained by: minus the logarithm of the likelihood, a bound on it, or what stands for it.
+    missed_B, negative_B : Tensor [B]
+        Of one answer without the quantities: by how much it misses the total, as a share of it, and the negative
+        quantities, summed, likewise; 0 where there is no total.
+    """
+
+    loss_B: Tensor
+    missed_B: Tensor
+    negative_B: Tensor
+
+
+class ResponseTargets(NamedTuple):
+    """What is known of rows of parameters and quantities beside these, which are a network's inputs."""
+
+    labels_B: Tensor
+    weights_B: Tensor
 
 
 class Targets(NamedTuple):

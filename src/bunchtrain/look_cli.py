@@ -10,6 +10,7 @@ import typer
 
 from bunchtrain.options import Threads
 from bunchtrain.parallel import LAUNCHER
+from bunchtrain.sample import Outside
 
 app = typer.Typer()
 
@@ -33,6 +34,33 @@ def unblind(
     from bunchtrain.unblind import run
 
     run.unblind(file, box)
+
+
+@app.command(rich_help_panel=PANEL)
+def sample(
+    model: Annotated[Path, typer.Argument(help="folder of a trained surrogate")],
+    parameters: Annotated[Path, typer.Option("--parameters", help="HDF5 file with a data set for each parameter")],
+    out: Annotated[Path, typer.Option("--out", help="HDF5 file to write")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="what is drawn follows from it")] = 0,
+    outside: Annotated[Outside, typer.Option("--outside", help="rows outside of what was learned")] = Outside.REFUSE,
+    threads: Threads = 1,
+) -> None:
+    """Draw quantities for parameters with a trained surrogate, such as showers for particles."""
+    from bunchtrain.sample import run
+
+    rows = run.sample(model, parameters, out, seed=seed, outside=outside, threads=threads)
+    print(f"[sample] {rows} rows in {out}")
+
+
+@app.command(rich_help_panel=PANEL)
+def onnx(
+    model: Annotated[Path, typer.Argument(help="folder of a trained surrogate")],
+    out: Annotated[Path, typer.Option("--out", help="ONNX file to write")],
+) -> None:
+    """Write a trained surrogate as an ONNX graph, checked against torch."""
+    from bunchtrain.sample.onnx import export as write
+
+    print(f"[onnx] {out}: differs from torch by {write(model, out):.1e} of the largest number at most")
 
 
 @app.command(rich_help_panel=PANEL)

@@ -3,6 +3,7 @@
 `python tests/golden/test_losses.py` writes them anew.
 """
 
+import importlib
 import json
 import sys
 import tempfile
@@ -15,28 +16,31 @@ from bunchtrain.config import literals
 
 RECORD = Path(__file__).parent / "losses.json"
 
+#: Toys for networks by the rows that they take, and how many of them are a batch.
+TOYS = {"jets": ("toys", 64), "events": ("graphtoys", 4), "responses": ("showertoys", 64)}
+
 
 def losses(kind: str, data, folder: Path) -> list[float]:
-    import graphtoys
-    import toys
     from bunchtrain.train.run import train
 
-    of_events = registry.constant("models", kind, "ROWS") == "events"
-    made, size = (graphtoys, 4) if of_events else (toys, 64)
-    spec = made.train_spec({"kind": kind}, epochs=3, batch_size=size)
+    made, size = TOYS[literals.rows("models", kind)]
+    spec = importlib.import_module(made).train_spec({"kind": kind}, epochs=3, batch_size=size)
     if literals.answers("models", kind) == "latent":
         spec = spec.model_copy(update={"task": {"kind": "unsupervised"}})
-    train(spec, *data[of_events], folder)
+    train(spec, *data[made], folder)
     rows = json.loads((folder / "history.json").read_text())["rows"]
     return [row[name] for row in rows for name in ("train_loss", "validation_loss")]
 
 
 @pytest.fixture(scope="module")
 def data(toy, tmp_path_factory):
-    """Jets and events: index and scaler of each."""
-    from graphtoys import toy_dataset
+    """Index and scaler of rows of each kind."""
+    return {"toys": toy, **made(tmp_path_factory.mktemp("others"), ["graphtoys", "showertoys"])}
 
-    return toy, toy_dataset(tmp_path_factory.mktemp("events"))
+
+def made(folder: Path, names) -> dict:
+    """Make index and scaler of what modules of toys hold, by module."""
+    return {name: importlib.import_module(name).toy_dataset(folder / name) for name in names}
 
 
 @pytest.mark.parametrize("kind", registry.kinds("models"))
@@ -49,10 +53,7 @@ def test_a_seeded_training_has_the_losses_on_record(kind, data, tmp_path):
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    import graphtoys
-    import toys
-
     with tempfile.TemporaryDirectory() as name:
-        data = toys.toy_dataset(Path(name)), graphtoys.toy_dataset(Path(name) / "events")
+        data = made(Path(name), [toys for toys, _ in TOYS.values()])
         found = {kind: losses(kind, data, Path(name) / kind) for kind in registry.kinds("models")}
     RECORD.write_text(json.dumps(found, indent=1) + "\n")

@@ -152,7 +152,7 @@ def test_a_format_without_jets_does_not_go_with_a_task_of_jets(kind, rows):
     error = refused(changed(convert__format={"kind": kind}))
     assert error.details["key"] == "convert.format.kind" and error.details["found"] == f"{kind}, which gives {rows}"
     assert "nanoaod" in error.details["expected"] and kind not in error.details["expected"]
-    mend = "a task that learns from events: tracking" if rows == "events" else "bunchtrain convert"
+    mend = f"a task that learns from {rows}: {'tracking' if rows == 'events' else 'calorimeter'}"
     assert "jet_tagging" in error.problem and mend in error.details["mend"]
 
 

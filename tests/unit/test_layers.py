@@ -15,6 +15,7 @@ GROUND = {
     "provenance",
     "progress",
     "calibration",
+    "calorimeter",
     "conformal",
     "discrimination",
     "dropout",
@@ -29,7 +30,8 @@ GROUND = {
     "trackfinding",
     "zips",
 }
-STAGES = {"simulate", "convert", "prepare", "scan", "train", "evaluate", "synth", "report", "scaling", "hunt"}
+SHARED = {"config", "events", "models", "tasks", "parallel", "sampling"}
+STAGES = {"simulate", "convert", "prepare", "scan", "train", "evaluate", "synth", "report", "scaling", "hunt", "sample"}
 ALLOWED = {
     **{name: GROUND for name in GROUND},
     "config": GROUND | {"config"},
@@ -37,7 +39,8 @@ ALLOWED = {
     "models": GROUND | {"config", "models"},
     "tasks": GROUND | {"config", "tasks"},
     "parallel": GROUND | {"config", "parallel"},
-    **{stage: GROUND | {"config", "events", "models", "tasks", "parallel", stage} for stage in STAGES},
+    "sampling": GROUND | {"config", "events", "models"},
+    **{stage: GROUND | {*SHARED, stage} for stage in STAGES},
 }
 HOMES = {
     "uproot": {"convert", "simulate", "unblind"},

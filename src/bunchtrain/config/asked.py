@@ -10,7 +10,7 @@ from bunchtrain import registry
 from bunchtrain.config import literals
 from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.prepare import Graph
-from bunchtrain.config.samples import OF_EVENTS, OF_PAIRS
+from bunchtrain.config.samples import OF_EVENTS, OF_PAIRS, OF_SHOWERS
 from bunchtrain.errors import CampaignError
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def _check_simulated(campaign: Campaign, file: str | Path) -> None:
     simulate = campaign.simulate
     processes = {one.generate.process for one in campaign.samples.values() if one.generate is not None}
     of_events, of_pairs = processes & set(OF_EVENTS), processes & set(OF_PAIRS)
-    of_jets = processes - of_events - of_pairs
+    of_showers = processes & set(OF_SHOWERS)
+    of_jets = processes - of_events - of_pairs - of_showers
     for key in literals.needs(campaign.task.kind):
         if (of_jets or of_pairs) and not getattr(simulate, key):
             raise CampaignError(
@@ -57,6 +58,7 @@ def _check_simulated(campaign: Campaign, file: str | Path) -> None:
     pairs = [*of_pairs, *campaign.boxes]
     told: list[tuple[str, Collection[str], str]] = [
         ("barrel", of_events, "collisions"),
+        ("calorimeter", of_showers, "showers"),
         ("tracks", of_jets, "processes that give jets"),
     ]
     for key, made, wanted in [*told, ("dijets", pairs, "dijets, dijet_resonance, or a box")]:

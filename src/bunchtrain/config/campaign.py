@@ -14,6 +14,7 @@ from bunchtrain.config.convert import Convert
 from bunchtrain.config.evaluate import Evaluate
 from bunchtrain.config.explain import checked_kind, explain
 from bunchtrain.config.hunt import Hunt
+from bunchtrain.config.physics import Physics
 from bunchtrain.config.prepare import Prepare
 from bunchtrain.config.report import Report
 from bunchtrain.config.samples import Box, Sample, Unfamiliar
@@ -68,6 +69,7 @@ class Campaign(Section):
     baseline: Kind | None = Field(
         None, description="another network, trained on the same jets, beside which it is judged"
     )
+    physics: Physics | None = Field(None, description="what a surrogate obeys; null: nothing is declared")
     train: Train = Field(default_factory=Train)
     scan: Scan = Field(default_factory=lambda: Scan(trials=0))
     evaluate: Evaluate = Field(default_factory=Evaluate)

@@ -15,11 +15,12 @@ from bunchtrain.config.combinations import described, lies_in
 from bunchtrain.config.hunt import check_hunt
 from bunchtrain.config.objectives import NAMES, OF_CLASSES
 from bunchtrain.config.prepare import Graph
-from bunchtrain.config.samples import OF_EVENTS
+from bunchtrain.config.samples import rows_of
 from bunchtrain.config.scanned import check_scan
 from bunchtrain.config.scanned import students as scanned_students
 from bunchtrain.config.sources import generated
 from bunchtrain.config.spaces import SPACE, check_spaces, searched
+from bunchtrain.config.surrogates import check_surrogate
 from bunchtrain.config.systematics import check_systematics
 from bunchtrain.errors import CampaignError
 from bunchtrain.levels import LEVELS
@@ -32,7 +33,11 @@ _OF_LEVEL = dict(zip(LEVELS, ("whole jets", "single constituents", "pairs of con
 
 
 #: What networks answer with, in words.
-_ANSWERS = {"classes": "classes", "latent": "a code and a reconstruction"}
+_ANSWERS = {
+    "classes": "classes",
+    "latent": "a code and a reconstruction",
+    "response": "quantities that follow from parameters",
+}
 
 
 def check_campaign(campaign: Campaign, file: str | Path) -> None:
@@ -61,6 +66,7 @@ def check_campaign(campaign: Campaign, file: str | Path) -> None:
     _check_ranks(campaign, file)
     check_asked(campaign, file)
     check_hunt(campaign, file)
+    check_surrogate(campaign, file)
 
 
 def _check_rows(campaign: Campaign, file: str | Path) -> None:
@@ -85,8 +91,8 @@ def _check_rows(campaign: Campaign, file: str | Path) -> None:
 
 def _check_classes(campaign: Campaign, file: str | Path) -> None:
     """Check that a task that tells jets apart has jets of different classes."""
-    found, latent = campaign.classes, literals.answers("tasks", campaign.task.kind) == "latent"
-    if len(found) < 2 and literals.items(campaign.task.kind) == "jets" and not latent:
+    found, of_classes = campaign.classes, literals.answers("tasks", campaign.task.kind) == "classes"
+    if len(found) < 2 and literals.items(campaign.task.kind) == "jets" and of_classes:
         problem = "the samples must have at least two different labels"
         raise CampaignError(problem, file=file, key="samples", found=", ".join(found), mend="add a sample of another")
 
@@ -114,10 +120,11 @@ def _check_network(campaign: Campaign, file: str | Path) -> None:
 
 def _check_graph(campaign: Campaign, file: str | Path) -> None:
     """Check that settings of graphs stand with events alone, and with the field that the events are simulated in."""
-    prepare, of_events = campaign.prepare, literals.rows("tasks", campaign.task.kind) == "events"
+    prepare, rows = campaign.prepare, literals.rows("tasks", campaign.task.kind)
+    of_events = rows == "events"
     if prepare.graph is not None and not of_events:
         mend = "take it out, or take a task that learns from events"
-        raise CampaignError("jets have no graph of hits", file=file, key="prepare.graph", mend=mend)
+        raise CampaignError(f"{rows} have no graph of hits", file=file, key="prepare.graph", mend=mend)
     if not of_events:
         return
     prepare.refuse_keys_of_jets(file)
@@ -197,6 +204,8 @@ def _check_baseline(campaign: Campaign, file: str | Path) -> None:
     if campaign.baseline is None:
         return
     kind = campaign.baseline.kind
+    if literals.answers("tasks", campaign.task.kind) == "response":
+        return
     if literals.items(campaign.task.kind) != "jets":
         problem = f"the task {campaign.task.kind} has baselines of its own"
         raise CampaignError(problem, file=file, key="baseline", found=kind, mend="take the section out")
@@ -217,16 +226,16 @@ def _check_generated(campaign: Campaign, file: str | Path) -> None:
         if given is None:
             continue
         process = generate.process
-        wanted = "events" if process in OF_EVENTS else "jets"
+        wanted = rows_of(process)
         if given != wanted:
-            fit = "hits" if wanted == "events" else "ntuple"
+            fit = {"events": "hits", "showers": "calorimeter", "jets": "ntuple"}[wanted]
             raise CampaignError(
                 f"the process {process} makes {wanted}, which the format does not read",
                 file=file,
                 key=f"{source.key}.generate.process",
                 found=f"{process}, with format {kind} of {given}",
                 expected=f"convert.format.kind: {fit}",
-                mend="all samples of a campaign share one format: jets and events take a campaign each",
+                mend="all samples of a campaign share one format: jets, events and showers take a campaign each",
             )
 
 

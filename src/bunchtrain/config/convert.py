@@ -10,8 +10,10 @@ from bunchtrain.config.expression import Formula
 #: A branch of a ROOT tree, a formula of branches, or none.
 Branch = str | None
 
-Rows = Literal["jets", "showers", "events"]
-Axis = Literal["jets", "showers", "events", "constituents", "tracks", "cells", "hits", "particles"]
+Rows = Literal["jets", "showers", "events", "responses"]
+Axis = Literal[
+    "jets", "showers", "events", "responses", "constituents", "tracks", "cells", "hits", "particles", "quantities"
+]
 
 
 #: Names that the project's own files use.

@@ -48,8 +48,13 @@ def unlabelled(task: str) -> bool:
 
 def taking(task: str) -> list[str]:
     """Return the networks that take the rows of a task, and answer with what it wants."""
-    wanted = rows("tasks", task), answers("tasks", task)
-    return [one for one in registry.kinds("models") if (rows("models", one), answers("models", one)) == wanted]
+    return [one for one in registry.kinds("models") if _taken("models", one) == _taken("tasks", task)]
+
+
+def _taken(family: str, kind: str) -> tuple[str, str]:
+    """Return rows and answers; a surrogate takes whatever rows have parameters and quantities."""
+    given = answers(family, kind)
+    return ("responses" if given == "response" else rows(family, kind)), given
 
 
 def sees_variables(model: str) -> bool:
@@ -65,6 +70,11 @@ def secret(task: str) -> tuple[str, ...]:
 def truth(task: str) -> tuple[str, ...]:
     """Return the options of a task that name columns of constituents from which it learns."""
     return registry.constant("tasks", task, "TRUTH") or ()
+
+
+def columns(task: str) -> tuple[str, ...]:
+    """Return the options of a surrogate's task that name columns of rows, by which it is judged."""
+    return registry.constant("tasks", task, "COLUMNS") or ()
 
 
 def needs(task: str) -> tuple[str, ...]:

@@ -13,6 +13,13 @@ from bunchtrain.errors import CampaignError
 _BOOKKEEPING = ("label", "weight", "run_number", "event_number", "file_id", "split", "kinematic_weight")
 
 
+#: How a parameter is scaled: as it is, by its logarithm, or as cosine and sine.
+Scale = Literal["linear", "log", "angle"]
+
+#: Keys for other rows than jets.
+_OF_OTHERS = ("graph", "parameters", "quantities")
+
+
 class Split(Section):
     """Which events are for training, validation and test; an event's jets always stay together."""
 
@@ -85,14 +92,24 @@ class Prepare(Section):
     )
 
     graph: Graph | None = Field(None, description="edges of graphs of hits, where rows are events; null: its defaults")
+    parameters: dict[ColumnName, Scale] = Field(
+        default_factory=dict,
+        max_length=64,
+        description="columns of showers or responses that a surrogate starts from, each `linear`, `log` or `angle`",
+    )
+    quantities: list[ColumnName] = Field(
+        default_factory=list,
+        max_length=64,
+        description="further columns of these that it answers with, after the row's items: `[lost_behind]`",
+    )
 
     @model_serializer(mode="wrap")
-    def _without_null(self, usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out a graph that is null: specs of campaigns of jets stay as they are."""
-        return {key: value for key, value in usual(self).items() if key != "graph" or value is not None}
+    def _without_idle(self, usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is for other rows than jets and says nothing: specs of campaigns of jets stay as they are."""
+        return {key: value for key, value in usual(self).items() if key not in _OF_OTHERS or value}
 
-    def refuse_keys_of_jets(self, file: str | Path = "") -> None:
-        """Refuse keys that say nothing of events.
+    def refuse_keys_of_jets(self, file: str | Path = "", rows: str = "events") -> None:
+        """Refuse keys that say nothing of rows of another kind.
 
         Raises
         ------
@@ -101,8 +118,8 @@ class Prepare(Section):
         """
         for key in ("inputs", "variables", "reweight"):
             if getattr(self, key):
-                mend = "take it out: graphs have features of their own, and events neither pt nor eta"
-                problem = "this is for jets, and the rows are events"
+                mend = f"take it out: {rows} have features of their own, and neither pt nor eta"
+                problem = f"this is for jets, and the rows are {rows}"
                 raise CampaignError(problem, file=file, key=f"prepare.{key}", mend=mend)
 
     @field_validator("variables")
@@ -112,7 +129,14 @@ class Prepare(Section):
             raise ValueError(f"{taken[0]} says which jet it is, or its class: a network must not see it")
         return names
 
-    @field_validator("inputs", "variables")
+    @field_validator("parameters")
+    @classmethod
+    def _no_bookkeeping(cls, names: dict[str, str]) -> dict[str, str]:
+        if taken := [name for name in names if name in _BOOKKEEPING]:
+            raise ValueError(f"{taken[0]} says which row it is: nothing follows from it")
+        return names
+
+    @field_validator("inputs", "variables", "quantities")
     @classmethod
     def _different(cls, names: list[str]) -> list[str]:
         for name in names:

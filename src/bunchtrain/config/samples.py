@@ -1,6 +1,6 @@
 """Section `samples`: what the jets of each class come from."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -23,6 +23,7 @@ Process = Literal[
     "dijets",
     "dijet_resonance",
     "collisions",
+    "showers",
 ]
 
 #: What a box is made by: it hides a resonance, or none.
@@ -37,8 +38,19 @@ NO_CLASS = -1
 #: Processes whose rows are events with hits in a tracking detector, not jets.
 OF_EVENTS: frozenset[Process] = frozenset(["collisions"])
 
+#: Processes whose rows are showers in a calorimeter: see `simulate.showers`.
+OF_SHOWERS: frozenset[Process] = frozenset(["showers"])
+
 #: Processes whose rows are pairs of jets, in the columns of the heavier one: see `simulate.dijets`.
 OF_PAIRS: frozenset[Process] = frozenset(["dijets", "dijet_resonance"])
+
+
+Rows = Literal["jets", "events", "showers"]
+
+
+def rows_of(process: Made) -> Rows:
+    """Return what the rows are that a process makes."""
+    return "events" if process in OF_EVENTS else "showers" if process in OF_SHOWERS else "jets"
 
 
 class Generate(Section):
@@ -48,25 +60,29 @@ class Generate(Section):
         description="hard process: QCD dijets, quarks or gluons alone, what decays to quarks, jets of a flavour, "
         "resonance: a new particle of mass `simulate.resonance_mass` that decays to two quarks; "
         "dijets, dijet_resonance: pairs of jets of QCD, or of a new particle that decays to two others; "
-        "collisions: events of any inelastic collisions, as hits in the tracking detector `simulate.barrel`"
+        "collisions: events of any inelastic collisions, as hits in the tracking detector `simulate.barrel`; "
+        "showers: electrons and photons in the calorimeter `simulate.calorimeter`"
     )
     shards: Positive = Field(2, description="number of ROOT files")
     jets_per_shard: Positive = Field(2000, description="accepted jets in each file")
     events_per_shard: Positive = Field(200, description="events in each file, in place of jets, of process collisions")
+    showers_per_shard: Positive = Field(2000, description="showers in each file, in place of jets, of process showers")
 
     @model_validator(mode="after")
     def _own_number(self) -> "Generate":
-        idle, own = "events_per_shard", "jets_per_shard"
-        if self.process in OF_EVENTS:
-            idle, own = own, idle
-        if getattr(self, idle) != type(self).model_fields[idle].default:  # not: is set, for a dump sets both
-            raise ValueError(f"the process {self.process} takes `{own}`, not `{idle}`")
+        own = rows_of(self.process)
+        for rows in get_args(Rows):
+            idle = f"{rows}_per_shard"
+            # Not: is set, for a dump sets all of them.
+            if rows != own and getattr(self, idle) != type(self).model_fields[idle].default:
+                raise ValueError(f"the process {self.process} takes `{own}_per_shard`, not `{idle}`")
         return self
 
     @property
     def rows_per_shard(self) -> int:
-        """Jets, or of process collisions events, in each file."""
-        return self.events_per_shard if self.process in OF_EVENTS else self.jets_per_shard
+        """Jets in each file; of process collisions events, of process showers these."""
+        number: int = getattr(self, f"{rows_of(self.process)}_per_shard")
+        return number
 
 
 class Origin(Section):

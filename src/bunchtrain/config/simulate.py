@@ -8,8 +8,10 @@ from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, mode
 
 from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.base import Positive, Section
+from bunchtrain.config.calorimeter import Calorimeter
 from bunchtrain.config.dijets import Dijets
 from bunchtrain.config.explain import explain
+from bunchtrain.config.samples import BOX, OF_EVENTS, OF_PAIRS, OF_SHOWERS, Made
 from bunchtrain.config.tracks import Tracks
 
 Energy = Annotated[float, Field(gt=0)]
@@ -19,7 +21,7 @@ _MONASH = 14
 
 
 class Simulate(Section):
-    """Pythia 8 and FastJet."""
+    """Pythia 8 and FastJet; of process showers `calorimeter` alone."""
 
     collision_energy: Energy = Field(13000.0, description="GeV")
     radius: float = Field(0.8, gt=0, le=2, description="anti-kt distance parameter")
@@ -35,6 +37,7 @@ class Simulate(Section):
     resonance_mass: Energy | None = Field(None, description="of the new particle of process resonance, GeV; null: 150")
     barrel: Barrel | None = Field(None, description="tracking detector, for process collisions; null: its defaults")
     dijets: Dijets | None = Field(None, description="pairs of jets, for processes of these; null: its defaults")
+    calorimeter: Calorimeter | None = Field(None, description="for process showers; null: its defaults")
 
     @model_validator(mode="after")
     def _window(self) -> "Simulate":
@@ -51,6 +54,17 @@ class Simulate(Section):
         """Leave out a part that is null, and the usual tune: specs and files of samples without stay as they are."""
         found = {key: value for key, value in usual(self).items() if value is not None}
         return {key: value for key, value in found.items() if (key, value) != ("tune", _MONASH)}
+
+
+def read_by(process: Made, settings: Simulate) -> Simulate:
+    """Return what a process reads of the settings; a part that it has not said takes its defaults."""
+    if process in OF_SHOWERS:
+        return Simulate(calorimeter=settings.calorimeter or Calorimeter())
+    of_events, of_pairs = process in OF_EVENTS, process in OF_PAIRS or process == BOX
+    parts: dict[str, Any] = {"barrel": (settings.barrel or Barrel()) if of_events else None}
+    parts |= {"dijets": (settings.dijets or Dijets()) if of_pairs else None, "calorimeter": None}
+    parts |= {"tracks": None} if of_events or of_pairs else {}
+    return settings.model_copy(update=parts)
 
 
 def overridden(settings: Simulate, changes: Mapping[str, Any], key: str, file: str | Path = "") -> Simulate:

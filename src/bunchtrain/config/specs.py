@@ -20,6 +20,7 @@ from bunchtrain.config.convert import Columns
 from bunchtrain.config.evaluate import Evaluate
 from bunchtrain.config.explain import checked_kind
 from bunchtrain.config.hunt import Hunt
+from bunchtrain.config.physics import Physics
 from bunchtrain.config.prepare import Prepare
 from bunchtrain.config.samples import NO_CLASS, Made
 from bunchtrain.config.scan import Scan
@@ -40,7 +41,7 @@ class Spec(Section):
 
 
 class SimulateSpec(Spec):
-    """One ROOT file of one sample; of process collisions `jets` is the number of events.
+    """One ROOT file of one sample; `jets` is the number of its rows, be they jets, events or showers.
 
     A box's file is one of so many `shards`, which share its signal.
     """
@@ -113,11 +114,13 @@ class TrainSpec(Spec):
     settings: Train
     variations: list[dict[str, Any]] = Field(default_factory=list)
     stops: list[tuple[Positive, float]] = Field(default_factory=list)
+    physics: Physics | None = None
 
     @model_serializer(mode="wrap")
     def _without_none(self, usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what there is none of: specs of trainings without stay as they are."""
-        return {key: value for key, value in usual(self).items() if key not in ("variations", "stops") or value}
+        further = ("variations", "stops", "physics")
+        return {key: value for key, value in usual(self).items() if key not in further or value}
 
 
 class EvaluateSpec(Spec):

@@ -20,7 +20,7 @@ from bunchtrain.config import literals
 from bunchtrain.config.specs import EvaluateSpec
 from bunchtrain.discrimination import likelihood_ratio
 from bunchtrain.errors import InputError
-from bunchtrain.evaluate import anomalies, closure, references, trust
+from bunchtrain.evaluate import anomalies, closure, references, responses, trust
 from bunchtrain.evaluate.answers import Answers, answer
 from bunchtrain.evaluate.byclass import by_class
 from bunchtrain.evaluate.clustered import Resampled, errors
@@ -67,6 +67,9 @@ def evaluate(
     torch.set_num_threads(threads)
     if literals.answers("tasks", spec.task["kind"]) == "latent":
         anomalies.assess(spec, dataset, trainings, out, unfamiliar or {})
+        return
+    if literals.answers("tasks", spec.task["kind"]) == "response":
+        responses.assess(spec, dataset, trainings, out, baseline=baseline)
         return
     data = _opened(spec, dataset)
     task = tasks.build(spec.task, data.classes)

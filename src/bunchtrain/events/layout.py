@@ -6,8 +6,8 @@
     <collection>/<column>, .../offsets    likewise: tracks, cells, hits, particles
     systematics/<variation>/jets/<column> a column as a systematic variation has it; likewise for collections
 
-A file's rows are jets, showers (in a calorimeter, with cells) or events (in a tracker, with hits, and the true
-particles where known): attribute `rows`.
+A file's rows are jets, showers (in a calorimeter, with cells), events (in a tracker, with hits, and the true particles
+where known) or responses (of anything: quantities that follow from parameters): attribute `rows`.
 The name before the last stroke of a dataset is its axis: what it has one value for.
 
 Readable by h5py alone. Every dataset carries `units`, `description` and `source_branch`.
@@ -64,6 +64,8 @@ CONSTITUENTS = (
 
 CELLS = (Column("energy", "f4", "GeV", "energy deposited in the cell"),)
 
+QUANTITIES = (Column("value", "f4", "1", "value of the quantity, in units of its own"),)
+
 HITS = (
     Column("x", "f4", "mm", "place along x"),
     Column("y", "f4", "mm", "place along y"),
@@ -75,10 +77,11 @@ ROWS: dict[str, dict[str, tuple[Column, ...]]] = {
     "jets": {"jets": JETS, "constituents": CONSTITUENTS},
     "showers": {"showers": COMMON, "cells": CELLS},
     "events": {"events": COMMON, "hits": HITS},
+    "responses": {"responses": COMMON, "quantities": QUANTITIES},
 }
 
 #: Collections that a row may own items of.
-COLLECTIONS = ("constituents", "tracks", "cells", "hits", "particles")
+COLLECTIONS = ("constituents", "tracks", "cells", "hits", "particles", "quantities")
 
 SYSTEMATICS = "systematics"
 

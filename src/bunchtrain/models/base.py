@@ -5,8 +5,9 @@ A network is called as `model(nodes_BPF, momenta_BP4, globals_BG, mask_BP)` with
 `model(nodes_NF, features_EF, edges_2E)` with the scaled features of hits and of the edges of their graph (see
 `events.hitgraph`). Two more literals of its module are read without importing it: `LEVELS`, those on which it answers,
 all where it says none; and `SEES = "variables"`, where its global features go on with the columns of jets that
-`prepare.variables` names. With a third, `ANSWERS = "latent"`, it returns `levels.Latent` in place of logits. On disk a
-network is two files side by side: `model.safetensors`, the weights alone, and `model.json`, its card.
+`prepare.variables` names. With a third, `ANSWERS = "latent"`, it returns `levels.Latent` in place of logits; with
+`ANSWERS = "response"` it is a surrogate, built for a `levels.ResponseShape`, see `_surrogate`. On disk a network is two
+files side by side: `model.safetensors`, the weights alone, and `model.json`, its card.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch import nn
 from bunchtrain import registry
 from bunchtrain.errors import InputError, TrainingError
 from bunchtrain.files import atomic, disk_problem, read_json, sha256, write_json
+from bunchtrain.levels import ResponseShape as ResponseShape
 from bunchtrain.levels import Shape as Shape
 from bunchtrain.models._heads import Encoded as Encoded
 from bunchtrain.models._heads import Tagger as Tagger
@@ -32,7 +34,7 @@ WEIGHTS = "model.safetensors"
 CARD = "model.json"
 
 
-def build(section: Mapping[str, Any], shape: Shape) -> nn.Module:
+def build(section: Mapping[str, Any], shape: Shape | ResponseShape) -> nn.Module:
     """Build a network with random weights from a campaign's `model` section (kind and options)."""
     options = dict(section)
     module = registry.load("models", options.pop("kind"), "model.kind")
@@ -110,7 +112,7 @@ def load_model(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     tensors = load_weights(folder / WEIGHTS)
     if sha256(folder / WEIGHTS) != card["weights_sha256"]:
         raise InputError("weights and card do not belong together", file=folder / WEIGHTS, mend="run train again")
-    model = build(card["model"], Shape(**card["shape"]))
+    model = build(card["model"], (ResponseShape if "quantities" in card["shape"] else Shape)(**card["shape"]))
     load_state(model, tensors, folder / WEIGHTS)
     return model.eval(), card
 

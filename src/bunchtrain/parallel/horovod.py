@@ -34,7 +34,9 @@ class Parallel:
 
     def broadcast(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Overwrite the tensors of all ranks with those of rank 0."""
-        handles = [hvd.broadcast_async_(tensors[name].data, 0, name=f"broadcast.{name}") for name in sorted(tensors)]
+        # Horovod sends no bool: its bytes are seen as whole numbers.
+        seen = {name: one.view(torch.uint8) if one.dtype == torch.bool else one for name, one in tensors.items()}
+        handles = [hvd.broadcast_async_(seen[name].data, 0, name=f"broadcast.{name}") for name in sorted(seen)]
         for handle in handles:
             hvd.synchronize(handle)
 

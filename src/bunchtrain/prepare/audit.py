@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunchtrain.errors import InputError
-from bunchtrain.events.layout import CONSTITUENTS, HITS, KINEMATICS
+from bunchtrain.events.layout import KINEMATICS, ROWS
 from bunchtrain.events.splits import SPLITS, mix
 
 #: Constituents looked at at a time.
@@ -20,14 +20,17 @@ _STEP = 1 << 20
 def content(shard: str | Path) -> NDArray[np.uint64]:
     """Return hashes of each jet's four numbers and of its constituents, shape [N, 2], a step at a time.
 
-    Constituents count as well, as the four numbers alone can agree by chance where they are quantised. Of events it is
-    their number of hits, and the hits; those without hits are alike and no copies, so their run and number count.
+    Constituents count as well, as the four numbers alone can agree by chance where they are quantised. Of other rows it
+    is the number of their items, and the items; those without any are alike and no copies: run and number count.
     """
     with h5py.File(shard) as file:
-        of_jets = str(file.attrs.get("rows", "jets")) == "jets"
-        items, names = ("constituents", CONSTITUENTS) if of_jets else ("hits", HITS)
+        kind = str(file.attrs.get("rows", "jets"))
+        items, names = list(ROWS[kind].items())[1]
         offsets = file[f"{items}/offsets"][:]
-        jets = _hash([file[f"jets/{one.name}"][:] for one in KINEMATICS]) if of_jets else _own(file, np.diff(offsets))
+        if kind == "jets":
+            jets = _hash([file[f"jets/{one.name}"][:] for one in KINEMATICS])
+        else:
+            jets = _own(file, kind, np.diff(offsets))
         inside = np.zeros(len(jets), np.uint64)
         start = 0
         while start < len(jets):
@@ -40,9 +43,9 @@ def content(shard: str | Path) -> NDArray[np.uint64]:
     return np.stack([jets, inside], -1)
 
 
-def _own(file: h5py.File, hits: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Return a hash of each event that does not look at its hits."""
-    run, number = (file[f"events/{name}_number"][:].astype(np.uint64) for name in ("run", "event"))
+def _own(file: h5py.File, kind: str, hits: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return a hash of each row that does not look at its items."""
+    run, number = (file[f"{kind}/{name}_number"][:].astype(np.uint64) for name in ("run", "event"))
     with np.errstate(over="ignore"):
         return np.where(hits > 0, mix(hits.astype(np.uint64)), mix(mix(run) + number))
 

@@ -66,15 +66,15 @@ def survey(paths: Sequence[Path], classes: Sequence[str]) -> list[ShardInfo]:
 
 
 #: Rows that can be joined: those that a task learns from.
-_JOINED = ("jets", "events")
+_JOINED = ("jets", "events", "showers", "responses")
 
 
 def _check_rows(path: Path, found: str, first: str | None) -> None:
     if found not in _JOINED:
-        mend = f"no task learns from them yet; prepare joins {' and '.join(_JOINED)}"
+        mend = f"no task learns from them; prepare joins {', '.join(_JOINED)}"
         raise ContractError("a shard holds no jets", file=path, found=found, expected=" or ".join(_JOINED), mend=mend)
     if first not in (None, found):
-        mend = "give jets and events a campaign each"
+        mend = f"give {first} and {found} a campaign each"
         raise ContractError("shards hold rows of two kinds", file=path, found=found, expected=first, mend=mend)
 
 

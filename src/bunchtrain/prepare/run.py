@@ -19,10 +19,11 @@ from bunchtrain.errors import CampaignError, InputError
 from bunchtrain.events.hitdata import HitDataset
 from bunchtrain.events.hitscaling import GraphScaler
 from bunchtrain.events.reader import Dataset
+from bunchtrain.events.responses import ITEMS, ParameterScaler
 from bunchtrain.events.scaling import Moments, Quantiles, Scaler
 from bunchtrain.events.splits import SPLITS, assign, assign_folds, assign_parity, event_hash
 from bunchtrain.files import write_json
-from bunchtrain.prepare import hits, index
+from bunchtrain.prepare import hits, index, responses
 from bunchtrain.prepare.audit import audit, content
 from bunchtrain.prepare.index import ShardInfo
 from bunchtrain.prepare.weights import class_weights, kinematic
@@ -46,8 +47,8 @@ def prepare(spec: PrepareSpec, shards: list[Path], out: Path, *, threads: int = 
     infos = index.survey(shards, spec.classes)
     index.refuse_duplicates(infos)
     rows = infos[0].rows
-    if rows == "events":
-        spec.settings.refuse_keys_of_jets()
+    if rows != "jets":
+        spec.settings.refuse_keys_of_jets(rows=rows)
     names = ("label", "weight", *(("pt", "eta") if rows == "jets" else ()))
     columns = {name: index.column(infos, name) for name in names}
     labels, weights = columns["label"], columns["weight"]
@@ -67,7 +68,7 @@ def prepare(spec: PrepareSpec, shards: list[Path], out: Path, *, threads: int = 
     written = [out / "dataset.h5", out / "scaler.json", out / "summary.json"]
     provenance.record(written, stage="prepare", spec=spec.model_dump(mode="json"), inputs=shards, facts=looked_at)
     total = {name: sum(one.values()) for name, one in counts.items()}
-    told = "" if rows == "events" else f" of {looked_at['events']} events"
+    told = f" of {looked_at['events']} events" if rows == "jets" else ""
     print(f"[prepare] {len(labels)} {rows}{told} in {len(infos)} shards: {total}", flush=True)
     for name, number in total.items():
         if number < FEW:
@@ -93,7 +94,8 @@ def attributes(
         "inputs": json.dumps(settings.inputs),
         "variables": json.dumps(settings.variables),
     }
-    return about | hits.attributes(infos, settings) if infos[0].rows == "events" else about
+    further = {"events": hits.attributes, **dict.fromkeys(ITEMS, responses.attributes)}.get(infos[0].rows)
+    return about | further(infos, settings) if further else about
 
 
 def assigned(infos: Sequence[ShardInfo], split: Split, seed: int) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
@@ -147,7 +149,9 @@ def _counts(labels: NDArray[Any], split: NDArray[np.uint8], classes: list[str], 
     return counts
 
 
-def _fitted(dataset: Path, rows: str, kind: str, threads: int) -> Scaler | GraphScaler:
+def _fitted(dataset: Path, rows: str, kind: str, threads: int) -> Scaler | GraphScaler | ParameterScaler:
+    if rows in ITEMS:
+        return responses.fit_scaler(rows, dataset)
     if rows == "events":
         return hits.fit_scaler(HitDataset(dataset), kind, threads)
     return fit_scaler(Dataset(dataset), kind, threads)

@@ -127,6 +127,9 @@ def _header(spec: ReportSpec, inputs: _Inputs) -> dict[str, Any]:
         "commit": provenance.commit(),
         "versions": ", ".join(f"{name} {version}" for name, version in provenance.tool_versions().items()),
     }
+    if metrics.get("answers") == "response":
+        told = "a surrogate that draws what follows from their parameters, and how like the truth that is."
+        return {**common, "summary": f"{jets:,} {rows}, {told}"}
     if not inputs.of_classes:
         hidden = ", ".join(metrics["hidden"])
         told = f"a network that learned them without labels, and how far {hidden} stand out, which it never saw."
@@ -272,8 +275,8 @@ def _tables(inputs: _Inputs) -> dict[str, Any]:
 
 
 def _samples_text(audit: dict[str, Any], rows: str) -> str:
-    if rows == "events":
-        return f"{audit['events']:,} events; an audit found none on two sides of the split."
+    if rows != "jets":
+        return f"{audit['events']:,} {rows}; an audit found none on two sides of the split."
     return (
         f"{audit['jets']:,} jets of {audit['events']:,} events. All jets of an event are on the same side of the "
         "split; an audit found no event and no jet on two sides."

@@ -11,7 +11,8 @@ A task module has a `Config`, a `Task(config, classes)`, and three literals, whi
     NEEDS    optional: keys of `simulate` without which simulated samples hold nothing that it looks for
     ALONE    optional: options with which it asks for answers about jets alone, as a baseline has them
     UNLABELLED  optional: whether labels only judge it: then nothing of its training may follow from them
-    ANSWERS  optional: what it wants of a network: `classes`, or `latent`, see `LatentTask`
+    ANSWERS  optional: what it wants of a network: `classes`, or `latent`, see `LatentTask`, or `response`
+    COLUMNS  optional: of a surrogate's task the keys of its Config that name columns of rows
 """
 
 from __future__ import annotations

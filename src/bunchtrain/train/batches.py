@@ -20,7 +20,7 @@ from bunchtrain.events.features import Features
 from bunchtrain.events.reader import Dataset, Index
 from bunchtrain.events.scaling import Scaler
 from bunchtrain.files import write_json
-from bunchtrain.levels import GraphTargets, Targets
+from bunchtrain.levels import GraphTargets, ResponseTargets, Targets
 from bunchtrain.train.packing import packs
 from bunchtrain.train.sampler import Step
 
@@ -39,7 +39,7 @@ class Batch(NamedTuple):
     """Rows that are computed together; `constituents` is how many they have in all, or edges, `slots` with padding."""
 
     inputs: tuple[Tensor, ...]
-    targets: Targets | GraphTargets
+    targets: Targets | GraphTargets | ResponseTargets
     constituents: int
     slots: int
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import torch
@@ -245,7 +245,8 @@ class Trainer:
             size = validation.source.at_once
             parts = (mine[start : start + size] for start in range(0, len(mine), size))
             for batch in chain.from_iterable(map(validation.source, parts)):
-                sums.add(self.state.task, self.state.precision.raised(network(*batch.inputs)), batch.targets)
+                answers = self.state.precision.raised(network(*batch.inputs))
+                sums.add(self.state.task, answers, cast(Any, batch.targets))
         sums.merge(self.parallel)
         if not math.isfinite(sums.loss):
             raise NonFiniteLoss(

@@ -1,17 +1,20 @@
-"""What a training makes of the rows that its task learns from: jets, or events as graphs of hits."""
+"""What a training makes of the rows that its task learns from: jets, events as graphs of hits, or responses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from bunchtrain.config import literals
+from bunchtrain.config.physics import Physics
+from bunchtrain.events import responses
 from bunchtrain.events.features import GLOBALS
 from bunchtrain.events.hitdata import HitDataset
 from bunchtrain.events.hitgraph import EDGE_FEATURES, NODE_FEATURES
@@ -19,14 +22,19 @@ from bunchtrain.events.hitscaling import GraphScaler
 from bunchtrain.events.reader import Dataset
 from bunchtrain.events.scaling import Scaler
 from bunchtrain.events.variations.base import opened as variation
-from bunchtrain.levels import Shape, Widths
+from bunchtrain.levels import ResponseShape, Shape, Widths
 from bunchtrain.tasks.base import TaskProtocol, require
 from bunchtrain.tasks.base import columns as columns_of
+from bunchtrain.train import responses as responses_source
 from bunchtrain.train.batches import BatchSource, Source
 from bunchtrain.train.graphs import GraphSource
+from bunchtrain.train.responses import ResponseSource
 from bunchtrain.train.varied import VariedSource
 
 Where = tuple[torch.dtype, torch.device]
+
+#: Rows that a network finds its units in.
+_ADJUST = 20000
 
 
 class Jets:
@@ -87,7 +95,44 @@ class Events:
         return GraphSource(self.data, self._scaler, indices, *where)
 
 
-def opened(task: str, model: str, dataset: Path, scaler: Path) -> Jets | Events:
+class Surrogated:
+    """Rows of parameters and quantities of an index, scaled; see `opened`."""
+
+    def __init__(self, rows: str, dataset: Path, scaler: Path, physics: Physics) -> None:
+        self.data, self._scaler = responses.opened(rows, dataset), responses.ParameterScaler.load(scaler)
+        self._physics = physics
+        about = {"quantities": self.data.quantities, "physics": physics.model_dump(mode="json")}
+        self.about: dict[str, Any] = {"particles": None, "scaler": asdict(self._scaler), **about}
+
+    def shape(self, wanted: Widths) -> ResponseShape:
+        """Return what a network maps, and what it obeys."""
+        physics = self._physics
+        return ResponseShape(
+            features=len(self._scaler.mean),
+            quantities=len(self.data.quantities),
+            groups=self.data.groups(physics.groups),
+            share=physics.total is not None,
+            conserved=physics.conserved,
+            positive=physics.positive,
+            weight=physics.weight,
+        )
+
+    def source(self, indices: NDArray[np.int64], where: Where, padding: float, task: TaskProtocol) -> ResponseSource:
+        """Return what makes the batches of some rows."""
+        return ResponseSource(self.data, self._scaler, self._physics.total, indices, *where)
+
+    def adjust(self, model: nn.Module, seed: int) -> None:
+        """Let a network see quantities of the training, to find the units in which they are of order 1."""
+        indices = self.data.indices("train")
+        if len(indices) > _ADJUST:
+            indices = np.sort(np.random.default_rng(seed).choice(indices, _ADJUST, replace=False))
+        totals_B = responses_source.totals(self.data, self._physics.total)[indices]
+        cast(Any, model).adjust(torch.from_numpy(totals_B), torch.from_numpy(self.data.known(indices)))
+
+
+def opened(
+    task: str, model: str, dataset: Path, scaler: Path, physics: Physics | None = None
+) -> Jets | Events | Surrogated:
     """Open what a task learns from, for a kind of network.
 
     Raises
@@ -95,4 +140,7 @@ def opened(task: str, model: str, dataset: Path, scaler: Path) -> Jets | Events:
     ContractError
         If the index holds other rows than the task learns from.
     """
-    return (Events if literals.rows("tasks", task) == "events" else Jets)(dataset, scaler, model)
+    rows = literals.rows("tasks", task)
+    if rows in responses.ITEMS:
+        return Surrogated(rows, dataset, scaler, physics or Physics())
+    return (Events if rows == "events" else Jets)(dataset, scaler, model)

@@ -92,7 +92,8 @@ def _train(
     device: torch.device,
     inputs: list[Path],
 ) -> None:
-    seen, settings = rows.opened(spec.task["kind"], spec.model["kind"], dataset, scaler_path), spec.settings
+    seen = rows.opened(spec.task["kind"], spec.model["kind"], dataset, scaler_path, spec.physics)
+    settings = spec.settings
     data = seen.data
     say = _speaker(parallel)
     checkpoints = Checkpoints(out, identity(spec, dataset, scaler_path), settings.keep)
@@ -104,7 +105,10 @@ def _train(
     task = tasks.build(spec.task, data.classes)
     shape = seen.shape(task.widths)
     torch.manual_seed(spec.seed)
-    state = Optimisation(models.build(spec.model, shape), task, parallel, settings, device)
+    model = models.build(spec.model, shape)
+    if isinstance(seen, rows.Surrogated):
+        seen.adjust(model, spec.seed)
+    state = Optimisation(model, task, parallel, settings, device)
     tracker = Tracker(out if parallel.rank == 0 else None, settings.log_every, settings.tensorboard)
     trainer = Trainer(state, checkpoints, tracker, seed=spec.seed, say=say, stops=spec.stops)
     kept = max(1, round(len(data.indices("validation")) * settings.validate_fraction))
@@ -185,7 +189,9 @@ def _finished(out: Path, identity: str) -> bool:
     return whole and isinstance(history, dict) and "rows" in history and bool(card.get("fingerprint") == identity)
 
 
-def _split(seen: rows.Jets | rows.Events, name: str, most: int | None, spec: TrainSpec, state: Optimisation) -> Split:
+def _split(
+    seen: rows.Jets | rows.Events | rows.Surrogated, name: str, most: int | None, spec: TrainSpec, state: Optimisation
+) -> Split:
     data, indices, seed = seen.data, seen.data.indices(name), spec.seed
     if len(indices) == 0:
         mend = f"convert more {data.ROWS}, or change prepare.split"

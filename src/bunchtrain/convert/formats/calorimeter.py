@@ -83,7 +83,8 @@ class Calorimeter:
     """An open file of showers; see `formats.base.Source`."""
 
     def __init__(self, file: Any, path: Path, config: Config) -> None:
-        self.tree, self.generator, self.skipped = config.tree, dict[str, Any](), list[str]()
+        self.tree, self.skipped = config.tree, list[str]()
+        self.generator = rootfile.json_object(file, path, "metadata")  # of the embedded generator's files
         self._table, self._config = Table(file, path, config.tree, f"{rowwise.KEY}.tree"), config
         self.entries = self._table.entries
         self._cells = [config.cells] if isinstance(config.cells, str) else config.cells
