@@ -8,7 +8,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DEFAULT_GOAL := help
 .PHONY: help env slurm browser demo test test-all lint lock schema clean bench-convert bench-training bench-models bench-scaling \
 	bench-lost-ranks bench-uncertainty bench-fpga bench-cores bench-distilled bench-faults bench-trigger bench-tracking \
-	bench-anomaly bench-weak bench-olympics bench-surrogates bench-field bench-gpu bench-scan bench-halving bench-search bench-production bench-cluster
+	bench-anomaly bench-weak bench-olympics bench-hunt-null bench-surrogates bench-field bench-gpu bench-scan bench-halving \
+	bench-search bench-production bench-cluster
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -82,6 +83,9 @@ bench-anomaly: env ## Measure how far hidden signals stand out of jets that were
 
 bench-weak: env ## Measure weak supervision beside full, and what it finds where there is no signal
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_weak.py
+
+bench-hunt-null: env ## Measure the global p-values of hunts in boxes without a signal
+	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_hunt_null.py
 
 bench-surrogates: env ## Measure surrogates of a calorimeter: drawn showers beside true ones, conservation, speed
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_surrogates.py
