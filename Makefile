@@ -8,7 +8,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DEFAULT_GOAL := help
 .PHONY: help env slurm browser demo test test-all lint lock schema clean bench-convert bench-training bench-models bench-scaling \
 	bench-lost-ranks bench-uncertainty bench-fpga bench-cores bench-distilled bench-faults bench-trigger bench-tracking \
-	bench-anomaly bench-weak bench-olympics bench-hunt-null bench-surrogates bench-gpu bench-scan bench-halving bench-search bench-production bench-cluster
+	bench-anomaly bench-weak bench-olympics bench-hunt-null bench-surrogates bench-field bench-gpu bench-scan bench-halving \
+	bench-search bench-production bench-cluster
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -88,6 +89,9 @@ bench-hunt-null: env ## Measure the global p-values of hunts in boxes without a 
 
 bench-surrogates: env ## Measure surrogates of a calorimeter: drawn showers beside true ones, conservation, speed
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_surrogates.py
+
+bench-field: env ## Measure maps of a magnetic field: a harmonic network beside an unconstrained one and splines
+	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_field.py
 
 bench-olympics: env ## Search black boxes blindly, open them, and score what was found
 	@PYTHONPATH=tests $(BIN)/python benchmarks/bench_olympics.py

@@ -6,7 +6,7 @@ events      the HDF5 event contract, and graphs of hits
 models      networks (kinds)
 tasks       what is learned (kinds)
 parallel    processes (kinds)
-simulate    Pythia 8 and FastJet into ROOT files; hits in a tracking detector; calorimeter showers
+simulate    Pythia 8 and FastJet into ROOT files; hits in a tracking detector; calorimeter showers; magnets
 convert     ROOT files into HDF5
 prepare     splits, scaler, class weights
 scan        DeepHyper over real trainings

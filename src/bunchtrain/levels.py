@@ -63,6 +63,10 @@ class ResponseShape(NamedTuple):
         How they add up to it, and whether they may be negative: `construction`, `penalty` or `none`.
     weight : float
         Of penalties.
+    maxwell : str
+        How the quantities, components of a field along the axes of the features, keep ∇·B = 0 and ∇×B = 0.
+    widths : sequence of float
+        Of the features, in the unit of their parameters; needed for slopes alone.
     """
 
     features: int
@@ -72,6 +76,8 @@ class ResponseShape(NamedTuple):
     conserved: str = "none"
     positive: str = "none"
     weight: float = 1.0
+    maxwell: str = "none"
+    widths: Sequence[float] = ()
 
 
 class Logits(NamedTuple):

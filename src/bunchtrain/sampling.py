@@ -50,7 +50,7 @@ class Surrogate:
         self.model, self.card = models.load_model(self.folder)
         if "quantities" not in self.card or "physics" not in self.card:
             problem, found = "the network is no surrogate", self.card["model"].get("kind")
-            expected = "a network that answers with quantities: regression, cvae, flow, flow_matching"
+            expected = "a network that answers with quantities: regression, cvae, flow, flow_matching, harmonic"
             raise InputError(problem, file=self.folder / models.CARD, key="model", found=found, expected=expected)
         self.scaler = ParameterScaler.of(self.card["scaler"], self.folder / models.CARD)
         self.parameters, self.quantities = list(self.scaler.scales), list(self.card["quantities"])

@@ -16,14 +16,14 @@ from bunchtrain.config import literals
 
 RECORD = Path(__file__).parent / "losses.json"
 
-#: Toys for networks by the rows that they take, and how many of them are a batch.
-TOYS = {"jets": ("toys", 64), "events": ("graphtoys", 4), "responses": ("showertoys", 64)}
+#: Toys for networks by the rows that they take, or what they answer with, and how many of them are a batch.
+TOYS = {"jets": ("toys", 64), "events": ("graphtoys", 4), "responses": ("showertoys", 64), "field": ("fieldtoys", 64)}
 
 
 def losses(kind: str, data, folder: Path) -> list[float]:
     from bunchtrain.train.run import train
 
-    made, size = TOYS[literals.rows("models", kind)]
+    made, size = TOYS[registry.constant("models", kind, "OF") or literals.rows("models", kind)]
     spec = importlib.import_module(made).train_spec({"kind": kind}, epochs=3, batch_size=size)
     if literals.answers("models", kind) == "latent":
         spec = spec.model_copy(update={"task": {"kind": "unsupervised"}})
@@ -35,7 +35,7 @@ def losses(kind: str, data, folder: Path) -> list[float]:
 @pytest.fixture(scope="module")
 def data(toy, tmp_path_factory):
     """Index and scaler of rows of each kind."""
-    return {"toys": toy, **made(tmp_path_factory.mktemp("others"), ["graphtoys", "showertoys"])}
+    return {"toys": toy, **made(tmp_path_factory.mktemp("others"), ["graphtoys", "showertoys", "fieldtoys"])}
 
 
 def made(folder: Path, names) -> dict:

@@ -12,6 +12,7 @@ GROUND = {
     "errors",
     "files",
     "registry",
+    "maxwell",
     "provenance",
     "progress",
     "calibration",

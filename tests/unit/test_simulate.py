@@ -44,7 +44,9 @@ def made(tmp_path_factory):
 
 
 def test_every_process_of_the_campaign_can_be_made():
-    assert set(PROCESSES) | samples.OF_EVENTS | samples.OF_SHOWERS == set(typing.get_args(samples.Process))
+    assert set(PROCESSES) | samples.OF_EVENTS | samples.OF_SHOWERS | samples.OF_PROBES == set(
+        typing.get_args(samples.Process)
+    )
 
 
 @pytest.mark.parametrize("process", OF_JETS)

@@ -28,7 +28,7 @@ def without_classes(values):
 
 
 #: How many rows there are in miniature, by the key that says so.
-FEW = {"jets_per_shard": 150, "events_per_shard": 24, "showers_per_shard": 300}
+FEW = {"jets_per_shard": 150, "events_per_shard": 24, "showers_per_shard": 300, "probes_per_shard": 200}
 
 
 def miniature(path, folder, network):
@@ -54,7 +54,8 @@ def miniature(path, folder, network):
     if "simulate" in values:
         values["simulate"] |= {"pileup_pool": 50}
     values["output"] = "results"
-    values["model"] |= network
+    known = registry.declared("models", values["model"]["kind"]).model_fields
+    values["model"] |= {key: value for key, value in network.items() if key in known}
     values["train"] |= {"epochs": 2, "batch_size": 64, "seeds": min(values["train"].get("seeds", 1), 2)}
     if "scan" in values:
         values["scan"] |= {"trials": 2, "epochs": 1, "max_jets": 100, "objective": ["rejection", "calibration_error"]}
@@ -128,6 +129,7 @@ def test_there_are_campaigns():
         "anomaly-vae",
         "anomaly-weak",
         "calorimeter",
+        "field",
         "flavour-tagging",
         "jet-tagging",
         "olympics",

@@ -10,7 +10,7 @@ from bunchtrain import registry
 from bunchtrain.config import literals
 from bunchtrain.config.barrel import Barrel
 from bunchtrain.config.prepare import Graph
-from bunchtrain.config.samples import OF_EVENTS, OF_PAIRS, OF_SHOWERS
+from bunchtrain.config.samples import OF_EVENTS, OF_PAIRS, OF_PROBES, OF_SHOWERS
 from bunchtrain.errors import CampaignError
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def _check_simulated(campaign: Campaign, file: str | Path) -> None:
     processes = {one.generate.process for one in campaign.samples.values() if one.generate is not None}
     of_events, of_pairs = processes & set(OF_EVENTS), processes & set(OF_PAIRS)
     of_showers = processes & set(OF_SHOWERS)
-    of_jets = processes - of_events - of_pairs - of_showers
+    of_probes = processes & set(OF_PROBES)
+    of_jets = processes - of_events - of_pairs - of_showers - of_probes
     for key in literals.needs(campaign.task.kind):
         if (of_jets or of_pairs) and not getattr(simulate, key):
             raise CampaignError(
@@ -59,6 +60,7 @@ def _check_simulated(campaign: Campaign, file: str | Path) -> None:
     told: list[tuple[str, Collection[str], str]] = [
         ("barrel", of_events, "collisions"),
         ("calorimeter", of_showers, "showers"),
+        ("magnet", of_probes, "field"),
         ("tracks", of_jets, "processes that give jets"),
     ]
     for key, made, wanted in [*told, ("dijets", pairs, "dijets, dijet_resonance, or a box")]:

@@ -228,14 +228,14 @@ def _check_generated(campaign: Campaign, file: str | Path) -> None:
         process = generate.process
         wanted = rows_of(process)
         if given != wanted:
-            fit = {"events": "hits", "showers": "calorimeter", "jets": "ntuple"}[wanted]
+            fit = {"events": "hits", "showers": "calorimeter", "responses": "response", "jets": "ntuple"}[wanted]
             raise CampaignError(
                 f"the process {process} makes {wanted}, which the format does not read",
                 file=file,
                 key=f"{source.key}.generate.process",
                 found=f"{process}, with format {kind} of {given}",
                 expected=f"convert.format.kind: {fit}",
-                mend="all samples of a campaign share one format: jets, events and showers take a campaign each",
+                mend=f"all samples of a campaign share one format: {wanted} and {given} take a campaign each",
             )
 
 

@@ -77,6 +77,11 @@ def columns(task: str) -> tuple[str, ...]:
     return registry.constant("tasks", task, "COLUMNS") or ()
 
 
+def maxwell(model: str) -> tuple[str, ...]:
+    """Return how a surrogate can keep Maxwell's equations: not at all, unless it says otherwise."""
+    return registry.constant("models", model, "MAXWELL") or ("none",)
+
+
 def needs(task: str) -> tuple[str, ...]:
     """Return the keys of `simulate` without which simulated samples hold nothing that a task looks for."""
     return registry.constant("tasks", task, "NEEDS") or ()

@@ -1,6 +1,6 @@
 """Section `samples`: what the jets of each class come from."""
 
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,6 +24,7 @@ Process = Literal[
     "dijet_resonance",
     "collisions",
     "showers",
+    "field",
 ]
 
 #: What a box is made by: it hides a resonance, or none.
@@ -41,15 +42,28 @@ OF_EVENTS: frozenset[Process] = frozenset(["collisions"])
 #: Processes whose rows are showers in a calorimeter: see `simulate.showers`.
 OF_SHOWERS: frozenset[Process] = frozenset(["showers"])
 
+#: Processes whose rows are probes of a magnetic field: see `simulate.field`.
+OF_PROBES: frozenset[Process] = frozenset(["field"])
+
 #: Processes whose rows are pairs of jets, in the columns of the heavier one: see `simulate.dijets`.
 OF_PAIRS: frozenset[Process] = frozenset(["dijets", "dijet_resonance"])
 
 
-Rows = Literal["jets", "events", "showers"]
+Rows = Literal["jets", "events", "showers", "responses"]
+
+#: Keys that say how many rows a file has.
+NUMBERS: dict[Rows, str] = {
+    "jets": "jets_per_shard",
+    "events": "events_per_shard",
+    "showers": "showers_per_shard",
+    "responses": "probes_per_shard",
+}
 
 
 def rows_of(process: Made) -> Rows:
     """Return what the rows are that a process makes."""
+    if process in OF_PROBES:
+        return "responses"
     return "events" if process in OF_EVENTS else "showers" if process in OF_SHOWERS else "jets"
 
 
@@ -61,27 +75,28 @@ class Generate(Section):
         "resonance: a new particle of mass `simulate.resonance_mass` that decays to two quarks; "
         "dijets, dijet_resonance: pairs of jets of QCD, or of a new particle that decays to two others; "
         "collisions: events of any inelastic collisions, as hits in the tracking detector `simulate.barrel`; "
-        "showers: electrons and photons in the calorimeter `simulate.calorimeter`"
+        "showers: electrons and photons in the calorimeter `simulate.calorimeter`; "
+        "field: probes of the field of `simulate.magnet`"
     )
     shards: Positive = Field(2, description="number of ROOT files")
     jets_per_shard: Positive = Field(2000, description="accepted jets in each file")
     events_per_shard: Positive = Field(200, description="events in each file, in place of jets, of process collisions")
     showers_per_shard: Positive = Field(2000, description="showers in each file, in place of jets, of process showers")
+    probes_per_shard: Positive = Field(1000, description="probes in each file, in place of jets, of process field")
 
     @model_validator(mode="after")
     def _own_number(self) -> "Generate":
-        own = rows_of(self.process)
-        for rows in get_args(Rows):
-            idle = f"{rows}_per_shard"
+        own = NUMBERS[rows_of(self.process)]
+        for idle in NUMBERS.values():
             # Not: is set, for a dump sets all of them.
-            if rows != own and getattr(self, idle) != type(self).model_fields[idle].default:
-                raise ValueError(f"the process {self.process} takes `{own}_per_shard`, not `{idle}`")
+            if idle != own and getattr(self, idle) != type(self).model_fields[idle].default:
+                raise ValueError(f"the process {self.process} takes `{own}`, not `{idle}`")
         return self
 
     @property
     def rows_per_shard(self) -> int:
-        """Jets in each file; of process collisions events, of process showers these."""
-        number: int = getattr(self, f"{rows_of(self.process)}_per_shard")
+        """Jets in each file; of process collisions events, of showers these, of field probes."""
+        number: int = getattr(self, NUMBERS[rows_of(self.process)])
         return number
 
 

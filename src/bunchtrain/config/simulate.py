@@ -11,7 +11,8 @@ from bunchtrain.config.base import Positive, Section
 from bunchtrain.config.calorimeter import Calorimeter
 from bunchtrain.config.dijets import Dijets
 from bunchtrain.config.explain import explain
-from bunchtrain.config.samples import BOX, OF_EVENTS, OF_PAIRS, OF_SHOWERS, Made
+from bunchtrain.config.magnet import Magnet
+from bunchtrain.config.samples import BOX, OF_EVENTS, OF_PAIRS, OF_PROBES, OF_SHOWERS, Made
 from bunchtrain.config.tracks import Tracks
 
 Energy = Annotated[float, Field(gt=0)]
@@ -21,7 +22,7 @@ _MONASH = 14
 
 
 class Simulate(Section):
-    """Pythia 8 and FastJet; of process showers `calorimeter` alone."""
+    """Pythia 8 and FastJet; of process showers `calorimeter` alone, of process field `magnet`."""
 
     collision_energy: Energy = Field(13000.0, description="GeV")
     radius: float = Field(0.8, gt=0, le=2, description="anti-kt distance parameter")
@@ -38,6 +39,7 @@ class Simulate(Section):
     barrel: Barrel | None = Field(None, description="tracking detector, for process collisions; null: its defaults")
     dijets: Dijets | None = Field(None, description="pairs of jets, for processes of these; null: its defaults")
     calorimeter: Calorimeter | None = Field(None, description="for process showers; null: its defaults")
+    magnet: Magnet | None = Field(None, description="for process field; null: its defaults")
 
     @model_validator(mode="after")
     def _window(self) -> "Simulate":
@@ -60,9 +62,11 @@ def read_by(process: Made, settings: Simulate) -> Simulate:
     """Return what a process reads of the settings; a part that it has not said takes its defaults."""
     if process in OF_SHOWERS:
         return Simulate(calorimeter=settings.calorimeter or Calorimeter())
+    if process in OF_PROBES:
+        return Simulate(magnet=settings.magnet or Magnet())
     of_events, of_pairs = process in OF_EVENTS, process in OF_PAIRS or process == BOX
     parts: dict[str, Any] = {"barrel": (settings.barrel or Barrel()) if of_events else None}
-    parts |= {"dijets": (settings.dijets or Dijets()) if of_pairs else None, "calorimeter": None}
+    parts |= {"dijets": (settings.dijets or Dijets()) if of_pairs else None, "calorimeter": None, "magnet": None}
     parts |= {"tracks": None} if of_events or of_pairs else {}
     return settings.model_copy(update=parts)
 

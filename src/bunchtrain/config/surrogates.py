@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bunchtrain import registry
 from bunchtrain.config import literals
 from bunchtrain.config.objectives import NAMES, OF_CLASSES
 from bunchtrain.config.physics import Physics
@@ -45,6 +46,58 @@ def check_surrogate(campaign: Campaign, file: str | Path) -> None:
     _check_columns(campaign, rows, file)
     _check_sections(campaign, file)
     _check_flow(campaign, file)
+    physics, parameters = campaign.physics or Physics(), campaign.prepare.parameters
+    check_field(physics, campaign.model.kind, parameters, None, file)
+    if campaign.baseline is not None:
+        check_field(physics.loose, campaign.baseline.kind, parameters, None, file)
+
+
+def check_field(
+    physics: Physics, model: str, parameters: Mapping[str, str], quantities: int | None, file: str | Path
+) -> None:
+    """Check that the network can keep Maxwell's equations as declared, and that there are places and a field.
+
+    Parameters
+    ----------
+    physics : Physics
+    model : str
+        Kind of the network.
+    parameters : mapping
+        How each parameter is scaled.
+    quantities : int, optional
+        How many there are, where that is known.
+    file : path
+        Where these are from.
+
+    Raises
+    ------
+    CampaignError
+        Naming the key, and what would do.
+    """
+    how, can = physics.maxwell, literals.maxwell(model)
+    if how not in can:
+        kinds = [kind for kind in registry.kinds("models") if literals.answers("models", kind) == "response"]
+        fit = [kind for kind in kinds if how in literals.maxwell(kind)]
+        raise CampaignError(
+            f"the network {model} cannot keep Maxwell's equations in this way",
+            file=file,
+            key="physics.maxwell",
+            found=how,
+            expected=" or ".join(can),
+            mend=f"set it so, or model.kind to a network that can: {', '.join(fit)}",
+        )
+    if how == "none":
+        return
+    if len(parameters) != 3 or set(parameters.values()) != {"linear"}:
+        problem, found = "the parameters of a field are a place, and nothing else", dict(parameters)
+        expected = "three columns along axes at right angles, all `linear` and in one unit: {x: linear, ...}"
+        raise CampaignError(problem, file=file, key="prepare.parameters", found=found, expected=expected)
+    if quantities not in (None, 3):
+        problem, mend = (
+            "a field has three components, along its parameters' axes",
+            "see convert.format.quantities",
+        )
+        raise CampaignError(problem, file=file, key="quantities", found=quantities, expected=3, mend=mend)
 
 
 def _refuse_idle(campaign: Campaign, file: str | Path) -> None:

@@ -56,7 +56,10 @@ def panels(spec: EvaluateSpec, truth: Truth, drawn: Sequence[Drawn], loose: Sequ
     loose : sequence of Drawn
         Another network beside them, if there is one.
     """
-    found = [_physics(truth, drawn, loose), _coverage(spec, truth, drawn[0])]
+    physics = drawn[0].surrogate.card["physics"]
+    declared = physics["total"] is not None or physics["positive"] != "none"
+    found = [_physics(truth, drawn, loose)] if declared else []
+    found.append(_coverage(spec, truth, drawn[0]))
     if hasattr(drawn[0].surrogate.model, "moments"):
         found.append(_parts(spec, truth, drawn))
     return found

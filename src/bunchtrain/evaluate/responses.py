@@ -17,7 +17,7 @@ from bunchtrain import provenance
 from bunchtrain.config import literals
 from bunchtrain.config.specs import EvaluateSpec
 from bunchtrain.errors import InputError, TrainingError
-from bunchtrain.evaluate import responsepanels, showerpanels
+from bunchtrain.evaluate import fieldpanels, responsepanels, showerpanels
 from bunchtrain.events.responses import ResponseDataset, opened
 from bunchtrain.events.writer import in_memory
 from bunchtrain.files import atomic, write_json
@@ -28,7 +28,7 @@ from bunchtrain.tasks import base as tasks
 Floats = NDArray[np.float64]
 
 #: What some tasks show beside what all do: panels, and figures of each network.
-_OWN = {"calorimeter": showerpanels.panels}
+_OWN = {"calorimeter": showerpanels.panels, "field": fieldpanels.panels}
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,13 @@ from __future__ import annotations
 import contextlib
 from abc import abstractmethod
 from collections.abc import Iterator
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from bunchtrain.levels import Response, ResponseShape
+from bunchtrain.maxwell import residuals
 from bunchtrain.models._coordinates import Coordinates
 
 #: Seed of what is drawn where a trained network is judged: the same for all epochs, so that they compare.
@@ -44,8 +46,8 @@ class Surrogate(nn.Module):
         self.shape = shape
         self.coordinates = Coordinates(shape)
 
-    def adjust(self, totals_B: Tensor, quantities_BQ: Tensor) -> None:
-        """Find the units in which quantities of a training are of order 1."""
+    def adjust(self, totals_B: Tensor, quantities_BQ: Tensor, features_BU: Tensor | None = None) -> None:
+        """Find the units in which quantities of a training are of order 1; some networks look at features, too."""
         self.coordinates.adjust(totals_B, quantities_BQ)
 
     def forward(self, features_BU: Tensor, totals_B: Tensor, quantities_BQ: Tensor) -> Response:
@@ -58,6 +60,8 @@ class Surrogate(nn.Module):
             loss_B = loss_B + shape.weight * missed_B
         if shape.positive == "penalty":
             loss_B = loss_B + shape.weight * negative_B
+        if shape.maxwell == "penalty":
+            loss_B = loss_B + shape.weight * self._sources(features_BU, totals_B)
         return Response(loss_B, missed_B, negative_B)
 
     def _broken(self, features_BU: Tensor, totals_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,6 +71,16 @@ class Surrogate(nn.Module):
             return none_B, none_B
         with torch.set_grad_enabled(self.training):
             return self.coordinates.broken(totals_B, self.draw(features_BU, totals_B))
+
+    def _sources(self, features_BU: Tensor, totals_B: Tensor) -> Tensor:
+        """Return divergence and curl of the mean, squared, in shares of the field per largest width, shape [B]."""
+        widths = [one / max(self.shape.widths) for one in self.shape.widths]
+
+        def field(features: Tensor) -> Tensor:
+            return cast(Tensor, cast(Any, self).expect(features, totals_B)) / self.coordinates.unit
+
+        divergence_B, curl_B3 = residuals(field, features_BU, widths, graph=self.training)
+        return divergence_B.square() + curl_B3.square().sum(1)
 
     @abstractmethod
     def losses(self, features_BU: Tensor, totals_B: Tensor, quantities_BQ: Tensor) -> Tensor:

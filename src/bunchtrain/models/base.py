@@ -6,8 +6,9 @@ A network is called as `model(nodes_BPF, momenta_BP4, globals_BG, mask_BP)` with
 `events.hitgraph`). Two more literals of its module are read without importing it: `LEVELS`, those on which it answers,
 all where it says none; and `SEES = "variables"`, where its global features go on with the columns of jets that
 `prepare.variables` names. With a third, `ANSWERS = "latent"`, it returns `levels.Latent` in place of logits; with
-`ANSWERS = "response"` it is a surrogate, built for a `levels.ResponseShape`, see `_surrogate`. On disk a network is two
-files side by side: `model.safetensors`, the weights alone, and `model.json`, its card.
+`ANSWERS = "response"` it is a surrogate, built for a `levels.ResponseShape`, see `_surrogate`, and its `MAXWELL` says
+in which of the ways of `physics.maxwell` it can be a magnetic field, `none` where it says nothing. On disk a network is
+two files side by side: `model.safetensors`, the weights alone, and `model.json`, its card.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class Model(Surrogate):
             self.logits = nn.Linear(config.hidden, shape.quantities)
             self.log_spots = nn.Linear(config.hidden, drawn)
 
-    def adjust(self, totals_B: Tensor, quantities_BQ: Tensor) -> None:
+    def adjust(self, totals_B: Tensor, quantities_BQ: Tensor, features_BU: Tensor | None = None) -> None:
         """Find the units in which the sums of a training are of order 1."""
         sums_BG = self.sums(quantities_BQ)
         self.coordinates.adjust(totals_B, sums_BG)

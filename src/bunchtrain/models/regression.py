@@ -16,6 +16,7 @@ from bunchtrain.models.base import ResponseShape
 ROWS = "responses"
 ANSWERS = "response"
 LEVELS = ("graph",)
+MAXWELL = ("penalty", "none")
 
 #: Range of the logarithm of a variance.
 _LOG_VARIANCE = (-14.0, 6.0)

@@ -1,4 +1,4 @@
-"""One shard of one sample: jets, hits or showers, a ROOT file and its record."""
+"""One shard of one sample: jets, hits, showers or probes of a field, a ROOT file and its record."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from bunchtrain import store
-from bunchtrain.config.samples import BOX, OF_EVENTS, OF_PAIRS, OF_SHOWERS, rows_of
+from bunchtrain.config.samples import BOX, NUMBERS, OF_EVENTS, OF_PAIRS, OF_PROBES, OF_SHOWERS, rows_of
 from bunchtrain.config.specs import SimulateSpec
 from bunchtrain.errors import CampaignError, MissingDependency
 from bunchtrain.files import atomic, disk_errors
 from bunchtrain.progress import track
 from bunchtrain.provenance import record, versions_of
-from bunchtrain.simulate import boxes, collisions, showers
+from bunchtrain.simulate import boxes, collisions, field, showers
 from bunchtrain.simulate.dijets import find_dijets
 from bunchtrain.simulate.generator import PROCESSES, Generator, most_apart, pythia_seed, run_number, steering
 from bunchtrain.simulate.jets import Jets, charged, find_jets
@@ -35,7 +35,7 @@ _QUIET = 10.0
 
 
 def simulate(spec: SimulateSpec, out: Path) -> None:
-    """Generate the jets, events or showers of one shard into the ROOT file `out`, with a provenance record beside it.
+    """Generate jets, events, showers or probes of one shard into the ROOT file `out`, with a record beside it.
 
     The same spec gives the same bytes.
 
@@ -67,12 +67,14 @@ def _filler(spec: SimulateSpec) -> Callable[[SimulateSpec, Path], dict[str, Any]
         return boxes.fill
     if spec.process in OF_SHOWERS:
         return showers.fill
+    if spec.process in OF_PROBES:
+        return field.fill
     return collisions.fill if spec.process in OF_EVENTS else _fill
 
 
 def _tools(spec: SimulateSpec) -> dict[str, str]:
     """Return the versions of the packages that shape a shard."""
-    if spec.process in OF_SHOWERS:
+    if spec.process in OF_SHOWERS | OF_PROBES:
         return versions_of("bunchtrain", "numpy", "uproot")
     return versions_of("awkward", "bunchtrain", "fastjet", "numpy", "pythia8mc", "uproot")
 
@@ -81,7 +83,7 @@ def _check(spec: SimulateSpec) -> None:
     if spec.jets < 1:
         rows = rows_of(spec.process)
         problem = f"a shard needs at least one {rows[:-1]}"
-        raise CampaignError(problem, key=f"generate.{rows}_per_shard", found=spec.jets)
+        raise CampaignError(problem, key=f"generate.{NUMBERS[rows]}", found=spec.jets)
     if not 0 <= spec.shard < 1 << 20:
         raise CampaignError(
             "the number of a shard is out of range", key="shard", found=spec.shard, expected="0 to 1048575"

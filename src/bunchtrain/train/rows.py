@@ -14,6 +14,7 @@ from torch import nn
 
 from bunchtrain.config import literals
 from bunchtrain.config.physics import Physics
+from bunchtrain.config.surrogates import check_field
 from bunchtrain.events import responses
 from bunchtrain.events.features import GLOBALS
 from bunchtrain.events.hitdata import HitDataset
@@ -98,8 +99,9 @@ class Events:
 class Surrogated:
     """Rows of parameters and quantities of an index, scaled; see `opened`."""
 
-    def __init__(self, rows: str, dataset: Path, scaler: Path, physics: Physics) -> None:
+    def __init__(self, rows: str, model: str, dataset: Path, scaler: Path, physics: Physics) -> None:
         self.data, self._scaler = responses.opened(rows, dataset), responses.ParameterScaler.load(scaler)
+        check_field(physics, model, self.data.parameters, len(self.data.quantities), dataset)
         self._physics = physics
         about = {"quantities": self.data.quantities, "physics": physics.model_dump(mode="json")}
         self.about: dict[str, Any] = {"particles": None, "scaler": asdict(self._scaler), **about}
@@ -115,6 +117,8 @@ class Surrogated:
             conserved=physics.conserved,
             positive=physics.positive,
             weight=physics.weight,
+            maxwell=physics.maxwell,
+            widths=self._scaler.std if physics.maxwell != "none" else (),
         )
 
     def source(self, indices: NDArray[np.int64], where: Where, padding: float, task: TaskProtocol) -> ResponseSource:
@@ -127,7 +131,8 @@ class Surrogated:
         if len(indices) > _ADJUST:
             indices = np.sort(np.random.default_rng(seed).choice(indices, _ADJUST, replace=False))
         totals_B = responses_source.totals(self.data, self._physics.total)[indices]
-        cast(Any, model).adjust(torch.from_numpy(totals_B), torch.from_numpy(self.data.known(indices)))
+        features_BU = torch.from_numpy(self._scaler(self.data.given(indices)))
+        cast(Any, model).adjust(torch.from_numpy(totals_B), torch.from_numpy(self.data.known(indices)), features_BU)
 
 
 def opened(
@@ -142,5 +147,5 @@ def opened(
     """
     rows = literals.rows("tasks", task)
     if rows in responses.ITEMS:
-        return Surrogated(rows, dataset, scaler, physics or Physics())
+        return Surrogated(rows, model, dataset, scaler, physics or Physics())
     return (Events if rows == "events" else Jets)(dataset, scaler, model)

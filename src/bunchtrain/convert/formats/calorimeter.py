@@ -6,7 +6,6 @@ the campaign, a list of any length, or one branch for each cell. All cells are k
 n: showers of a step, m: their cells.
 """
 
-import ast
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
@@ -19,14 +18,11 @@ from pydantic import Field
 
 from bunchtrain.config.base import Positive, Section
 from bunchtrain.config.convert import Branch, MappedColumns, only_axes
-from bunchtrain.config.expression import names, parse
 from bunchtrain.convert import rootfile, rowwise
 from bunchtrain.convert.extras import extra_columns
 from bunchtrain.convert.formats.base import Batch, Layout
 from bunchtrain.convert.formats.base import layout as base_layout
-from bunchtrain.convert.mapping import Wanted
-from bunchtrain.convert.showers import ShowerStep, WantedColumn, element
-from bunchtrain.convert.table import Table
+from bunchtrain.convert.items import ItemSource
 from bunchtrain.events.layout import Column
 from bunchtrain.events.ragged import Columns, Events, starts
 
@@ -70,61 +66,26 @@ class Config(Section):
 
 Array = NDArray[Any]
 
-_LISTS = (1, 2, 3, 4)
 _PLACES = ("layer", "row", "column")
-_ELEMENT = re.compile(r"([A-Za-z_][\w.]*)\[(\d+)\]")
 _INDEX = {
     "index": Column("index", "i4", "1", "place among the cells of the shower"),
     **{name: Column(name, "i4", "1", f"{name} of the cell; 0 where the file does not say") for name in _PLACES},
 }
 
 
-class Calorimeter:
+class Calorimeter(ItemSource):
     """An open file of showers; see `formats.base.Source`."""
-
-    def __init__(self, file: Any, path: Path, config: Config) -> None:
-        self.tree, self.skipped = config.tree, list[str]()
-        self.generator = rootfile.json_object(file, path, "metadata")  # of the embedded generator's files
-        self._table, self._config = Table(file, path, config.tree, f"{rowwise.KEY}.tree"), config
-        self.entries = self._table.entries
-        self._cells = [config.cells] if isinstance(config.cells, str) else config.cells
-        depths = _LISTS if isinstance(config.cells, str) else (0,)
-        for branch in self._cells:
-            self._table.require(branch, f"{rowwise.KEY}.cells", depths)
-        self._wanted = {name: self._parsed(one) for name, one in rowwise.wanted(config, ROWS).items()}
-        needed = [self._checked(name, one) for name, one in self._wanted.items()]
-        self._branches = list(dict.fromkeys([*self._cells, *(branch for several in needed for branch in several)]))
-        rowwise.check_whole(self._table, config)
-
-    def _parsed(self, one: Wanted) -> WantedColumn:
-        tree: ast.expr = ast.Name(one.text)
-        if one.text not in self._table:
-            with contextlib.suppress(ValueError):  # it is no branch then, which `require` tells
-                tree = parse(_ELEMENT.sub(r"\1.element_\2", one.text))
-        return WantedColumn(one.text, tree, one.key, one.missing)
-
-    def _checked(self, dataset: str, one: WantedColumn) -> list[str]:
-        """Return the branches of a column that are there as they have to be."""
-        branches = []
-        for name in names(one.tree):
-            branch, place = element(name)
-            depths = (0,) if place is None else (1,)
-            self._table.require(branch, one.key, (0, *_LISTS) if dataset.startswith("cells/") else depths)
-            branches.append(branch)
-        return branches
 
     def batches(self, step_size: str, start: int, stop: int) -> Iterator[Batch]:
         """Yield the showers of the entries `start` to `stop`, a step at a time."""
-        for first, arrays in self._table.steps(self._branches, step_size, start, stop):
-            step = ShowerStep(self._table, first, arrays)
-            energy, counts, shape = step.cells(self._cells)
+        for first, step in self._steps(step_size, start, stop):
+            energy, counts, shape = step.items(self._values)
             if self._config.shape is not None:
                 shape = tuple(self._config.shape)
-                step.check_counts(counts, int(np.prod(shape)), f"{rowwise.KEY}.shape")
+                step.check_counts(counts, int(np.prod(shape)), f"{rowwise.KEY}.shape", "shower")
             columns = {f"cells/{name}": values for name, values in _places(shape, counts).items()}
             columns["cells/energy"] = energy * 1e-3 if self._config.cell_units == "MeV" else energy
-            for dataset, one in self._wanted.items():
-                columns[dataset] = step.column(one, counts if dataset.startswith("cells/") else None)
+            columns |= self._columns(step, counts)
             yield rowwise.batch(first, step.length, Events(columns, {"cells": counts}), ROWS)
 
 
@@ -151,7 +112,7 @@ def opened(path: Path, config: Config) -> Iterator[Calorimeter]:
         If the file cannot be read, or its tree or branches are not those of `config`.
     """
     with rootfile.opened(path) as file:
-        yield Calorimeter(file, path, config)
+        yield Calorimeter(file, path, config, ROWS, "cells")
 
 
 def layout(config: Config) -> Layout:
