@@ -1,6 +1,8 @@
 """Surrogates of the calorimeter: how like true showers drawn ones are, by head; conservation; speed beside simulation.
 
-Sizes by BUNCHTRAIN_BENCH_SHOWERS (100 000) and BUNCHTRAIN_BENCH_EPOCHS (24); with BUNCHTRAIN_BENCH_FOLDER what has been
+Mean energies of layers are compared on BUNCHTRAIN_BENCH_FRESH (60 000) showers more, which no training has seen: in the
+last layers there is so little that the test split says them to 2 % at best.
+Sizes by BUNCHTRAIN_BENCH_SHOWERS (100 000) and BUNCHTRAIN_BENCH_EPOCHS (36); with BUNCHTRAIN_BENCH_FOLDER what has been
 made there is not made again. All heads learn from the same showers, for as many epochs. Everything runs on one core.
 """
 
@@ -16,7 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
+import uproot
 import yaml
+from numpy.typing import NDArray
 
 from bunchtrain.config.specs import SimulateSpec
 from bunchtrain.dag import Plan
@@ -28,22 +32,22 @@ from marks import Mark, conclude, table
 
 CAMPAIGN = Path(__file__).parents[1] / "config/campaigns/calorimeter.yaml"
 SHOWERS = int(os.environ.get("BUNCHTRAIN_BENCH_SHOWERS", "100000"))
-EPOCHS = int(os.environ.get("BUNCHTRAIN_BENCH_EPOCHS", "24"))
+FRESH = int(os.environ.get("BUNCHTRAIN_BENCH_FRESH", "60000"))
+EPOCHS = int(os.environ.get("BUNCHTRAIN_BENCH_EPOCHS", "36"))
 
-#: Heads, with their options: the two generative ones without groups learn all cells at once.
-HEADS: dict[str, dict[str, Any]] = {
-    "flow": {},
-    "flow_matching": {},
-    "cvae": {},
-    "regression": {},
-}
+#: The flow as the campaign has it, others with their defaults: these learn all cells at once.
+HEADS = ("flow", "flow_matching", "cvae", "regression")
+
+#: Where a file of showers has what a surrogate starts from: place in `par`, and the way to its unit.
+_PAR = {"x": (1, 10), "y": (2, 10), "theta": (3, 1), "phi": (4, 1), "dead_material": (5, 1), "is_photon": (6, 1)}
+_PAR |= {"vertex": (8, 1)}
 
 
 def campaign(head: str) -> dict[str, Any]:
     """Return the campaign with a head."""
     values: dict[str, Any] = yaml.safe_load(CAMPAIGN.read_text())
     values["samples"]["showers"]["generate"] |= {"showers_per_shard": SHOWERS // 10}
-    values["model"] = {"kind": head, **HEADS[head]}
+    values["model"] = {**(values["model"] if head == "flow" else {}), "kind": head}
     values["train"] |= {"epochs": EPOCHS, "ranks": 1}
     return values
 
@@ -106,6 +110,33 @@ def speeds(folder: Path, index: Path) -> dict[str, float]:
     return found
 
 
+def fresh(folder: Path) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
+    """Return parameters and energies [showers, 506] of showers that no training has seen; made once."""
+    spec = SimulateSpec.model_validate_json(Plan(campaign("flow"), "").spec("simulate", sample="showers", shard="0000"))
+    parts = []
+    for shard in range(100, 100 + -(-FRESH // 10000)):
+        path = folder / f"fresh-{shard}.root"
+        if not path.exists():
+            simulation.simulate(spec.model_copy(update={"jets": min(FRESH, 10000), "shard": shard}), path)
+        with uproot.open(path) as file:
+            parts.append(file["showers"].arrays(["par", "deposits", "lost"], library="np"))
+    par, deposits, lost = (np.concatenate([np.stack(one[key]) for one in parts]) for key in ("par", "deposits", "lost"))
+    given = {name: par[:, place].astype(float) * unit for name, (place, unit) in _PAR.items()}
+    given["energy"] = np.exp(par[:, 0].astype(float))
+    return given, np.concatenate([deposits.reshape(len(par), -1), lost], 1).astype(float)
+
+
+def worst(folder: Path, head: str) -> tuple[float, float]:
+    """Return by how many per cent the mean energy of a layer is off, of the worst one, and its error."""
+    given, true = fresh(folder)
+    surrogate = Surrogate(folder / head / "train")
+    drawn = surrogate.draw(np.stack([given[name] for name in surrogate.parameters], 1), seed=1)
+    layers = [one[:, :504].reshape(-1, 14, 36).sum(2) for one in (drawn, true)]
+    mean, apart = layers[1].mean(0), layers[0] - layers[1]
+    off, error = 100 * np.abs(apart.mean(0)) / mean, 100 * apart.std(0) / np.sqrt(len(apart)) / mean
+    return float(off.max()), float(error[off.argmax()])
+
+
 def main() -> None:
     kept = os.environ.get("BUNCHTRAIN_BENCH_FOLDER")
     with tempfile.TemporaryDirectory() as temporary:
@@ -114,6 +145,7 @@ def main() -> None:
         index = prepared(folder)
         metrics = {head: judged(folder, head, index) for head in HEADS}
         fast = speeds(folder, index)
+        layers = {head: worst(folder, head) for head in HEADS}
         weights = {
             head: sum(p.numel() for p in Surrogate(folder / head / "train").model.parameters()) for head in HEADS
         }
@@ -122,7 +154,7 @@ def main() -> None:
             head,
             f"{figure(one, 'two-sample AUC, read out'):.3f}",
             f"{figure(one, 'two-sample AUC, deposits'):.3f}",
-            f"{figure(one, 'worst layer energy'):.2f}",
+            "{:.1f} ± {:.1f}".format(*layers[head]),
             f"{figure(one, 'missed total'):.1e}",
             f"{100 * figure(one, 'coverage'):.1f}",
             f"{weights[head]:,}",
@@ -139,7 +171,7 @@ def main() -> None:
     conclude(
         [
             Mark("two_sample_auc_of_the_best", figure(metrics[best], "two-sample AUC, read out"), 0.6, at_least=False),
-            Mark("worst_layer_energy_of_the_best_%", figure(metrics[best], "worst layer energy"), 2, at_least=False),
+            Mark("worst_layer_energy_of_the_best_%", layers[best][0], 2, at_least=False),
             Mark("missed_total", max(figure(one, "missed total") for one in metrics.values()), 1e-6, at_least=False),
             Mark("speed_over_the_simulation_of_the_best", fast[best] / fast["simulation"], 1),
         ]

@@ -137,7 +137,9 @@ def _apart(spec: EvaluateSpec, eyes: _Eyes, truth: Truth, drawn: Sequence[Drawn]
 
 def _layers(eyes: _Eyes, truth: Truth, drawn: Sequence[Drawn]) -> tuple[Panel, list[float]]:
     true = layer_energies(eyes.deposits(truth.quantities_MQ), eyes.cells)
-    curves, worst = [], []
+    curves: list[Curve] = []
+    worst: list[float] = []
+    errors: list[float] = []
     weights = truth.weights_M / truth.weights_M.sum()
     mean = weights @ true
     for one in drawn:
@@ -147,10 +149,14 @@ def _layers(eyes: _Eyes, truth: Truth, drawn: Sequence[Drawn]) -> tuple[Panel, l
         error = np.sqrt((weights**2) @ (made - true - (weights @ (made - true))) ** 2) / np.maximum(mean, 1e-12)
         places = np.arange(len(ratio), dtype=float)
         curves.append(Curve(one.name, places.tolist(), ratio.tolist(), errors=error.tolist()))
-        worst.append(float(np.abs(ratio - 1).max()))
+        place = int(np.abs(ratio - 1).argmax())
+        worst.append(float(abs(ratio[place] - 1)))
+        errors.append(float(error[place]))
     curves.append(Curve("as the truth", [0.0, len(mean) - 1.0], [1.0, 1.0], dashed=True))
     plot = Plot("layer", "mean energy, drawn / true", curves)
-    headline = Headline("worst layer's mean energy", 100 * worst[0], None, "% off", "of all layers")
+    headline = Headline(
+        "worst layer's mean energy", 100 * worst[0], 100 * errors[0], "% off", "the error is statistical"
+    )
     figures = {"worst layer energy, %": 100 * worst[0]}
     return Panel("Energy by layer", _LAYERS, [], [], [plot], figures=figures, headlines=[headline]), worst
 
